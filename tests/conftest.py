@@ -1,0 +1,8 @@
+"""Tests run two at a time on small models: one thread each is faster, and makes results repeatable."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
