@@ -1,0 +1,145 @@
+"""Noise schedules: how much of the clean latent and how much noise there is at each of T times."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, NamedTuple
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from latentry.errors import UsageError
+from latentry.kinds import Kind, KindOptions
+
+
+class Level(NamedTuple):
+    """One noise level, x = alpha x0 + sigma eps, as plain numbers; `t` is exactly what the time embedding is fed."""
+
+    t: float
+    alpha: float
+    sigma: float
+
+
+CLEAN = Level(-1.0, 1.0, 0.0)
+
+
+class Schedule:
+    """A variance-preserving table: alpha_t = sqrt(abar_t), sigma_t = sqrt(1 - abar_t).
+
+    abar: (T,) strictly decreasing, in [0, 1). Held in float64; a float32 table of a checkpoint is upcast as it is.
+    Raises `UsageError` for any other table. Source: Rombach et al. 2022, appendix B.
+    """
+
+    def __init__(self, abar: Tensor) -> None:
+        self.abar = abar.detach().to("cpu", torch.float64)
+        in_range = self.abar.ndim == 1 and len(abar) > 1 and bool(((self.abar >= 0) & (self.abar < 1)).all())
+        if not in_range or not bool((self.abar.diff() < 0).all()):
+            raise UsageError(
+                f"schedule: a table of shape {tuple(abar.shape)} that is not a noise schedule; accepted are two or "
+                "more values of abar in [0, 1), strictly decreasing. Check the betas it was made from."
+            )
+        self._tables: dict[torch.device, tuple[Tensor, Tensor]] = {}
+
+    @property
+    def steps(self) -> int:
+        """T, the number of noise levels."""
+        return len(self.abar)
+
+    @property
+    def abar_before(self) -> Tensor:
+        """abar_{t-1}, float64 (T,), with abar_{-1} = 1."""
+        return torch.cat([self.abar.new_ones(1), self.abar[:-1]])
+
+    @property
+    def betas(self) -> Tensor:
+        """beta_t = 1 - abar_t / abar_{t-1}, float64 (T,)."""
+        return 1 - self.abar / self.abar_before
+
+    @property
+    def snr(self) -> Tensor:
+        """Signal-to-noise ratio alpha_t^2 / sigma_t^2, float64 (T,)."""
+        return self.abar / (1 - self.abar)
+
+    def at(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """Per-sample alpha and sigma, float32 (B,) on t's device, for training. t: int64 (B,) in 0..T-1."""
+        if t.device not in self._tables:
+            both = self.abar.sqrt(), (1 - self.abar).sqrt()
+            self._tables[t.device] = (both[0].to(t.device, torch.float32), both[1].to(t.device, torch.float32))
+        alpha, sigma = self._tables[t.device]
+        return alpha[t], sigma[t]
+
+    def level(self, t: int) -> Level:
+        """The level at time t in 0..T-1, float64 numbers, for sampling."""
+        abar = float(self.abar[t])
+        return Level(float(t), math.sqrt(abar), math.sqrt(1 - abar))
+
+
+class ScaledLinear(KindOptions):
+    """betas whose square roots are evenly spaced: what the published latent diffusion code calls `linear`."""
+
+    kind: Literal["scaled_linear"] = "scaled_linear"
+    start: float = Field(0.0015, gt=0, lt=1, description="first beta")
+    end: float = Field(0.0195, gt=0, lt=1, description="last beta")
+    steps: int = Field(1000, ge=2, description="number of noise levels T")
+
+
+class Linear(KindOptions):
+    """betas evenly spaced (Ho et al. 2020)."""
+
+    kind: Literal["linear"] = "linear"
+    start: float = Field(1e-4, gt=0, lt=1, description="first beta")
+    end: float = Field(2e-2, gt=0, lt=1, description="last beta")
+    steps: int = Field(1000, ge=2, description="number of noise levels T")
+
+
+class Sqrt(KindOptions):
+    """betas that are square roots of evenly spaced values."""
+
+    kind: Literal["sqrt"] = "sqrt"
+    start: float = Field(1e-4, gt=0, lt=1, description="square of the first beta")
+    end: float = Field(2e-2, gt=0, lt=1, description="square of the last beta")
+    steps: int = Field(1000, ge=2, description="number of noise levels T")
+
+
+class Cosine(KindOptions):
+    """abar a squared cosine of time (Nichol and Dhariwal 2021, eq. 17), betas at most 0.999."""
+
+    kind: Literal["cosine"] = "cosine"
+    s: float = Field(0.008, ge=0, description="offset that keeps the first betas from vanishing")
+    steps: int = Field(1000, ge=2, description="number of noise levels T")
+
+
+def from_betas(betas: Tensor) -> Schedule:
+    """The schedule of the given betas (T,), multiplied up in float64."""
+    return Schedule((1 - betas.double()).cumprod(0))
+
+
+def _spaced(start: float, end: float, steps: int) -> Tensor:
+    return torch.linspace(start, end, steps, dtype=torch.float64)
+
+
+def _scaled_linear(options: ScaledLinear) -> Schedule:
+    return from_betas(_spaced(options.start**0.5, options.end**0.5, options.steps) ** 2)
+
+
+def _linear(options: Linear) -> Schedule:
+    return from_betas(_spaced(options.start, options.end, options.steps))
+
+
+def _sqrt(options: Sqrt) -> Schedule:
+    return from_betas(_spaced(options.start, options.end, options.steps).sqrt())
+
+
+def _cosine(options: Cosine) -> Schedule:
+    time = torch.arange(options.steps + 1, dtype=torch.float64) / options.steps
+    signal = torch.cos((time + options.s) / (1 + options.s) * math.pi / 2) ** 2
+    return from_betas((1 - signal[1:] / signal[:-1]).clamp(0, 0.999))
+
+
+SCHEDULES = {
+    "scaled_linear": Kind(ScaledLinear, _scaled_linear),
+    "linear": Kind(Linear, _linear),
+    "cosine": Kind(Cosine, _cosine),
+    "sqrt": Kind(Sqrt, _sqrt),
+}
