@@ -48,12 +48,16 @@ class _Choice:
             value = {"kind": value}
         known = ", ".join(self.table)
         if not isinstance(value, Mapping) or "kind" not in value:
-            raise PydanticCustomError("kind", "has no `kind`; known {what}: {known}", {"what": self.what, "known": known})
+            raise PydanticCustomError(
+                "kind", "has no `kind`; known {what}: {known}", {"what": self.what, "known": known}
+            )
         name = value["kind"]
         if name not in self.table:
             hint = did_you_mean(name, self.table)
             text = 'no {what} "{name}"; known: {known}{hint}'
-            raise PydanticCustomError("kind", text, {"what": self.what, "name": str(name), "known": known, "hint": hint})
+            raise PydanticCustomError(
+                "kind", text, {"what": self.what, "name": str(name), "known": known, "hint": hint}
+            )
         return self.table[name].options.model_validate(dict(value))
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
@@ -61,12 +65,12 @@ class _Choice:
             self.parse, serialization=core_schema.plain_serializer_function_ser_schema(lambda o: o.model_dump())
         )
 
-    def __get_pydantic_json_schema__(self, _: core_schema.CoreSchema, __: GetJsonSchemaHandler) -> dict[str, Any]:
+    def __get_pydantic_json_schema__(self, _: core_schema.CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         entries = []
         for name, kind in self.table.items():
-            entry = kind.options.model_json_schema()
-            entry["properties"]["kind"] = {"const": name}
-            entries.append(entry)
+            entry = handler(kind.options.__pydantic_core_schema__)
+            properties = {**entry.get("properties", {}), "kind": {"const": name}}
+            entries.append({**entry, "properties": properties, "required": [*entry.get("required", []), "kind"]})
         return {"anyOf": [*entries, {"enum": list(self.table)}]}
 
 

@@ -1,0 +1,129 @@
+"""Options checked against their classes, with every error told in a line of its own, and the schema for editors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+import pydantic
+import yaml
+from pydantic_core import ErrorDetails
+
+from latentry.config.fields import keys_at
+from latentry.errors import UsageError, did_you_mean
+
+Model = TypeVar("Model", bound=pydantic.BaseModel)
+_MISSING = object()
+
+
+def validate(model: type[Model], tree: Any, where: str) -> Model:
+    """`tree` as an instance of `model`.
+
+    where: what the tree is, at the head of errors, e.g. the recipe's path. Errors: one `UsageError` with all there are,
+    a line each: dotted path, what was found, what is accepted, the nearest key.
+    """
+    try:
+        return model.model_validate(tree)
+    except pydantic.ValidationError as error:
+        lines = list(dict.fromkeys(_lines(model, tree, error.errors(include_url=False))))
+    if len(lines) == 1:
+        raise UsageError(f"{where}: {lines[0]}")
+    raise UsageError(f"{where}: {len(lines)} errors\n" + "\n".join(f"  {line}" for line in lines))
+
+
+def _lines(model: type[pydantic.BaseModel], tree: Any, errors: list[ErrorDetails]) -> Iterable[str]:
+    grouped: dict[tuple[str | int, ...], list[ErrorDetails]] = {}
+    for error in _best_branches(tree, errors):
+        grouped.setdefault(_path(tree, error), []).append(error)
+    for path, found in grouped.items():
+        dotted = ".".join(map(str, path))
+        accepted = list(dict.fromkeys(_accepted(error) for error in found))
+        first = found[0]
+        if first["type"] == "extra_forbidden":
+            known = keys_at(model, tree, path[:-1])
+            yield f"{dotted}: unknown key{did_you_mean(path[-1], known)}; known: {', '.join(known)}"
+        elif first["type"] == "missing":
+            yield f"{dotted}: is missing; it has no default"
+        elif first["type"] in ("value_error", "assertion_error", "kind"):
+            yield ": ".join(filter(None, [dotted, first["msg"].removeprefix("Value error, ")]))
+        else:
+            hint = _nearest(first)
+            yield f"{dotted or 'the whole'}: found {_show(first['input'])}; accepted: {' or '.join(accepted)}{hint}"
+
+
+def _accepted(error: ErrorDetails) -> str:
+    text = error["msg"].split(", unable to parse")[0].split(", got a number")[0]
+    for start in ("Input should be ", "Value should have ", "Tuple should have ", "List should have "):
+        text = text.removeprefix(start)
+    return (
+        text.removeprefix("a valid ").replace("dictionary or instance of", "mapping for").split(" after validation")[0]
+    )
+
+
+def _nearest(error: ErrorDetails) -> str:
+    expected = str(error.get("ctx", {}).get("expected", ""))
+    return did_you_mean(error["input"], expected.split("'")[1::2]) if error["type"] in ("literal_error", "enum") else ""
+
+
+def _show(value: Any) -> str:
+    text = (
+        value if isinstance(value, str) else yaml.safe_dump(_plain(value), default_flow_style=True, width=1e9).strip()
+    )
+    text = f'"{text}"' if isinstance(value, str) else text.removesuffix("...").strip()
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return value if isinstance(value, str | int | float | bool | None) else repr(value)
+
+
+def _path(tree: Any, error: ErrorDetails) -> tuple[str | int, ...]:
+    """The error's place in the tree: its location without the names of union branches."""
+    path: list[str | int] = []
+    node = tree
+    for position, part in enumerate(error["loc"]):
+        inner = _step(node, part)
+        last = position == len(error["loc"]) - 1
+        if inner is _MISSING and not (last and error["type"] == "missing"):
+            continue
+        if part != "[key]":
+            path.append(part)
+            node = inner
+    return tuple(path)
+
+
+def _step(node: Any, part: str | int) -> Any:
+    if isinstance(node, Mapping):
+        return node.get(part, _MISSING)
+    if isinstance(node, list | tuple) and isinstance(part, int) and part < len(node):
+        return node[part]
+    return _MISSING
+
+
+def _best_branches(tree: Any, errors: list[ErrorDetails]) -> list[ErrorDetails]:
+    """Where a value may be one of several classes: only the complaints of the class that it comes nearest to."""
+    branches: dict[tuple[str | int, ...], dict[str | int, list[ErrorDetails]]] = {}
+    for error in errors:
+        node = tree
+        for position, part in enumerate(error["loc"][:-1]):
+            if isinstance(node, Mapping) and _step(node, part) is _MISSING:
+                branches.setdefault(error["loc"][:position], {}).setdefault(part, []).append(error)
+                break
+            node = _step(node, part)
+    worse: list[ErrorDetails] = []
+    for place, by_name in branches.items():
+        depth = len(place) + 1
+        fitting = {n: e for n, e in by_name.items() if all(len(x["loc"]) > depth for x in e)} or by_name
+        unknown = {name: sum(e["type"] == "extra_forbidden" for e in found) for name, found in fitting.items()}
+        best = min(fitting, key=lambda name: (unknown[name], len(fitting[name])))
+        worse += [e for name, found in by_name.items() if name != best for e in found]
+    return [error for error in errors if not any(error is bad for bad in worse)]
+
+
+def schema(model: type[pydantic.BaseModel]) -> dict[str, Any]:
+    """The JSON schema of a class of options, for editors that complete and check YAML."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **model.model_json_schema()}

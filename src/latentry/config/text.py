@@ -1,0 +1,118 @@
+"""YAML as people expect it: `1e-4` is a number, `no` is a word, a key may stand once, and nothing can run code."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from latentry.errors import UsageError
+
+_SCALARS = {
+    "tag:yaml.org,2002:null": (r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    "tag:yaml.org,2002:bool": (r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    "tag:yaml.org,2002:int": (r"[-+]?[0-9][0-9_]*|0x[0-9a-fA-F]+", list("-+0123456789")),
+    "tag:yaml.org,2002:float": (
+        r"[-+]?(?:[0-9][0-9_]*\.?[0-9_]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
+        list("-+0123456789."),
+    ),
+}
+_PLAIN = {*_SCALARS, *(f"tag:yaml.org,2002:{name}" for name in ("str", "seq", "map"))}
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2's core scalars; no tags, no aliases (a small file could stand for a huge tree), no repeated keys."""
+
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+            raise yaml.MarkedYAMLError(problem="anchors and aliases are not accepted", problem_mark=event.start_mark)
+        return super().compose_node(parent, index)
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        if node.tag not in _PLAIN:
+            raise yaml.MarkedYAMLError(problem=f"tag {node.tag} is not accepted", problem_mark=node.start_mark)
+        return super().construct_object(node, deep=deep)
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        text = str(node.value).replace("_", "")
+        return int(text, 16) if text.startswith("0x") else int(text)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen = set()
+        for key_node, _ in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise yaml.MarkedYAMLError(problem="a key must be a plain word", problem_mark=key_node.start_mark)
+            if key_node.value in seen:
+                raise yaml.MarkedYAMLError(
+                    problem=f'key "{key_node.value}" stands twice', problem_mark=key_node.start_mark
+                )
+            seen.add(key_node.value)
+        return yaml.constructor.BaseConstructor.construct_mapping(self, node, deep=deep)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes what `_Loader` reads back equal."""
+
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
+for _tag, (_pattern, _first) in _SCALARS.items():
+    for _class in (_Loader, _Dumper):
+        _class.add_implicit_resolver(_tag, re.compile(f"(?:{_pattern})$"), _first)
+
+
+def _say(error: Exception) -> str:
+    mark = getattr(error, "problem_mark", None)
+    place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+    if isinstance(error, RecursionError):
+        return "is nested too deeply"
+    text = getattr(error, "problem", None) or str(error)
+    return place + " ".join(str(text).split())
+
+
+def _parse(text: str, where: str) -> Any:
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise UsageError(f"{where}: {_say(error)}; accepted: YAML") from None
+
+
+def parse_yaml(text: str, where: str) -> dict[str, Any]:
+    """The mapping that `text` writes. where: names the text in errors. Errors: `UsageError`, one line."""
+    tree = _parse(text, where)
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise UsageError(f"{where}: is a {type(tree).__name__}; accepted: a mapping, lines of `key: value`")
+    return tree
+
+
+def parse_value(text: str, where: str) -> Any:
+    """The value that `text` writes: a number, word, list, ... as in a recipe. Errors: `UsageError`."""
+    return _parse(text, where)
+
+
+def load_yaml(path: str | Path) -> dict[str, Any]:
+    """The mapping in a file; empty for an empty file. Errors: `UsageError`, one line with the path and the place."""
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: byte {error.start} is not UTF-8; accepted: YAML in UTF-8") from None
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror})") from None
+    return parse_yaml(text, str(path))
+
+
+def dump_yaml(tree: Any) -> str:
+    """`tree` as YAML, keys in their order; `parse_yaml` gives it back equal."""
+    return yaml.dump(tree, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)

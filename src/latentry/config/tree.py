@@ -1,0 +1,58 @@
+"""Plain nested dictionaries: laid over each other, and changed at a dotted path."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from latentry.config.text import parse_value
+from latentry.errors import UsageError
+
+
+def merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
+    """`top` laid over `base`: mappings merge key by key, anything else is replaced. Neither is changed."""
+    result = copy.deepcopy(dict(base))
+    for key, value in top.items():
+        below = result.get(key)
+        both = isinstance(below, Mapping) and isinstance(value, Mapping)
+        result[key] = merge(below, value) if both else copy.deepcopy(value)  # type: ignore[arg-type]
+    return result
+
+
+def override(tree: Mapping[str, Any], changes: Mapping[str, Any] | Iterable[str]) -> dict[str, Any]:
+    """A copy of `tree` with values set at dotted paths; missing levels are made, names are checked by `validate`.
+
+    changes: `{"a.b": 1}`, or `["a.b=1"]` with each value read as YAML. An entry of a table that is given by its name
+    alone opens up: `schedule: cosine` with `schedule.steps=500` is `{kind: cosine, steps: 500}`.
+    Errors: `UsageError` for text without `=`, an empty path, or a path through a number or list.
+    """
+    result = copy.deepcopy(dict(tree))
+    pairs = changes.items() if isinstance(changes, Mapping) else map(_split, changes)
+    for path, value in pairs:
+        _set(result, path, copy.deepcopy(value))
+    return result
+
+
+def _split(change: str) -> tuple[str, Any]:
+    path, equals, text = change.partition("=")
+    if not equals or not all(path.strip().split(".")):
+        raise UsageError(f'override "{change}": is not KEY=VALUE; accepted: as in diffusion.train.steps=20000')
+    return path.strip(), parse_value(text, f'override "{change}"')
+
+
+def _set(tree: dict[str, Any], path: str, value: Any) -> None:
+    *above, last = path.split(".")
+    node = tree
+    for depth, key in enumerate(above):
+        below = node.get(key)
+        if below is None:
+            below = {}
+        elif isinstance(below, str):
+            below = {"kind": below}
+        elif not isinstance(below, dict):
+            inner = ".".join(above[: depth + 1])
+            raise UsageError(f'override "{path}": {inner} is {below!r}, not a mapping; set {inner} as a whole')
+        node[key] = below
+        node = below
+    node[last] = value
