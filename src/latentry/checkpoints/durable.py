@@ -1,0 +1,102 @@
+"""Disk writes that are whole or absent: fsync, rename, and one clear error when the disk is full."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from latentry.errors import LatentryError
+
+CHUNK = 16 << 20  # bytes per write
+FULL = (errno.ENOSPC, errno.EDQUOT)
+TMP = ".tmp"
+
+
+class DiskFull(LatentryError):
+    """There was no room for what had to be written. Exit code 74, the system's code for an output error."""
+
+    exit_code = 74
+
+
+def size_text(count: float) -> str:
+    """A number of bytes for people: `12.3 MB`."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def free_space(path: Path) -> int:
+    """Bytes that may still be written on the disk of `path` (or of its nearest parent that exists)."""
+    path = path.absolute()
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    return shutil.disk_usage(path).free
+
+
+def disk_full(path: Path, need: int) -> DiskFull:
+    """The error for a `path` that needs `need` bytes on a disk without room for them."""
+    return DiskFull(
+        f"{path}: not written, the disk is full: {size_text(need)} needed, {size_text(free_space(path))} free. "
+        "What was saved before is untouched. Free some space and run the same command again."
+    )
+
+
+def explain(error: OSError, path: Path, need: int) -> LatentryError:
+    """A clear error for `error`, met while writing `need` bytes to `path`."""
+    if error.errno in FULL:
+        return disk_full(path, need)
+    reason = error.strerror or str(error)
+    return LatentryError(f"{path}: cannot be written: {reason}. What was saved before is untouched. Check the folder.")
+
+
+def write(path: Path, parts: Iterable[bytes | memoryview]) -> None:
+    """Write the parts, one after another, to a new file and wait until the disk has them."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+    try:
+        for part in parts:
+            view = memoryview(part)
+            while view:
+                view = view[os.write(handle, view[:CHUNK]) :]
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sync_folder(path: Path) -> None:
+    """Wait until the disk has the names in a folder."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def rename(source: Path, target: Path) -> None:
+    """Give `source` the name `target` in one step; a file there is replaced."""
+    source.replace(target)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a whole folder; nothing happens when it is not there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Write a small text file so that a reader sees the old text or the new one."""
+    data = text.encode()
+    fresh = path.with_name(path.name + TMP)
+    try:
+        write(fresh, [data])
+        rename(fresh, path)
+        sync_folder(path.parent)
+    except OSError as error:
+        fresh.unlink(missing_ok=True)
+        raise explain(error, path, len(data)) from error

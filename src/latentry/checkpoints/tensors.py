@@ -1,0 +1,84 @@
+"""Safetensors files, written part by part so that no second copy of the tensors is made."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from latentry.checkpoints import durable
+from latentry.errors import LatentryError
+
+DTYPES = {
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.int16: "I16",
+    torch.int8: "I8",
+    torch.uint8: "U8",
+    torch.uint16: "U16",
+    torch.uint32: "U32",
+    torch.uint64: "U64",
+    torch.bool: "BOOL",
+    torch.float8_e4m3fn: "F8_E4M3",
+    torch.float8_e5m2: "F8_E5M2",
+}
+
+
+def size(tensors: Mapping[str, Tensor]) -> int:
+    """Bytes of the file that `write` makes, to within the few that pad its header."""
+    return len(_header(tensors)) + sum(t.numel() * t.element_size() for t in tensors.values())
+
+
+def write(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write named tensors to one safetensors file and wait until the disk has it.
+
+    Any layout and device are fine; tensors that share memory are written each for itself.
+    """
+    durable.write(path, _parts(tensors))
+
+
+def read(path: Path) -> dict[str, Tensor]:
+    """The named tensors of a safetensors file, on the CPU; a `LatentryError` when it is not one or is damaged."""
+    try:
+        return load_file(path)
+    except FileNotFoundError:
+        raise LatentryError(f"{path}: no such file. It may have been pruned while it was read: look again.") from None
+    except (SafetensorError, OSError, ValueError) as error:
+        raise LatentryError(f"{path}: is not a readable safetensors file: {error}. Take another copy.") from error
+
+
+def _order(tensors: Mapping[str, Tensor]) -> list[str]:
+    """Widest dtypes first, so that every tensor starts at a multiple of its own width."""
+    return sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
+
+
+def _header(tensors: Mapping[str, Tensor]) -> bytes:
+    entries: dict[str, object] = {"__metadata__": {"format": "pt"}}
+    start = 0
+    for name in _order(tensors):
+        tensor = tensors[name]
+        if tensor.dtype not in DTYPES:
+            raise LatentryError(f"{name}: {tensor.dtype} cannot be saved; known: {', '.join(DTYPES.values())}.")
+        end = start + tensor.numel() * tensor.element_size()
+        entries[name] = {"dtype": DTYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [start, end]}
+        start = end
+    text = json.dumps(entries, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
+
+
+def _parts(tensors: Mapping[str, Tensor]) -> Iterator[bytes | memoryview]:
+    yield _header(tensors)
+    for name in _order(tensors):
+        flat = tensors[name].detach().cpu().contiguous().reshape(-1)
+        if flat.numel():
+            yield flat.view(torch.uint8).numpy().data
