@@ -1,0 +1,24 @@
+"""Conditioners: labels, texts and other values to what a denoiser is told."""
+
+from latentry.conditioning import class_label, text
+from latentry.conditioning.base import BuildContext, Conditioner
+from latentry.conditioning.cond import Cond, batch, combine, index, repeat, where
+from latentry.kinds import Kind
+
+# Each entry is built as build(CONDITIONERS, options, BuildContext(...)).
+CONDITIONERS: dict[str, Kind] = {
+    "class_label": class_label.KIND,
+    "text": text.KIND,
+}
+
+__all__ = [
+    "CONDITIONERS",
+    "BuildContext",
+    "Cond",
+    "Conditioner",
+    "batch",
+    "combine",
+    "index",
+    "repeat",
+    "where",
+]

@@ -1,0 +1,94 @@
+"""A class label: one learned row for each class, and one for no class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from latentry.conditioning.base import BuildContext, Conditioner
+from latentry.conditioning.cond import Cond
+from latentry.errors import UsageError, did_you_mean
+from latentry.kinds import Kind, KindOptions
+
+SHOWN = 20  # names in an error
+
+
+class ClassLabelOptions(KindOptions):
+    """Options of `class_label`.
+
+    via: `context` (one token for cross-attention) or `vector` (added to the time embedding). width: of a row.
+    names: of the classes by number; default: the labels of the data. classes: how many, where there are no names.
+    null: the row that means "no class"; default: an extra row after the classes. Published models have it among
+    their rows: 1000 of the 1001 classes of cin256.
+    """
+
+    kind: Literal["class_label"] = "class_label"
+    via: Literal["context", "vector"] = "context"
+    width: int = Field(default=256, ge=1)
+    names: list[str] | None = None
+    classes: int | None = Field(default=None, ge=1)
+    null: int | None = Field(default=None, ge=0)
+
+
+class ClassLabel(Conditioner):
+    """Embeds labels given by number or by name; -1 and None are the null.
+
+    Args: options with `classes` set; `null` may be any row below `classes`, or None for an extra row.
+    """
+
+    def __init__(self, options: ClassLabelOptions) -> None:
+        super().__init__()
+        classes = options.classes or 0
+        self.options: ClassLabelOptions = options
+        self.names = options.names or []
+        self.classes = classes
+        self.null_row = classes if options.null is None else options.null
+        self.context_width = options.width if options.via == "context" else None
+        self.vector_width = options.width if options.via == "vector" else None
+        self.embedding = nn.Embedding(classes + (options.null is None), options.width)
+
+    def encode(self, values: Sequence[Any] | Tensor) -> Cond:
+        if isinstance(values, Tensor):
+            values = values.tolist()
+        rows = torch.tensor([self.row(value) for value in values], device=self.embedding.weight.device)
+        embedded = self.embedding(rows)  # (B, D)
+        if self.context_width:
+            return Cond(context=embedded[:, None])  # (B, 1, D)
+        return Cond(vector=embedded)
+
+    def row(self, value: str | int | None) -> int:
+        """The row of a label. Errors: `UsageError` that lists what is known."""
+        if value is None or value == -1:
+            return self.null_row
+        if isinstance(value, str) and value in self.names:
+            return self.names.index(value)
+        digits = str(value)
+        if digits.isascii() and digits.isdigit() and int(digits) < self.classes:
+            return int(digits)
+        known = ", ".join(self.names[:SHOWN]) + (", ..." if len(self.names) > SHOWN else "")
+        known = f"{known}; or a number from 0 to {self.classes - 1}" if known else f"0 to {self.classes - 1}"
+        hint = did_you_mean(value, self.names)
+        raise UsageError(f'label: no "{value}"; known: {known}{hint}. Choose one of these.')
+
+
+def build(options: ClassLabelOptions, context: BuildContext) -> ClassLabel:
+    """Build from options, with the data's label names where the options have none."""
+    names = options.names or (list(context.labels) if options.classes in (None, len(context.labels)) else [])
+    classes = options.classes or len(names)
+    if not classes:
+        raise UsageError(
+            "conditioning class_label: the data has no labels; known: subfolders as classes, or `label` in "
+            "metadata.jsonl. Give the data labels or take this conditioner out."
+        )
+    if options.names and classes < len(names):
+        raise UsageError(f"conditioning class_label: {len(names)} names for {classes} classes. Leave `classes` out.")
+    if options.null is not None and options.null >= classes:
+        raise UsageError(f"conditioning class_label: null is {options.null}; known: 0 to {classes - 1}, or none.")
+    return ClassLabel(options.model_copy(update={"names": names or None, "classes": classes}))
+
+
+KIND = Kind(ClassLabelOptions, build)

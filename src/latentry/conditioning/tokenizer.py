@@ -1,0 +1,93 @@
+"""BERT-like tokenizers: trained on captions, or read from a given vocabulary."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+
+from latentry.errors import UsageError
+
+# Its threads are of no use for one caption at a time, and it warns whenever loader workers are forked after them.
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+PAD, UNKNOWN, START, END, MASK = SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+PADS = (PAD, "<pad>", "<|endoftext|>")
+
+
+def train(captions: Iterable[str], size: int) -> Tokenizer:
+    """A lower-case WordPiece tokenizer of at most `size` tokens, the same on every run for the same captions.
+
+    The library's trainer numbers the letters inside words as its hash table yields them, which changes from run to
+    run and decides ties between merges: here they are all named first, in order.
+    """
+    captions = list(captions)
+    tokenizer = _word_pieces(models.WordPiece(unk_token=UNKNOWN))
+    letters = {letter for caption in captions for letter in tokenizer.normalizer.normalize_str(caption)}
+    letters = {letter for letter in letters if not letter.isspace()} | {chr(code) for code in range(33, 127)}
+    letters -= {chr(code) for code in range(ord("A"), ord("Z") + 1)}
+    first = [*SPECIAL, *sorted(letters), *("##" + letter for letter in sorted(letters))]
+    if size < len(first):
+        raise UsageError(
+            f"conditioning text: vocabulary is {size}, but the letters of the captions alone need {len(first)}. "
+            f"Set it to {2 * len(first)} or more."
+        )
+    trainer = trainers.WordPieceTrainer(vocab_size=size, special_tokens=first, min_frequency=2, show_progress=False)
+    tokenizer.train_from_iterator(captions, trainer)
+    return from_vocabulary(tokenizer.get_vocab())
+
+
+def from_vocabulary(vocabulary: dict[str, int]) -> Tokenizer:
+    """The tokenizer of BERT's uncased models for a vocabulary that has its special tokens."""
+    missing = [token for token in (PAD, UNKNOWN, START, END) if token not in vocabulary]
+    if missing:
+        raise UsageError(f"conditioning text: the vocabulary has no {', '.join(missing)}; a BERT vocabulary is needed.")
+    tokenizer = _word_pieces(models.WordPiece(vocabulary, unk_token=UNKNOWN, max_input_chars_per_word=100))
+    tokenizer.add_special_tokens([token for token in SPECIAL if token in vocabulary])
+    tokenizer.decoder = decoders.WordPiece(prefix="##")
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{START} $A {END}", special_tokens=[(START, vocabulary[START]), (END, vocabulary[END])]
+    )
+    return tokenizer
+
+
+def read(path: Path) -> Tokenizer:
+    """A tokenizer from BERT's `vocab.txt` (one token a line) or a `tokenizer.json`."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"conditioning text: {path}: {error}. Give a vocab.txt or tokenizer.json.") from error
+    if path.suffix == ".json":
+        return parse(text, str(path))
+    return from_vocabulary({token: number for number, token in enumerate(text.splitlines())})
+
+
+def parse(text: str, where: str) -> Tokenizer:
+    """A tokenizer from the text of a `tokenizer.json`. where: its name for errors."""
+    try:
+        return Tokenizer.from_str(text)
+    except Exception as error:  # the library raises plain Exception
+        raise UsageError(f"conditioning text: {where} is not a tokenizer.json: {error}. Give another one.") from error
+
+
+def count_longer(tokenizer: Tokenizer, captions: Sequence[str], length: int) -> int:
+    """How many captions have more than `length` tokens; the tokenizer must not cut yet."""
+    return sum(len(tokenizer.encode(caption).ids) > length for caption in captions)
+
+
+def fix_length(tokenizer: Tokenizer, length: int) -> None:
+    """Make every encoding exactly `length` tokens: longer ones are cut before the end token, shorter ones padded."""
+    pad = next((token for token in PADS if tokenizer.token_to_id(token) is not None), None)
+    if pad is None:
+        raise UsageError(f"conditioning text: the tokenizer has no padding token; known: {', '.join(PADS)}.")
+    tokenizer.enable_truncation(length)
+    tokenizer.enable_padding(length=length, pad_id=tokenizer.token_to_id(pad), pad_token=pad)
+
+
+def _word_pieces(model: models.WordPiece) -> Tokenizer:
+    tokenizer = Tokenizer(model)
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    return tokenizer
