@@ -1,0 +1,55 @@
+# `make demo` and `make test` are all that most people need. Everything lives in .venv; `make clean` removes what was made.
+PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3.13 python3.10 python3))
+JOBS ?= 2
+BIN := .venv/bin
+
+# Without an NVIDIA driver, torch's CPU build is a tenth of the download. Where pip already has a source of wheels of
+# its own (PIP_FIND_LINKS), or TORCH_INDEX is given (also empty), that decides.
+ifeq ($(origin TORCH_INDEX), undefined)
+ifeq ($(shell uname -s)$(shell command -v nvidia-smi)$(PIP_FIND_LINKS),Linux)
+TORCH_INDEX := https://download.pytorch.org/whl/cpu
+endif
+endif
+INSTALL = $(BIN)/python -m pip install --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -c constraints.txt
+
+.PHONY: demo test lint format typecheck soak bench clean
+.DEFAULT_GOAL := demo
+
+$(BIN)/python:
+	$(PYTHON) -m venv .venv
+
+.venv/core.stamp: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) -e .
+	touch $@
+
+.venv/dev.stamp: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) -e '.[test,dev]'
+	touch $@ .venv/core.stamp
+
+demo: .venv/core.stamp
+	$(BIN)/python scripts/demo.py --out demo
+
+test: .venv/dev.stamp
+	$(BIN)/python -m pytest -n $(JOBS) -m "not soak and not alone"
+	$(BIN)/python -m pytest -m "alone and not soak"
+
+lint: .venv/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: .venv/dev.stamp
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+typecheck: .venv/dev.stamp
+	$(BIN)/mypy
+
+soak: .venv/dev.stamp
+	$(BIN)/python -m pytest -s -m soak
+
+bench: .venv/dev.stamp
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf .venv demo build dist .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,71 @@
+"""The command line. Commands import what they need when they run, so that `--help` is at once there."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from latentry import __version__
+from latentry.cli import data, recipes
+from latentry.cli.inspect import inspect
+from latentry.cli.output import complain
+from latentry.cli.reconstruct import reconstruct
+from latentry.cli.sample import sample
+from latentry.cli.train import train
+from latentry.errors import LatentryError
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich")
+for command in (train, sample, reconstruct, inspect):
+    app.command()(command)
+app.add_typer(recipes.app, name="recipes")
+app.add_typer(data.app, name="data")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"latentry {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version."),
+) -> None:
+    """From a folder of images to your own latent diffusion model, trained, measured and sampled."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command and exit: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; its exit code. A mistake of the user is one text on stderr, never a traceback."""
+    try:
+        result = app(args=arguments, prog_name="latentry", standalone_mode=False)
+    except LatentryError as error:
+        complain(str(error))
+        return error.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        complain("interrupted")
+        return 130
+    except Exception as error:
+        if not hasattr(error, "format_message"):
+            raise
+        _explain_usage(error)
+        return int(getattr(error, "exit_code", 2))
+    return result if isinstance(result, int) else 0
+
+
+def _explain_usage(error: Exception) -> None:
+    """Say what is wrong with the arguments in one line (typer's own errors; their class moved between versions)."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        typer.echo(error.format_message())  # type: ignore[attr-defined]
+        return
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "latentry"
+    text = " ".join(error.format_message().split())  # type: ignore[attr-defined]
+    stop = "" if text.endswith((".", "?")) else "."
+    complain(f"{command}: {text}{stop} `{command} --help` shows what is accepted.")

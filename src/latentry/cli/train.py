@@ -1,0 +1,51 @@
+"""`latentry train`: both stages of a recipe, or one; the same command goes on where it stopped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from latentry.cli.output import JSON, emit_json, figures, first_process, note, say
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(help="A recipe's name (`latentry recipes`) or a YAML file.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="Changes, as in diffusion.train.steps=20000."),
+    ] = None,
+    *,
+    out: Annotated[Path, typer.Option(help="The run's folder; the same command resumes it.")],
+    data: Annotated[Path | None, typer.Option(help="Folder of images.")] = None,
+    stage: Annotated[str | None, typer.Option(help="autoencoder or diffusion alone.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="A few real steps, a sample and a save: size, speed, memory, disk.")
+    ] = False,
+    accept_data_change: Annotated[
+        bool, typer.Option("--accept-data-change", help="Go on although the images are not those of the start.")
+    ] = False,
+    plugin: Annotated[list[Path] | None, typer.Option(help="Python file with kinds of your own.")] = None,
+    as_json: Annotated[bool, JSON] = False,
+) -> None:
+    """Train a recipe on a folder of images: the autoencoder, then the diffusion model."""
+    from latentry.train.run import train as run_training
+
+    run = run_training(
+        recipe,
+        data=data,
+        out=out,
+        overrides=overrides or [],
+        stage=stage,
+        dry_run=dry_run,
+        report=note if as_json else say,
+        accept_data_change=accept_data_change,
+        plugins=tuple(plugin or ()),
+    )
+    if not first_process():
+        return
+    if as_json:
+        emit_json({"run": str(out), "figures": run.figures})
+    elif run.figures:
+        figures(run.figures)
