@@ -1,0 +1,138 @@
+"""Standard published weight files: found on this machine, or downloaded once and checked."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import tempfile
+import urllib.request
+import zipfile
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from latentry.errors import LatentryError, UsageError, did_you_mean
+
+HEADS = "https://raw.githubusercontent.com/richzhang/PerceptualSimilarity/master/lpips/weights/v0.1"
+BACKBONES = "https://download.pytorch.org/models"
+SUFFIXES = (".pth", ".safetensors", ".npz")
+FOLDER = "LATENTRY_WEIGHTS"
+TIMEOUT = 30.0
+
+
+class Source(NamedTuple):
+    """A published file. name: as stored, ending in `-` and the first digits of its SHA-256; stem: also accepted."""
+
+    name: str
+    stem: str
+    address: str
+
+    @property
+    def digest(self) -> str:
+        return Path(self.name).stem.rpartition("-")[2]
+
+
+SOURCES = {
+    "squeezenet": Source("squeezenet1_1-b8a52dc0.pth", "squeezenet1_1", f"{BACKBONES}/squeezenet1_1-b8a52dc0.pth"),
+    "vgg16": Source("vgg16-397923af.pth", "vgg16", f"{BACKBONES}/vgg16-397923af.pth"),
+    "squeezenet heads": Source("lpips_v0.1_squeeze-4a5350f2.pth", "lpips_v0.1_squeeze", f"{HEADS}/squeeze.pth"),
+    "vgg16 heads": Source("lpips_v0.1_vgg-a78928a0.pth", "lpips_v0.1_vgg", f"{HEADS}/vgg.pth"),
+}
+
+
+def find(name: str, path: str | os.PathLike[str] | None = None) -> Path:
+    """Where the weights called `name` (a key of `SOURCES`) lie.
+
+    path: a file, used without looking further. Else the folder $LATENTRY_WEIGHTS, then the cache ($XDG_CACHE_HOME or
+    ~/.cache, `latentry`), by the published name or its stem; else downloaded into the cache. Raises `LatentryError`.
+    """
+    if path is not None:
+        given = Path(path).expanduser()
+        if not given.is_file():
+            raise UsageError(f"weights of {name}: no file at {given}. Correct the path, or leave it out to look it up.")
+        return given
+    if name not in SOURCES:
+        raise UsageError(f'weights: no "{name}"; known: {", ".join(SOURCES)}{did_you_mean(name, SOURCES)}.')
+    source, folders = SOURCES[name], [cache()]
+    if os.environ.get(FOLDER):
+        folders.insert(0, Path(os.environ[FOLDER]).expanduser())
+    for folder in folders:
+        for candidate in (source.name, *(source.stem + suffix for suffix in SUFFIXES)):
+            if (folder / candidate).is_file():
+                return folder / candidate
+    try:
+        return _download(source)
+    except OSError as error:
+        raise LatentryError(_not_found(name, source, folders, error)) from error
+
+
+def read(path: Path) -> dict[str, Tensor]:
+    """The float32 tensors of a .pth (weights only, nothing is run), .safetensors or .npz file."""
+    try:
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as arrays:
+                tensors = {k: torch.from_numpy(arrays[k]) for k in arrays.files}
+        elif path.suffix == ".safetensors":
+            tensors = safetensors.torch.load_file(path)
+        else:
+            tensors = torch.load(path, map_location="cpu", weights_only=True)
+        return {k: v.float() for k, v in tensors.items()}
+    except (OSError, ValueError, RuntimeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+        raise LatentryError(_unreadable(path, error)) from error
+    except (pickle.UnpicklingError, safetensors.SafetensorError) as error:
+        raise LatentryError(_unreadable(path, error)) from error
+
+
+def cache() -> Path:
+    """The folder that downloads are kept in; it may not exist yet."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    try:
+        return (Path(base) if base else Path.home() / ".cache") / "latentry"
+    except RuntimeError:  # no home folder
+        return Path(tempfile.gettempdir()) / "latentry"
+
+
+def _download(source: Source) -> Path:
+    """Fetch into the cache under a passing name, check, then rename, so that no reader sees half a file."""
+    target = cache() / source.name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f"{source.name}.")
+    partial, digest = Path(name), hashlib.sha256()
+    try:
+        with os.fdopen(handle, "wb") as file, urllib.request.urlopen(source.address, timeout=TIMEOUT) as answer:
+            while block := answer.read(1 << 20):
+                file.write(block)
+                digest.update(block)
+        if not digest.hexdigest().startswith(source.digest):
+            raise OSError(f"what came has SHA-256 {digest.hexdigest()[:8]}..., expected {source.digest}...")
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
+    return target
+
+
+def _not_found(name: str, source: Source, folders: list[Path], error: OSError) -> str:
+    places = [str(folder) for folder in folders]
+    if len(places) == 1:
+        places.insert(0, f"${FOLDER} (not set)")
+    smaller = "`perceptual: squeezenet` (5 MB), " if name.startswith("vgg16") else ""
+    option = "heads" if name.endswith("heads") else "backbone"
+    return (
+        f"weights of {name}: {source.name} was not found in {', '.join(places)}, and {source.address} could not be had "
+        f"({error}). Use `perceptual: none`, {smaller}or give the file: in one of these folders, or as "
+        f"`perceptual: {{{option}: PATH}}`."
+    )
+
+
+def _unreadable(path: Path, error: Exception) -> str:
+    first = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return (
+        f"weights: {path} cannot be read ({first}); accepted are .pth, .safetensors and .npz files of plain tensors. "
+        "Delete it to download it again, or give another."
+    )

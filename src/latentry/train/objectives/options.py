@@ -1,0 +1,69 @@
+"""What a recipe may say about the first stage's objective."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
+
+from latentry.kinds import Options
+
+
+class PerceptualOptions(Options):
+    """The perceptual term, LPIPS (Zhang et al. 2018). Just the name of the net will do.
+
+    net: `squeezenet` (5 MB of weights), `vgg16` (528 MB; what the published models used) or `none`.
+    weight: of the term, beside the pixel error. backbone, heads: paths of weight files, where they are not to be
+    looked up or downloaded. bands: which three channels to show the net, for images that are not grey, RGB or RGBA.
+    """
+
+    net: Literal["none", "squeezenet", "vgg16"] = "squeezenet"
+    weight: NonNegativeFloat = 1.0
+    backbone: str | None = None
+    heads: str | None = None
+    bands: tuple[NonNegativeInt, NonNegativeInt, NonNegativeInt] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_alone(cls, value: Any) -> Any:
+        return {"net": value} if isinstance(value, str) else value
+
+
+class DiscriminatorOptions(Options):
+    """The adversarial term: a patch discriminator trained against the decoder (Esser et al. 2021).
+
+    loss: of the discriminator. start: first step at which the term counts; before it the discriminator rests.
+    weight: of the term, relative to the gradient of the likelihood if `adaptive`, else absolute. factor: multiplies
+    the term and the discriminator's own loss. channels, layers: width and depth; 3 layers see patches of 70 pixels.
+    """
+
+    loss: Literal["hinge", "vanilla"] = "hinge"
+    start: NonNegativeInt = 0
+    weight: NonNegativeFloat = 0.5
+    factor: NonNegativeFloat = 1.0
+    channels: PositiveInt = 64
+    layers: PositiveInt = 3
+    adaptive: bool = True
+
+
+class ObjectiveOptions(Options):
+    """The first stage's objective (Rombach et al. 2022, appendix G).
+
+    loss = nll + kl_weight * KL (or codebook_weight * codebook loss) + adversarial term, with
+    nll = (pixel error + perceptual) / exp(log_variance) + log_variance.
+
+    kl_weight: weight of the posterior's KL divergence, in nats an image, against the nll summed over an image's
+    values. The published models use 1e-6: just enough to keep latents centred. 1 is a variational autoencoder's.
+    reduction: `sum` over an image's values (published for kl) or their `mean` (published for vq); null takes the
+    published one. It scales nll and regulariser alike, so the weights mean the same.
+    log_variance_init, learn_log_variance: one number for all values; published: 0 and never trained.
+    """
+
+    pixel: Literal["l1", "l2"] = "l1"
+    perceptual: PerceptualOptions = PerceptualOptions()
+    kl_weight: NonNegativeFloat = 1e-6
+    codebook_weight: NonNegativeFloat = 1.0
+    discriminator: DiscriminatorOptions | None = None
+    log_variance_init: float = Field(0.0, ge=-20, le=20)
+    learn_log_variance: bool = False
+    reduction: Literal["sum", "mean"] | None = None
