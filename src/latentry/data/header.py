@@ -1,0 +1,88 @@
+"""What an image file is, as far as its first bytes tell, and the one error for a file that cannot be used."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latentry.errors import LatentryError
+
+Array = NDArray[np.generic]
+PIXEL_LIMIT = 89_478_485
+
+
+class BadImage(LatentryError):
+    """One file cannot be used; `reason` says why, without the path."""
+
+    def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
+        self.path, self.reason = os.fspath(path), reason
+        super().__init__(f"{shown(self.path)}: {reason}")
+
+    def __reduce__(self) -> tuple[type[BadImage], tuple[str, str]]:
+        return BadImage, (self.path, self.reason)
+
+
+@dataclass(frozen=True)
+class Header:
+    """Facts known before decoding.
+
+    width, height: pixels, upright (EXIF orientation applied). channels: what `images.read` gives. depth: 8, 16 or 32
+    (32 = float in [0, 1]). alpha: the last channel is transparency. frames: pictures in the file; the first is used.
+    """
+
+    width: int
+    height: int
+    channels: int
+    depth: int
+    format: str
+    alpha: bool = False
+    orientation: int = 1
+    frames: int = 1
+    cmyk: bool = False
+    palette: bool = False
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Peculiarities that do not stop the file from being used, in words."""
+        found = []
+        if self.cmyk:
+            found.append("CMYK: converted to RGB without a colour profile")
+        if self.palette and self.alpha:
+            found.append("palette with transparency: composited like any alpha")
+        if self.orientation > 1:
+            found.append(f"EXIF-rotated (orientation {self.orientation}): turned upright")
+        if self.frames > 1:
+            found.append(f"animated or several pages ({self.frames}): only the first is used")
+        return tuple(found)
+
+
+def upright_size(width: int, height: int, orientation: int) -> tuple[int, int]:
+    """(width, height) after `upright`."""
+    return (height, width) if orientation >= 5 else (width, height)
+
+
+def upright(array: Array, orientation: int) -> Array:
+    """Undo an EXIF orientation (1 to 8) of an (H, W, C) array."""
+    if orientation >= 5:
+        array = array.swapaxes(0, 1)
+    if orientation in (2, 3, 7, 6):
+        array = array[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        array = array[::-1]
+    return np.ascontiguousarray(array)
+
+
+def check_pixels(path: str | os.PathLike[str], width: int, height: int, limit: int) -> None:
+    """Refuse a picture whose header promises more pixels than `limit`, before anything is decoded."""
+    if width < 1 or height < 1:
+        raise BadImage(path, f"the header says {width}x{height} pixels")
+    if width * height > limit:
+        raise BadImage(path, f"{width}x{height} is {width * height} pixels, more than data.pixel_limit = {limit}")
+
+
+def shown(path: str) -> str:
+    """A path as text that can be printed, whatever its bytes."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")

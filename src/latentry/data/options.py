@@ -1,0 +1,75 @@
+"""What a recipe's `data:` says."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from latentry.data.header import PIXEL_LIMIT
+from latentry.kinds import Options
+
+NAMED_COLOURS = {"white": (255, 255, 255), "black": (0, 0, 0)}
+Scalar = str | int | float | bool | None
+_Side = Annotated[int, Field(ge=1, le=16384)]
+
+
+class DataOptions(Options):
+    """How a folder of images becomes samples.
+
+    size: side in pixels, or [height, width]. channels: of the images given to the model. background: colour put behind
+    transparency, null keeps transparency as a channel. depth: bits a channel, 8, 16, or auto (what the files have).
+    text, label: metadata fields (label: folder = the first subfolder's name). where: keep images whose fields have these
+    values. balance: draw each value of this field equally often. flip: mirror half of the draws. crop: cover the size
+    and cut the middle or a random part, or pad to it. split_by: images alike in this field go to one side of the split.
+    held_out: share kept from training. max_bad: files that may be skipped. enlarge: a file that would be enlarged more
+    counts as bad. pixel_limit: most pixels a file may have.
+    """
+
+    size: _Side | tuple[_Side, _Side] = 64
+    channels: int = Field(3, ge=1, le=512)
+    background: str | None = "white"
+    depth: Literal["auto", 8, 16] = "auto"
+    text: str | None = None
+    label: str | None = None
+    where: dict[str, Scalar | list[Scalar]] = {}
+    balance: str | None = None
+    flip: bool = False
+    crop: Literal["center", "random", "pad"] = "center"
+    split_by: str | None = None
+    held_out: float = Field(0.1, ge=0, lt=1)
+    max_bad: int = Field(10, ge=0)
+    enlarge: float = Field(8.0, ge=1)
+    pixel_limit: int = Field(PIXEL_LIMIT, ge=1, le=178_956_970)
+
+    @field_validator("background")
+    @classmethod
+    def _known_colour(cls, value: str | None) -> str | None:
+        if value is None or value in NAMED_COLOURS or re.fullmatch(r"#[0-9a-fA-F]{6}", value):
+            return value
+        raise ValueError(f'no colour "{value}"; accepted: white, black, "#rrggbb", null')
+
+    @model_validator(mode="after")
+    def _gray_behind_gray(self) -> DataOptions:
+        if self.channels < 3 and len(set(self.colour or (0,))) > 1:
+            raise ValueError(f"background {self.background} is not a gray, but channels is {self.channels}")
+        return self
+
+    @property
+    def height_width(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
+        return (self.size, self.size) if isinstance(self.size, int) else self.size
+
+    @property
+    def colour(self) -> tuple[int, int, int] | None:
+        """The background as 8-bit red, green, blue."""
+        if self.background is None:
+            return None
+        text = self.background
+        return NAMED_COLOURS.get(text) or (int(text[1:3], 16), int(text[3:5], 16), int(text[5:7], 16))
+
+    def listed(self, field: str) -> list[Any]:
+        """The accepted values of one field of `where`."""
+        value = self.where[field]
+        return value if isinstance(value, list) else [value]

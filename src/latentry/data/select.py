@@ -1,0 +1,103 @@
+"""Which images take part, in which split, under which label."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from latentry.data.folder import Record, known_fields
+from latentry.data.header import shown
+from latentry.data.options import DataOptions
+from latentry.errors import UsageError, did_you_mean
+
+Split = Literal["train", "held_out"]
+FOLDER = "folder"
+
+
+def value_of(record: Record, field: str) -> Any:
+    """A metadata field of an image (None if absent); `folder` is the name of the first subfolder on its path."""
+    if field == FOLDER and field not in record.fields:
+        return record.path.split("/", 1)[0] if "/" in record.path else None
+    return record.fields.get(field)
+
+
+def require_fields(records: Sequence[Record], options: DataOptions) -> None:
+    """Raise a `UsageError` for a field that no image has."""
+    known = known_fields(list(records))
+    asked = {"text": options.text, "label": options.label, "balance": options.balance, "split_by": options.split_by}
+    named = [(key, field) for key, field in asked.items() if field] + [("where", field) for field in options.where]
+    for key, field in named:
+        if field not in known and not (field == FOLDER and any("/" in r.path for r in records)):
+            have = ", ".join(known) or "none (there is no metadata.jsonl)"
+            raise UsageError(f'data.{key}: no image has a field "{field}"; fields: {have}{did_you_mean(field, known)}.')
+
+
+def selected(records: Sequence[Record], options: DataOptions) -> list[Record]:
+    """The records that `where` keeps. Numbers also match their text. Raises `UsageError` if none is left."""
+    kept = list(records)
+    for field in options.where:
+        accepted = {_key(v) for v in options.listed(field)}
+        left = [r for r in kept if _key(value_of(r, field)) in accepted]
+        if not left:
+            values = sorted({str(value_of(r, field)) for r in kept})
+            found = ", ".join(values[:10]) + (", ..." if len(values) > 10 else "")
+            raise UsageError(f"data.where.{field}: no image has {options.where[field]!r}; values found: {found}.")
+        kept = left
+    return kept
+
+
+def _key(value: Any) -> str | None:
+    return None if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def held_out(record: Record, options: DataOptions) -> bool:
+    """Whether an image is kept from training: by a hash of its path, or of its group, never of its neighbours."""
+    group = value_of(record, options.split_by) if options.split_by else None
+    key = os.fsencode(record.path) if group is None else f"group:{group}".encode("utf-8", "surrogateescape")
+    number = int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "big")
+    return number < options.held_out * 2**64
+
+
+def split(records: Sequence[Record], options: DataOptions, which: Split) -> list[Record]:
+    """The images of one split. Raises `UsageError` if training is left without any."""
+    chosen = [r for r in records if held_out(r, options) == (which == "held_out")]
+    if which == "train" and not chosen:
+        raise UsageError(f"data.held_out: all {len(records)} images are held out; lower it or add images.")
+    return chosen
+
+
+def label_names(records: Sequence[Record], field: str | None) -> list[str]:
+    """All labels in order (numbers by size). Raises `UsageError` naming images without one."""
+    if field is None:
+        return []
+    values = [value_of(r, field) for r in records]
+    without = [r.path for r, v in zip(records, values, strict=True) if v is None]
+    if without:
+        first = ", ".join(shown(p) for p in without[:5])
+        raise UsageError(f"data.label: {len(without)} images have no {field}: {first}. Label them or leave them out.")
+    return sorted({_name(v) for v in values}, key=_order)
+
+
+def _name(value: Any) -> str:
+    return str(value)
+
+
+def _order(name: str) -> tuple[int, float, str]:
+    return (0, int(name), name) if name.lstrip("-").isdecimal() else (1, 0, name)
+
+
+def label_numbers(records: Sequence[Record], field: str | None, names: Sequence[str]) -> list[int]:
+    """The label of each record as its place in `names`; 0 for all where there are no labels."""
+    places = {name: place for place, name in enumerate(names)}
+    return [places[_name(value_of(r, field))] if field else 0 for r in records]
+
+
+def captions_of(record: Record, field: str | None) -> list[str]:
+    """The captions of an image: a field may hold one text or a list of them; missing is one empty text."""
+    value = value_of(record, field) if field else None
+    texts = (
+        [str(v) for v in value if v is not None] if isinstance(value, list) else [] if value is None else [str(value)]
+    )
+    return texts or [""]

@@ -1,0 +1,124 @@
+"""A data folder, checked once: its images, what their headers say, and which are bad."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from latentry.data import images, select
+from latentry.data.folder import Record, read_records, real_root
+from latentry.data.header import BadImage, Header, shown
+from latentry.data.options import DataOptions
+from latentry.data.prepare import enlargement, mismatch
+from latentry.errors import LatentryError, UsageError
+
+HEADERS_READ = 50_000
+
+
+class Source:
+    """The images that both splits draw from.
+
+    depth: 8, 16, or 32 (float) bits a channel of prepared images. bad: reason by path of files that cannot be used.
+    Raises `UsageError` for a folder that does not fit the options and `LatentryError` for too many bad files.
+    """
+
+    def __init__(self, options: DataOptions, root: str | os.PathLike[str], report: Callable[[str], None]) -> None:
+        self.options, self.report = options, report
+        self.root: Path = real_root(root)
+        everything = read_records(self.root)
+        select.require_fields(everything, options)
+        self.records: list[Record] = select.selected(everything, options)
+        self.labels: list[str] = select.label_names(self.records, options.label)
+        self.bad: dict[str, str] = {}
+        headers = self._read_headers()
+        refuse_mixed_channels(headers, options)
+        self.depth = common_depth(headers, options)
+
+    def _read_headers(self) -> dict[str, Header]:
+        """Headers by path; of very large folders an even sample, the rest is checked when it is decoded."""
+        step = max(1, len(self.records) // HEADERS_READ)
+        found: dict[str, Header] = {}
+        bad: list[BadImage] = []
+        for record in self.records[::step]:
+            try:
+                found[record.path] = self.header(record.path)
+            except BadImage as error:
+                bad.append(error)
+        self.note(bad)
+        if not found:
+            raise self._too_many(f"none of the {len(self.records)} images can be used")
+        return found
+
+    def header(self, path: str) -> Header:
+        """The header of one file. Raises `BadImage`, also for one that would have to be enlarged too much."""
+        header = images.header(self.root / path, self.options.pixel_limit)
+        refuse_too_small(path, header, self.options)
+        return header
+
+    def note(self, bad: Iterable[BadImage]) -> None:
+        """Remember and report bad files; raises `LatentryError` naming them once there are over `max_bad`."""
+        for error in bad:
+            path = os.path.relpath(error.path, self.root) if os.path.isabs(error.path) else error.path
+            if path not in self.bad:
+                self.bad[path] = error.reason
+                self.report(f"skipped {shown(path)}: {error.reason}")
+        if len(self.bad) > self.options.max_bad:
+            raise self._too_many(
+                f"{len(self.bad)} files cannot be used, more than data.max_bad = {self.options.max_bad}"
+            )
+
+    def _too_many(self, what: str) -> LatentryError:
+        lines = [f"  {shown(path)}: {reason}" for path, reason in list(self.bad.items())[:100]]
+        advice = f"Repair or remove them (latentry data check {shown(str(self.root))} lists all)."
+        return LatentryError("\n".join([f"data folder {shown(str(self.root))}: {what}:", *lines, advice]))
+
+
+def refuse_too_small(path: str, header: Header, options: DataOptions) -> None:
+    """Raise `BadImage` for a picture with too few pixels to be worth stretching."""
+    times = enlargement(header.height, header.width, options)
+    if times > options.enlarge:
+        reason = f"{header.width}x{header.height} is too small: enlarged {times:.0f} times, limit data.enlarge = "
+        raise BadImage(path, f"{reason}{options.enlarge:g}")
+
+
+def refuse_mixed_channels(headers: dict[str, Header], options: DataOptions) -> None:
+    """Raise one `UsageError` naming the first five files whose channels cannot become `data.channels`."""
+    reasons = {path: mismatch(header, options) for path, header in headers.items()}
+    wrong = [(path, reason) for path, reason in reasons.items() if reason]
+    if not wrong:
+        return
+    first = ", ".join(f"{shown(path)} ({reason})" for path, reason in wrong[:5])
+    counts = sorted({headers[path].channels for path, _ in wrong})
+    if len(wrong) == len(headers) and len(counts) == 1:
+        fix = f"Set data.channels: {counts[0]}"
+    else:
+        fix = "Move them to a folder of their own, or convert them"
+    if any(headers[path].alpha for path, _ in wrong) and options.background is None:
+        fix += ", or set data.background (white, for example) to put a colour behind transparency"
+    raise UsageError(
+        f"data.channels: {len(wrong)} of {len(headers)} files do not have the {options.channels} channels asked for: "
+        f"{first}. Bands are never cut or made up. {fix}."
+    )
+
+
+def common_depth(headers: dict[str, Header], options: DataOptions) -> int:
+    """The depth to prepare in. Raises `UsageError` naming the first five odd files if `auto` finds several."""
+    if options.depth != "auto":
+        return options.depth
+    kinds: dict[int, list[str]] = {}
+    for path, header in headers.items():
+        kinds.setdefault(header.depth, []).append(path)
+    if len(kinds) == 1:
+        return next(iter(kinds))
+    most = max(kinds, key=lambda depth: len(kinds[depth]))
+    odd = [(path, depth) for depth, paths in kinds.items() if depth != most for path in paths]
+    first = ", ".join(f"{shown(path)} ({_bits(depth)})" for path, depth in odd[:5])
+    raise UsageError(
+        f"data.depth: {len(odd)} of {len(headers)} files are not {_bits(most)} like the rest: {first}. Set data.depth: 16 "
+        "to bring all to 16 bits without loss, data.depth: 8 to round to 8, or move them to a folder of their own."
+    )
+
+
+def _bits(depth: int) -> str:
+    return "float" if depth == 32 else f"{depth}-bit"
