@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, NamedTuple
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
 
 import torch
-from pydantic import Field
+from pydantic import Field, TypeAdapter
 from torch import Tensor
 
 from latentry.errors import UsageError
-from latentry.kinds import Kind, KindOptions
+from latentry.kinds import Kind, KindOptions, build, choice
 
 
 class Level(NamedTuple):
@@ -143,3 +144,8 @@ SCHEDULES = {
     "cosine": Kind(Cosine, _cosine),
     "sqrt": Kind(Sqrt, _sqrt),
 }
+
+
+def build_schedule(options: KindOptions | Mapping[str, Any] | str) -> Schedule:
+    """A schedule from its options, or from what a recipe may say: a name, or {kind: NAME, ...}."""
+    return build(SCHEDULES, TypeAdapter(choice(SCHEDULES, "schedules")).validate_python(options))
