@@ -12,8 +12,11 @@ endif
 endif
 INSTALL = $(BIN)/python -m pip install --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -c constraints.txt
 
-.PHONY: demo test lint format typecheck soak bench clean
-.DEFAULT_GOAL := demo
+.PHONY: help demo test lint format typecheck soak bench clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo | test | lint | format | typecheck | soak | bench | clean"
 
 $(BIN)/python:
 	$(PYTHON) -m venv .venv
