@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import typer
+
+from latentry.errors import UsageError, did_you_mean
 
 JSON = typer.Option("--json", help="Print JSON, for programs.")
 
@@ -51,6 +53,13 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     Console(width=None if sys.stdout.isatty() else 120).print(grid)
 
 
+def one_of(option: str, value: str, known: Sequence[str]) -> str:
+    """`value`, if it is known. Errors: `UsageError` that lists what is."""
+    if value not in known:
+        raise UsageError(f'{option}: found "{value}"; accepted: {", ".join(known)}{did_you_mean(value, known)}')
+    return value
+
+
 def figures(values: Mapping[str, Any]) -> None:
     """Named figures, one a line."""
     width = max(map(len, values), default=0)
@@ -58,23 +67,16 @@ def figures(values: Mapping[str, Any]) -> None:
         say(f"  {name.ljust(width)}  {f'{value:.4g}' if isinstance(value, float) else value}")
 
 
-def bar(what: str, total: int) -> AbstractContextManager[Callable[[], None]]:
-    """A progress bar on a terminal, nothing elsewhere; calling it moves it one on."""
-    if not sys.stderr.isatty():
-        return nullcontext(lambda: None)
-    return _bar(what, total)
+def bar(what: str) -> AbstractContextManager[Callable[[int, int], None] | None]:
+    """A progress bar on a terminal, called with (done, of how many); None elsewhere."""
+    return _bar(what) if sys.stderr.isatty() else nullcontext()
 
 
-def _bar(what: str, total: int) -> AbstractContextManager[Callable[[], None]]:
-    from contextlib import contextmanager
-
+@contextmanager
+def _bar(what: str) -> Iterator[Callable[[int, int], None]]:
     from rich.console import Console
     from rich.progress import Progress
 
-    @contextmanager
-    def running() -> Any:
-        with Progress(console=Console(stderr=True), transient=True) as progress:
-            task = progress.add_task(what, total=total)
-            yield lambda: progress.advance(task)
-
-    return running()
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(what, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)

@@ -21,9 +21,9 @@ def reconstruct(
     from latentry import pipeline
 
     pipe = pipeline.load(model)
-    results = pipe.reconstruct(images, out=out)
+    written = {str(image): [str(path) for path in pipe.reconstruct([image]).save(out)] for image in images}
     if as_json:
-        emit_json(results)
+        emit_json(written)
     else:
-        for result in results:
-            say(f"{result['path']} -> {result['out']}  {result['psnr']:.2f} dB")
+        for image, paths in written.items():
+            say(f"{image} -> {', '.join(paths)}")

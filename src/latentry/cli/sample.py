@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from latentry.cli.output import JSON, emit_json, say
+from latentry.cli.output import JSON, bar, emit_json, one_of, say
 from latentry.errors import UsageError
 
 
@@ -24,23 +24,33 @@ def sample(
     size: Annotated[str | None, typer.Option(metavar="HxW", help="Size; default: the model's.")] = None,
     weights: Annotated[str, typer.Option(help="ema or raw.")] = "ema",
     step: Annotated[int | None, typer.Option(min=0, help="A checkpoint of a run; default: the newest.")] = None,
-    out: Annotated[Path, typer.Option(help="Folder for the images, or a .png for one sheet of them all.")],
+    out: Annotated[Path, typer.Option(help="Folder for the images; a .png: one image, or a sheet of all.")],
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Sample images."""
     shape = parse_size(size)
+    one_of("--weights", weights, ("ema", "raw"))
     from latentry import pipeline
 
-    pipe = pipeline.load(model, weights=weights, step=step)
-    result = pipe.sample(
-        text, label=label, n=count, steps=steps, solver=solver, guidance=guidance, seed=seed, size=shape
-    )
-    if out.suffix.lower() == ".png":
+    pipe = pipeline.load(model, weights=weights, step=step)  # type: ignore[arg-type]
+    with bar("sampling") as progress:
+        result = pipe.sample(
+            text,
+            label=label,
+            n=count,
+            steps=steps,
+            solver=solver,
+            guidance=guidance,
+            seed=seed,
+            size=shape,
+            progress=progress,
+        )
+    if count > 1 and out.suffix.lower() == ".png":
         out.parent.mkdir(parents=True, exist_ok=True)
         result.grid().save(out)
         paths = [out]
     else:
-        paths = [Path(path) for path in result.save(out)]
+        paths = result.save(out)
     if as_json:
         emit_json({"images": [str(path) for path in paths], "seed": seed})
     else:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from latentry.cli.output import JSON, emit_json, figures, first_process, note, say
+from latentry.cli.output import JSON, emit_json, figures, first_process, note, one_of, say
 
 
 def train(
@@ -30,6 +30,8 @@ def train(
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Train a recipe on a folder of images: the autoencoder, then the diffusion model."""
+    if stage is not None:
+        one_of("--stage", stage, ("autoencoder", "diffusion"))
     from latentry.train.run import train as run_training
 
     run = run_training(
@@ -37,7 +39,7 @@ def train(
         data=data,
         out=out,
         overrides=overrides or [],
-        stage=stage,
+        stage=stage,  # type: ignore[arg-type]
         dry_run=dry_run,
         report=note if as_json else say,
         accept_data_change=accept_data_change,
