@@ -1,0 +1,59 @@
+"""Judges: programs that say from the image alone whether a sample shows what was asked for."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from latentry.data.shapes import known
+from latentry.errors import UsageError
+from latentry.metrics import shapes
+
+
+class Judge(Protocol):
+    """A judge of images."""
+
+    def score(self, images: Tensor, wanted: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+        """Shares in [0, 1] by name: images (B, 3, H, W) in [0, 1]; wanted: one metadata record for each."""
+        ...
+
+
+class ShapesJudge:
+    """Whether the shape and the colour are the wanted ones, for the procedural dataset `shapes`."""
+
+    chance = 1 / 48
+    """`shape_and_colour` of guessing; images that show nothing known are never right."""
+
+    def score(self, images: Tensor, wanted: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+        """Figures `shape_and_colour` (both right), `shape`, `colour`, and `pair/red circle` (both) per wanted pair.
+
+        wanted: records with `colour` and `shape`, or with `pair` or `text` ("a red circle") alone. Errors: UsageError
+        where their number is not that of the images, or a record names no known pair.
+        """
+        if len(images) != len(wanted) or not wanted:
+            raise UsageError(f"judge shapes: {len(images)} images and {len(wanted)} records; one for each is needed.")
+        figures: dict[str, list[bool]] = defaultdict(list)
+        for seen, record in zip(shapes.judge(images), wanted, strict=True):
+            colour, shape = pair(record)
+            both = seen == (shape, colour)
+            figures["shape_and_colour"].append(both)
+            figures["shape"].append(seen.shape == shape)
+            figures["colour"].append(seen.colour == colour)
+            figures[f"pair/{colour} {shape}"].append(both)
+        return {name: sum(right) / len(right) for name, right in figures.items()}
+
+
+def pair(record: Mapping[str, Any]) -> tuple[str, str]:
+    """The colour and shape that a metadata record asks for; UsageError where it names no known pair."""
+    words = str(record.get("pair") or record.get("text") or "").removeprefix("a ")
+    if record.get("colour") and record.get("shape"):
+        words = f"{record['colour']} {record['shape']}"
+    known((words,))
+    colour, shape = words.split(" ")
+    return colour, shape
+
+
+JUDGES: dict[str, Judge] = {"shapes": ShapesJudge()}
