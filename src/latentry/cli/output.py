@@ -26,11 +26,6 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
-def note(text: str) -> None:
-    """A line beside the result: to stderr, so that stdout stays what a program reads."""
-    print(text, file=sys.stderr, flush=True)
-
-
 def complain(text: str) -> None:
     """An error, on stderr."""
     colour = sys.stderr.isatty()

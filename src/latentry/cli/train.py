@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from latentry.cli.output import JSON, emit_json, figures, first_process, note, one_of, say
+from latentry.cli.output import JSON, emit_json, figures, first_process, one_of
+from latentry.cli.progress import Watch
 
 
 def train(
@@ -34,6 +36,7 @@ def train(
         one_of("--stage", stage, ("autoencoder", "diffusion"))
     from latentry.train.run import train as run_training
 
+    watch = Watch(sys.stderr if as_json else sys.stdout)
     run = run_training(
         recipe,
         data=data,
@@ -41,7 +44,8 @@ def train(
         overrides=overrides or [],
         stage=stage,  # type: ignore[arg-type]
         dry_run=dry_run,
-        report=note if as_json else say,
+        report=watch.say,
+        progress=watch.progress,
         accept_data_change=accept_data_change,
         plugins=tuple(plugin or ()),
     )
@@ -49,5 +53,5 @@ def train(
         return
     if as_json:
         emit_json({"run": str(out), "figures": run.figures})
-    elif run.figures:
+    else:
         figures(run.figures)
