@@ -129,4 +129,6 @@ def _problem(folder: Path, name: str, entry: Any) -> str:
 
 
 def _text(files: dict[str, dict[str, Any]]) -> str:
-    return json.dumps({"files": files}, indent=1, sort_keys=True) + "\n"
+    """The manifest with a digest of itself, so that a flipped bit in it is not taken for one in another file."""
+    own = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
+    return json.dumps({"files": files, "sha256": own}, indent=1, sort_keys=True) + "\n"

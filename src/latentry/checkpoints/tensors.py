@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load, load_file
 from torch import Tensor
 
 from latentry.checkpoints import durable
@@ -49,11 +49,20 @@ def write(path: Path, tensors: Mapping[str, Tensor]) -> None:
 def read(path: Path) -> dict[str, Tensor]:
     """The named tensors of a safetensors file, on the CPU; a `LatentryError` when it is not one or is damaged."""
     try:
-        return load_file(path)
-    except FileNotFoundError:
-        raise LatentryError(f"{path}: no such file. It may have been pruned while it was read: look again.") from None
-    except (SafetensorError, OSError, ValueError) as error:
+        return load_file(path) if _is_unicode(path) else load(path.read_bytes())
+    except (SafetensorError, OSError, RuntimeError, ValueError) as error:
+        if not path.exists():
+            raise LatentryError(f"{path}: no such file. If it was pruned just now, look again.") from None
         raise LatentryError(f"{path}: is not a readable safetensors file: {error}. Take another copy.") from error
+
+
+def _is_unicode(path: Path) -> bool:
+    """The library opens only paths that are; for others the file is read here, at the price of a second copy."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _order(tensors: Mapping[str, Tensor]) -> list[str]:

@@ -64,7 +64,7 @@ class Text(Conditioner):
         for text in texts:
             if not isinstance(text, str | None):
                 raise UsageError(f"text: {text!r} is not a text. Give prompts as texts.")
-        return torch.tensor([self.tokenizer.encode(text or "").ids for text in texts])
+        return torch.tensor([self.tokenizer.encode(tokens.clean(text or "")).ids for text in texts])
 
     def encode(self, values: Sequence[Any] | Tensor) -> Cond:
         ids = self.tokenize(list(values)).to(next(self.parameters()).device)

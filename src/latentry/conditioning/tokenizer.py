@@ -23,7 +23,7 @@ def train(captions: Iterable[str], size: int) -> Tokenizer:
     The library's trainer numbers the letters inside words as its hash table yields them, which changes from run to
     run and decides ties between merges: here they are all named first, in order.
     """
-    captions = list(captions)
+    captions = [clean(caption) for caption in captions]
     tokenizer = _word_pieces(models.WordPiece(unk_token=UNKNOWN))
     letters = {letter for caption in captions for letter in tokenizer.normalizer.normalize_str(caption)}
     letters = {letter for letter in letters if not letter.isspace()} | {chr(code) for code in range(33, 127)}
@@ -74,7 +74,12 @@ def parse(text: str, where: str) -> Tokenizer:
 
 def count_longer(tokenizer: Tokenizer, captions: Sequence[str], length: int) -> int:
     """How many captions have more than `length` tokens; the tokenizer must not cut yet."""
-    return sum(len(tokenizer.encode(caption).ids) > length for caption in captions)
+    return sum(len(tokenizer.encode(clean(caption)).ids) > length for caption in captions)
+
+
+def clean(text: str) -> str:
+    """The text with `?` for what is no Unicode, such as the bytes of a Latin-1 argument."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def fix_length(tokenizer: Tokenizer, length: int) -> None:
