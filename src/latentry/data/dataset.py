@@ -30,7 +30,7 @@ class Place:
     position: int
     index: int
     flip: bool = False
-    crop: prepare.Crop = prepare.Crop()
+    crop: prepare.Crop = prepare.MIDDLE
     caption: float = 0.0
 
 
@@ -128,7 +128,7 @@ class ImageData:
         """What is drawn at `position` >= 0 of the global stream, whatever was drawn before."""
         draw = rng.generator(self.seed, "augment", position)
         flip, x, y, caption = draw.random(4)
-        crop = prepare.Crop(float(x), float(y)) if self.options.crop == "random" else prepare.Crop()
+        crop = prepare.Crop(float(x), float(y)) if self.options.crop == "random" else prepare.MIDDLE
         return Place(
             position, self._order.index(position), bool(self.options.flip and flip < 0.5), crop, float(caption)
         )
@@ -148,16 +148,21 @@ class ImageData:
 
     def pixels(self, place: Place) -> tuple[Array | None, int, list[BadImage]]:
         """(H, W, C) at the data's depth, the index really used, and the bad files met; None if only bad ones were."""
-        index, bad = place.index, []
+        index = place.index
+        bad: list[BadImage] = []
         for attempt in range(self.options.max_bad + 10):
-            try:
-                found = self._prepared(index, place.crop)
+            found = self._prepared_or_reason(index, place.crop)
+            if not isinstance(found, BadImage):
                 return (found[:, ::-1] if place.flip else found), index, bad
-            except BadImage as error:
-                bad.append(error)
-                draw = rng.generator(self.seed, "replacement", index, attempt)
-                index = int(draw.integers(len(self)))
+            bad.append(found)
+            index = int(rng.generator(self.seed, "replacement", index, attempt).integers(len(self)))
         return None, index, bad
+
+    def _prepared_or_reason(self, index: int, crop: prepare.Crop) -> Array | BadImage:
+        try:
+            return self._prepared(index, crop)
+        except BadImage as error:
+            return error
 
     def _prepared(self, index: int, crop: prepare.Crop) -> Array:
         if self._cache is not None and self._cache.has(index):

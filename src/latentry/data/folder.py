@@ -64,13 +64,15 @@ def scan(root: Path) -> Scan:
 
 
 def _sort_entry(found: Scan, pending: list[str], path: str, entry: os.DirEntry[str], root: Path) -> None:
-    suffix = os.path.splitext(entry.name)[1].lower()
+    suffix = Path(entry.name).suffix.lower()
     if entry.name.startswith("."):
         return
-    if entry.is_symlink() and (suffix not in EXTENSIONS and entry.name != METADATA or not inside(root, path)):
+    if entry.is_symlink() and ((suffix not in EXTENSIONS and entry.name != METADATA) or not inside(root, path)):
         found.links.append(path)
     elif entry.is_dir():
         pending.append(path)
+    elif not entry.is_file():
+        return
     elif entry.name == METADATA:
         found.metadata.append(path)
     elif suffix in EXTENSIONS:
@@ -119,7 +121,7 @@ def _why_empty(found: Scan) -> str:
 def _read_metadata(root: Path, name: str) -> list[Record]:
     folder = name[: -len(METADATA)]
     records = []
-    with open(root / name, encoding="utf-8-sig", errors="surrogateescape") as file:
+    with (root / name).open(encoding="utf-8-sig", errors="surrogateescape") as file:
         for number, line in enumerate(file, 1):
             if line.strip():
                 records.append(_parse(f"{shown(str(root / name))}:{number}", folder, line))
@@ -145,7 +147,8 @@ def _parse(where: str, folder: str, line: str) -> Record:
 
 def _refuse_missing(root: Path, records: list[Record], seen: set[str]) -> None:
     """Names the walk did not see are absent, hidden, behind a link out of the folder, or of another extension."""
-    missing, outside = [], []
+    missing: list[str] = []
+    outside: list[str] = []
     for record in records:
         if record.path not in seen and not inside(root, record.path):
             (outside if os.path.lexists(root / record.path) else missing).append(record.path)

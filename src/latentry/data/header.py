@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from latentry.errors import LatentryError
 
-Array = NDArray[np.generic]
+Array = NDArray[Any]
 PIXEL_LIMIT = 89_478_485
 
 
@@ -22,7 +23,11 @@ class BadImage(LatentryError):
         super().__init__(f"{shown(self.path)}: {reason}")
 
     def __reduce__(self) -> tuple[type[BadImage], tuple[str, str]]:
-        return BadImage, (self.path, self.reason)
+        return type(self), (self.path, self.reason)
+
+
+class BadValues(BadImage):
+    """The file can be decoded, but its float values are no picture."""
 
 
 @dataclass(frozen=True)

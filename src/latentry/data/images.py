@@ -7,6 +7,7 @@ import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
@@ -70,7 +71,7 @@ def _read_with_libtiff(path: str, limit: int, expected: Header) -> Array:
 
 def _start(path: str, limit: int) -> bytes:
     """The first bytes. WebP sizes are checked here, because opening one already reserves memory for its pixels."""
-    with open(path, "rb") as file:
+    with Path(path).open("rb") as file:
         start = file.read(32)
     if not start:
         raise BadImage(path, "empty file")
@@ -95,7 +96,7 @@ def _reasons(path: str) -> Iterator[None]:
     except BadImage:
         raise
     except UnidentifiedImageError:
-        with open(path, "rb") as file:
+        with Path(path).open("rb") as file:
             raise BadImage(path, f"not an image that can be read (begins with {file.read(8)!r})") from None
     except FileNotFoundError:
         raise BadImage(path, "no such file") from None
@@ -117,7 +118,7 @@ def _opened(path: str, limit: int) -> Iterator[ImageFile.ImageFile]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with Image.open(path, formats=_FORMATS) as image:
-            check_pixels(path, *image.size, limit)
+            check_pixels(path, image.width, image.height, limit)
             if image.mode not in _MODES or (image.format == "TIFF" and _bits(image) > 8 and image.mode[:4] != "I;16"):
                 raise BadImage(
                     path, f"pixels of kind {image.mode} with {_bits(image)} bits are not read; save 8 or 16 bits"
@@ -151,8 +152,11 @@ def _pillow_header(image: ImageFile.ImageFile) -> Header:
 def _orientation(image: ImageFile.ImageFile) -> int:
     if image.format == "PNG" and "exif" not in image.info:
         return 1  # asking Pillow would decode the whole picture to look for a chunk behind it
-    value = image.getexif().get(_ORIENTATION, 1)
-    return value if value in range(1, 9) else 1
+    try:
+        value = image.getexif().get(_ORIENTATION, 1)
+    except (OSError, SyntaxError, ValueError, LookupError, TypeError, struct.error):
+        return 1  # damaged EXIF data says nothing about the picture
+    return int(value) if value in range(1, 9) else 1
 
 
 def _read_pillow(path: str, limit: int) -> tuple[Header, Array]:

@@ -118,7 +118,7 @@ def _entry(path: Path, before: Entry | None, fields: str, read: bool) -> Entry:
 
 
 def _ends(path: Path, size: int) -> str:
-    with open(path, "rb") as file:
+    with path.open("rb") as file:
         data = file.read(_END_BYTES)
         if size > 2 * _END_BYTES:
             file.seek(-_END_BYTES, os.SEEK_END)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,7 +51,9 @@ class _Fetch(Dataset[Any]):
 
     def __getitems__(self, positions: Sequence[int]) -> _Raw:
         data = self.data
-        pixels, indices, bad = [], [], []
+        pixels: list[Array] = []
+        indices: list[int] = []
+        bad: list[BadImage] = []
         places = [data.place(position) for position in positions]
         for place in places:
             found, index, met = data.pixels(place)
@@ -89,7 +93,7 @@ def batches(
     Raises `LatentryError` once more than `max_bad` files are bad.
     """
     of = positions_of or (lambda step: range(step * batch, (step + 1) * batch))
-    loader: DataLoader[_Raw] = DataLoader(
+    loader: DataLoader[_Raw] = _Loader(
         _Fetch(data),
         batch_sampler=_Steps(start, of),
         num_workers=workers,
@@ -98,8 +102,29 @@ def batches(
         multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
         prefetch_factor=4 if workers else None,
     )
-    for raw in loader:
-        yield _to_batch(data, raw, pin)
+    with _closing_workers(loader) as raws:
+        for raw in raws:
+            yield _to_batch(data, raw, pin)
+
+
+class _Loader(DataLoader[_Raw]):
+    """Without the advice that fewer workers than asked for would do."""
+
+    def check_worker_number_rationality(self) -> None:
+        return
+
+
+@contextmanager
+def _closing_workers(loader: DataLoader[_Raw]) -> Iterator[Iterator[_Raw]]:
+    """Workers end with the loop, and before multiprocessing waits for them where the loop is left open at exit."""
+    raws = iter(loader)
+    close = getattr(raws, "_shutdown_workers", lambda: None)
+    atexit.register(close)
+    try:
+        yield raws
+    finally:
+        atexit.unregister(close)
+        close()
 
 
 def _unchanged(raw: Any) -> Any:

@@ -18,9 +18,9 @@ _Side = Annotated[int, Field(ge=1, le=16384)]
 class DataOptions(Options):
     """How a folder of images becomes samples.
 
-    size: side in pixels, or [height, width]. channels: of the images given to the model. background: colour put behind
-    transparency, null keeps transparency as a channel. depth: bits a channel, 8, 16, or auto (what the files have).
-    text, label: metadata fields (label: folder = the first subfolder's name). where: keep images whose fields have these
+    size: side in pixels, or [height, width]. channels: of the images given to the model. background: colour behind
+    transparency; null keeps transparency as a channel. depth: bits a channel, 8, 16, or auto (what the files have).
+    text, label: metadata fields (label: folder = first subfolder's name). where: keep images whose fields have these
     values. balance: draw each value of this field equally often. flip: mirror half of the draws. crop: cover the size
     and cut the middle or a random part, or pad to it. split_by: images alike in this field go to one side of the split.
     held_out: share kept from training. max_bad: files that may be skipped. enlarge: a file that would be enlarged more

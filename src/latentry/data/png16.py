@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFile
 
 _COLOUR_TYPE = {1: 0, 2: 4, 3: 2, 4: 6}
 
 
-def channels_of(image: Image.Image) -> int:
+def channels_of(image: ImageFile.ImageFile) -> int:
     """Channels of a 16-bit colour or gray-with-alpha PNG as opened by Pillow; 0 for every other image."""
     raw = image.tile[0].args if image.format == "PNG" and getattr(image, "tile", None) else None
     return {"LA;16B": 2, "RGB;16B": 3, "RGBA;16B": 4}.get(raw if isinstance(raw, str) else "", 0)
@@ -29,18 +29,18 @@ def read(path: str) -> NDArray[np.uint16]:
     with Image.open(path, formats=["PNG"]) as image:
         channels = channels_of(image)
     if channels == 2:  # two bytes of gray and two of alpha pass through the decoder as four channels of 8 bits
-        four = _decode(path, "RGBA").astype(np.uint16)
-        return four[..., 0::2] << 8 | four[..., 1::2]
+        four = _decode(path, "RGBA")
+        return four[..., 0::2] * np.uint16(256) + four[..., 1::2]
     names = {3: "RGB", 4: "RGBA"}
     high, low = (_decode(path, f"{names[channels]};16{byte}") for byte in "BL")
-    return high.astype(np.uint16) << 8 | low
+    return high * np.uint16(256) + low
 
 
-def _decode(path: str, raw_mode: str) -> NDArray[np.uint8]:
+def _decode(path: str, raw_mode: str) -> NDArray[np.uint16]:
     with Image.open(path, formats=["PNG"]) as image:
-        image.tile = [tile._replace(args=raw_mode) for tile in image.tile]  # type: ignore[attr-defined]
+        image.tile = [tile._replace(args=raw_mode) for tile in image.tile]
         image.load()
-        return np.asarray(image)
+        return np.asarray(image).astype(np.uint16)
 
 
 def write(path: Path, pixels: NDArray[np.uint16], text: Mapping[str, str]) -> None:
@@ -57,7 +57,7 @@ def write(path: Path, pixels: NDArray[np.uint16], text: Mapping[str, str]) -> No
     for key, value in text.items():
         chunks.append((b"iTXt", key.encode("latin-1", "replace") + b"\0\0\0\0\0" + value.encode("utf-8")))
     chunks += [(b"IDAT", zlib.compress(filtered.tobytes(), 6)), (b"IEND", b"")]
-    with open(path, "wb") as file:
+    with path.open("wb") as file:
         file.write(b"\x89PNG\r\n\x1a\n")
         for name, body in chunks:
             file.write(struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body)))

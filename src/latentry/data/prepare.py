@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from latentry.data.header import Array, Header
@@ -17,6 +16,9 @@ class Crop(NamedTuple):
 
     x: float = 0.5
     y: float = 0.5
+
+
+MIDDLE = Crop()
 
 
 def mismatch(header: Header, options: DataOptions) -> str | None:
@@ -33,7 +35,7 @@ def mismatch(header: Header, options: DataOptions) -> str | None:
 def fit_channels(array: Array, header: Header, options: DataOptions) -> Array:
     """(H, W, C) to options.channels: alpha composited over the background, gray repeated to three channels.
 
-    Compositing is a*c + (1-a)*b in float64, rounded once to nearest at the picture's own depth.
+    Compositing is a*c + (1-a)*b in whole numbers at the picture's own depth, rounded once to nearest.
     """
     want = options.channels
     if array.shape[2] == want:
@@ -42,18 +44,19 @@ def fit_channels(array: Array, header: Header, options: DataOptions) -> Array:
         colour, alpha = array[..., :-1], array[..., -1:]
         if colour.shape[2] == 1 and want == 3:
             colour = np.repeat(colour, 3, axis=2)
-        array = composite(colour, alpha, np.array(options.colour[:want], dtype=np.float64) / 255)
+        array = composite(colour, alpha, options.colour[:want])
     if array.shape[2] == 1 and want == 3:
         array = np.repeat(array, 3, axis=2)
     return array
 
 
-def composite(colour: Array, alpha: Array, background: NDArray[np.float64]) -> Array:
-    """Unassociated `colour` (H, W, C) of `alpha` (H, W, 1) over `background` (C,) in [0, 1]; same dtype out."""
-    top = float(np.iinfo(colour.dtype).max)
-    share = alpha.astype(np.float64) / top
-    mixed = share * colour.astype(np.float64) + (1 - share) * background * top
-    return np.rint(mixed).astype(colour.dtype)
+def composite(colour: Array, alpha: Array, background: tuple[int, ...]) -> Array:
+    """Unassociated `colour` (H, W, C) of `alpha` (H, W, 1), 8 or 16 bit, over an 8-bit `background` (C values)."""
+    top = np.uint32(np.iinfo(colour.dtype).max)
+    behind = np.array(background, dtype=np.uint32) * (top // np.uint32(255))
+    share = alpha.astype(np.uint32)
+    mixed = share * colour + (top - share) * behind  # at most 65535 squared, which leaves room for half of 65535
+    return np.asarray((mixed + top // np.uint32(2)) // top).astype(colour.dtype)
 
 
 def to_depth(array: Array, depth: int) -> Array:
@@ -73,9 +76,9 @@ def enlargement(height: int, width: int, options: DataOptions) -> float:
     return float((min if options.crop == "pad" else max)(to_height / height, to_width / width))
 
 
-def fit_size(array: Array, options: DataOptions, crop: Crop = Crop(), alpha: bool = False) -> Array:
+def fit_size(array: Array, options: DataOptions, crop: Crop = MIDDLE, alpha: bool = False) -> Array:
     """Resize (H, W, C) with antialiasing and cut or pad to the size. No pixel is changed where no resize is needed."""
-    if alpha and enlargement(*array.shape[:2], options) != 1:
+    if alpha and enlargement(array.shape[0], array.shape[1], options) != 1:
         return _premultiplied_fit(array, options, crop)
     return _pad(array, options) if options.crop == "pad" else _cover(array, options, crop)
 
@@ -110,7 +113,7 @@ def _pad(array: Array, options: DataOptions) -> Array:
 
 
 def resize(array: Array, height: int, width: int, box: tuple[float, float, float, float] | None = None) -> Array:
-    """Lanczos with the filter widened when shrinking; 8-bit pictures in 8 bits, all else in float32 and rounded once."""
+    """Lanczos with the filter widened when shrinking; 8-bit pictures in 8 bits, others in float32, rounded once."""
     if box is None and array.shape[:2] == (height, width):
         return array
     if array.dtype == np.uint8 and array.shape[2] in (1, 3):

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from latentry.data import images, select
 from latentry.data.folder import Record, read_records, real_root
-from latentry.data.header import BadImage, Header, shown
+from latentry.data.header import BadImage, BadValues, Header, shown
 from latentry.data.options import DataOptions
 from latentry.data.prepare import enlargement, mismatch
 from latentry.errors import LatentryError, UsageError
 
-HEADERS_READ = 50_000
+HEADERS_READ = 20_000
 
 
 class Source:
@@ -33,6 +34,7 @@ class Source:
         self.bad: dict[str, str] = {}
         headers = self._read_headers()
         refuse_mixed_channels(headers, options)
+        self._refuse_bad_values([path for path, header in headers.items() if header.depth == 32])
         self.depth = common_depth(headers, options)
 
     def _read_headers(self) -> dict[str, Header]:
@@ -41,25 +43,40 @@ class Source:
         found: dict[str, Header] = {}
         bad: list[BadImage] = []
         for record in self.records[::step]:
-            try:
-                found[record.path] = self.header(record.path)
-            except BadImage as error:
-                bad.append(error)
+            header = self._header_or_reason(record.path)
+            if isinstance(header, BadImage):
+                bad.append(header)
+            else:
+                found[record.path] = header
         self.note(bad)
         if not found:
             raise self._too_many(f"none of the {len(self.records)} images can be used")
         return found
 
-    def header(self, path: str) -> Header:
-        """The header of one file. Raises `BadImage`, also for one that would have to be enlarged too much."""
-        header = images.header(self.root / path, self.options.pixel_limit)
-        refuse_too_small(path, header, self.options)
+    def _header_or_reason(self, path: str) -> Header | BadImage:
+        try:
+            header = images.header(self.root / path, self.options.pixel_limit)
+            refuse_too_small(path, header, self.options)
+        except BadImage as error:
+            return error
         return header
+
+    def _refuse_bad_values(self, float_paths: list[str]) -> None:
+        """Whether a float picture holds NaN is known only by decoding it; do so before a night of training begins."""
+        wrong: list[str] = []
+        for path in float_paths:
+            with contextlib.suppress(BadImage):
+                wrong += _bad_values(self.root, path, self.options.pixel_limit)
+        if wrong:
+            raise UsageError(
+                f"data folder {shown(str(self.root))}: {len(wrong)} of {len(float_paths)} float images cannot be used: "
+                f"{'; '.join(wrong[:5])}. Fill in values that are not finite, and scale the others to 0..1."
+            )
 
     def note(self, bad: Iterable[BadImage]) -> None:
         """Remember and report bad files; raises `LatentryError` naming them once there are over `max_bad`."""
         for error in bad:
-            path = os.path.relpath(error.path, self.root) if os.path.isabs(error.path) else error.path
+            path = error.path.removeprefix(f"{self.root}/")
             if path not in self.bad:
                 self.bad[path] = error.reason
                 self.report(f"skipped {shown(path)}: {error.reason}")
@@ -72,6 +89,14 @@ class Source:
         lines = [f"  {shown(path)}: {reason}" for path, reason in list(self.bad.items())[:100]]
         advice = f"Repair or remove them (latentry data check {shown(str(self.root))} lists all)."
         return LatentryError("\n".join([f"data folder {shown(str(self.root))}: {what}:", *lines, advice]))
+
+
+def _bad_values(root: Path, path: str, limit: int) -> list[str]:
+    try:
+        images.decode(root / path, limit)
+    except BadValues as error:
+        return [f"{shown(path)} ({error.reason})"]
+    return []
 
 
 def refuse_too_small(path: str, header: Header, options: DataOptions) -> None:
@@ -115,8 +140,9 @@ def common_depth(headers: dict[str, Header], options: DataOptions) -> int:
     odd = [(path, depth) for depth, paths in kinds.items() if depth != most for path in paths]
     first = ", ".join(f"{shown(path)} ({_bits(depth)})" for path, depth in odd[:5])
     raise UsageError(
-        f"data.depth: {len(odd)} of {len(headers)} files are not {_bits(most)} like the rest: {first}. Set data.depth: 16 "
-        "to bring all to 16 bits without loss, data.depth: 8 to round to 8, or move them to a folder of their own."
+        f"data.depth: {len(odd)} of {len(headers)} files are not {_bits(most)} like the rest: {first}. "
+        "Set data.depth: 16 to bring all to 16 bits without loss, data.depth: 8 to round to 8, "
+        "or move them to a folder of their own."
     )
 
 

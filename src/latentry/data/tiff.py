@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import tifffile
 
-from latentry.data.header import Array, BadImage, Header, check_pixels, upright, upright_size
+from latentry.data.header import Array, BadImage, BadValues, Header, check_pixels, upright, upright_size
 
 _DEPTHS = {"u1": 8, "u2": 16, "f2": 32, "f4": 32, "f8": 32}
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2
@@ -106,7 +106,7 @@ def _checked_float(path: str, array: Array) -> Array:
     values = np.asarray(array, dtype=np.float64)
     if not np.isfinite(values).all():
         count = int((~np.isfinite(values)).sum())
-        raise BadImage(path, f"{count} values are not finite (NaN or infinity); fill or remove them")
+        raise BadValues(path, f"{count} values are not finite (NaN or infinity)")
     if values.min() < 0 or values.max() > 1:
-        raise BadImage(path, f"float values run from {values.min():g} to {values.max():g}; scale them to 0..1")
+        raise BadValues(path, f"float values run from {values.min():g} to {values.max():g}, not in 0..1")
     return values.astype(np.float32)

@@ -1,0 +1,180 @@
+"""Look at every file of a data folder once and say what is wrong, what is odd, and what there is."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from latentry.data import images, select
+from latentry.data.folder import METADATA, Record, Scan, known_fields, read_records, real_root, scan
+from latentry.data.header import BadImage, Header
+from latentry.data.options import DataOptions
+from latentry.data.prepare import mismatch
+from latentry.data.source import common_depth, refuse_too_small
+from latentry.errors import UsageError
+
+_TINY = 8
+_FORMAT_OF = {".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF"}
+
+
+@dataclass
+class Report:
+    """What `check` found.
+
+    images: number listed. bad: (path, reason) of files that cannot be used. notes: (path, what is odd) of files that
+    can. problems: what is wrong with the folder as a whole. channels, depths, formats, sizes (width, height): files
+    that have each. fields: images with a value, by metadata field. labels: images, by label. split: images in each.
+    captions, empty_captions: how many. unlisted: images that no metadata names. foreign: files of kinds not read.
+    """
+
+    root: Path
+    images: int = 0
+    bad: list[tuple[str, str]] = field(default_factory=list)
+    notes: list[tuple[str, str]] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    channels: Counter[int] = field(default_factory=Counter)
+    depths: Counter[int] = field(default_factory=Counter)
+    formats: Counter[str] = field(default_factory=Counter)
+    sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
+    fields: dict[str, int] = field(default_factory=dict)
+    labels: Counter[str] = field(default_factory=Counter)
+    split: Counter[str] = field(default_factory=Counter)
+    captions: int = 0
+    empty_captions: int = 0
+    unlisted: int = 0
+    foreign: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing stands in the way of training."""
+        return not self.bad and not self.problems
+
+
+def check(
+    root: str | os.PathLike[str],
+    options: DataOptions | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Report:
+    """Decode every image of a folder and report, in one pass.
+
+    options: a recipe's `data`, to be checked against too (channels, depth, fields, size); without them only the files
+    themselves are. progress: called with (done, all). Raises `UsageError` only for a folder that does not exist.
+    """
+    folder = real_root(root)
+    found = scan(folder)
+    report = Report(folder, foreign=found.foreign)
+    _odd_entries(report, found)
+    try:
+        records = read_records(folder, found)
+    except UsageError as error:
+        report.problems.append(str(error))
+        records = [Record(path) for path in found.images]
+    report.fields = known_fields(records)
+    if found.metadata:
+        report.unlisted = len(set(found.images) - {record.path for record in records})
+    if options is not None:
+        records = _apply_options(report, records, options)
+    headers = _decode_all(report, records, options or DataOptions(), options is not None, progress)
+    _mixtures(report, headers, options)
+    return report
+
+
+def _odd_entries(report: Report, found: Scan) -> None:
+    for path in found.links:
+        real = os.path.realpath(report.root / path)
+        loop = (report.root / path).is_dir() and str(report.root / path).startswith(real)
+        why = "a loop" if loop or not os.path.lexists(real) else f"leads to {real}"
+        report.notes.append((path, f"link, not followed: {why}"))
+    report.bad += [(path, "folder cannot be opened") for path in found.unreadable]
+
+
+def _apply_options(report: Report, records: list[Record], options: DataOptions) -> list[Record]:
+    try:
+        select.require_fields(records, options)
+        records = select.selected(records, options)
+        select.label_names(records, options.label)
+    except UsageError as error:
+        report.problems.append(str(error))
+    if options.label:
+        report.labels = Counter(str(select.value_of(record, options.label)) for record in records)
+    if options.text:
+        texts = [text for record in records for text in select.captions_of(record, options.text)]
+        report.captions, report.empty_captions = len(texts), texts.count("")
+    report.split = Counter("held_out" if select.held_out(record, options) else "train" for record in records)
+    return records
+
+
+def _decode_all(
+    report: Report,
+    records: Sequence[Record],
+    options: DataOptions,
+    strict: bool,
+    progress: Callable[[int, int], None] | None,
+) -> dict[str, Header]:
+    paths = list(dict.fromkeys(record.path for record in records))
+    report.images = len(paths)
+    headers: dict[str, Header] = {}
+    for done, path in enumerate(paths, 1):
+        header = _examine(report, path, options, strict)
+        if header is not None:
+            headers[path] = header
+        if progress is not None:
+            progress(done, len(paths))
+    return headers
+
+
+def _examine(report: Report, path: str, options: DataOptions, strict: bool) -> Header | None:
+    try:
+        header, _ = images.decode(report.root / path, options.pixel_limit)
+        if strict:
+            refuse_too_small(path, header, options)
+    except BadImage as error:
+        report.bad.append((path, error.reason))
+        return None
+    report.channels[header.channels] += 1
+    report.depths[header.depth] += 1
+    report.formats[header.format] += 1
+    report.sizes[header.width, header.height] += 1
+    suffix = Path(path).suffix.lower()
+    if _FORMAT_OF.get(suffix, suffix[1:].upper()) != header.format:
+        report.notes.append((path, f"named {suffix} but is {header.format}: read by its content"))
+    report.notes += [(path, note) for note in header.notes]
+    if not strict and min(header.width, header.height) < _TINY:
+        report.notes.append((path, f"only {header.width}x{header.height} pixels"))
+    return header
+
+
+def _mixtures(report: Report, headers: dict[str, Header], options: DataOptions | None) -> None:
+    if not headers:
+        return
+    if options is None:
+        _note_minority(report, {p: f"{h.channels - h.alpha} colour channels" for p, h in headers.items()})
+        _note_minority(report, {p: f"{h.depth} bits a channel" for p, h in headers.items()})
+        return
+    wrong = {path: mismatch(header, options) for path, header in headers.items()}
+    report.bad += [(p, f"{why}, but data.channels is {options.channels}") for p, why in wrong.items() if why]
+    try:
+        common_depth(headers, options)
+    except UsageError as error:
+        report.problems.append(str(error))
+
+
+def _note_minority(report: Report, kinds: dict[str, str]) -> None:
+    """Without a recipe a mixture is only odd: name the files that differ from most."""
+    counts = Counter(kinds.values())
+    usual = counts.most_common(1)[0][0]
+    report.notes += [(p, f"{kind}, where most have {usual.split()[0]}") for p, kind in kinds.items() if kind != usual]
+
+
+def describe_folder(root: str | os.PathLike[str]) -> dict[str, int]:
+    """Metadata fields of a folder and how many images have each; `folder` for subfolders as classes. No decoding."""
+    path = real_root(root)
+    records = read_records(path)
+    fields = known_fields(records)
+    nested = sum("/" in record.path for record in records)
+    if not (path / METADATA).exists() and nested == len(records):
+        fields.setdefault(select.FOLDER, nested)
+    return fields
