@@ -171,7 +171,9 @@ class UNet(nn.Module):
     ) -> None:
         height, width = x.shape[2:]
         if height % self.factor or width % self.factor:
-            near = [[max(1, n // self.factor + up) * self.factor for n in (height, width)] for up in (0, 1)]
+            near = [
+                [max(1, (n + up) // self.factor) * self.factor for n in (height, width)] for up in (0, self.factor - 1)
+            ]
             fit = " or ".join(f"{h}x{w}" for h, w in near)
             raise UsageError(f"UNet: latent of {height}x{width}; both must be multiples of {self.factor}. Use {fit}.")
         _expect("x", self.in_channels, x)
