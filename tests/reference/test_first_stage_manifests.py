@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 import torch
 
+from latentry.checkpoints.compvis_first_stage import first_stage_arguments, objective_arguments
 from latentry.checkpoints.first_stage_names import to_ours, to_published
+from latentry.nn.lpips import LPIPS
+from latentry.train.objectives import AdversarialObjective, ObjectiveOptions
 from tests.reference.first_stages import FirstStage
 from tests.shared import SHARED, needs_shared
 
@@ -49,6 +52,21 @@ def test_first_stage_inside_a_diffusion_model(manifest: dict[str, Any]) -> None:
     model = build(manifest["config"]["model"]["params"]["first_stage_config"]["params"])
     published = {k.removeprefix(prefix): v for k, v in manifest["keys"].items() if k.startswith(prefix)}
     assert shapes(model) == published
+
+
+@pytest.mark.parametrize("manifest", AUTOENCODERS, ids=lambda m: m["path"])
+def test_training_losses(manifest: dict[str, Any]) -> None:
+    params = manifest["config"]["model"]["params"]
+    options = ObjectiveOptions.model_validate(objective_arguments(params["lossconfig"]["params"]))
+    kl = first_stage_arguments(params).kind == "kl"
+    with torch.device("meta"):
+        objective = AdversarialObjective(options, image_channels=3, sums=kl)
+        perceptual = torch.nn.ModuleDict({"perceptual": LPIPS("vgg16")})
+    ours = shapes(objective) | shapes(perceptual)
+    if not kl:  # the published VQ loss has no log-variance
+        del ours["loss.logvar"]
+    assert ours == manifest["loss"]
+    assert size(objective) - (not kl) + size(perceptual) == manifest["parameters"]["loss"]
 
 
 def published_names() -> Iterator[str]:

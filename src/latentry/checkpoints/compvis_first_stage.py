@@ -66,3 +66,27 @@ def first_stage_arguments(params: Mapping[str, Any]) -> FirstStageArguments:
         codes=params.get("n_embed"),
         factor=2 ** (len(multipliers) - 1),
     )
+
+
+def objective_arguments(loss: Mapping[str, Any]) -> dict[str, Any]:
+    """A published `lossconfig` in the words of our first stage's objective.
+
+    loss: `params` of the lossconfig of either published loss class, whose defaults differ from ours and are filled in.
+    `pixelloss_weight` and `disc_conditional` are accepted there and do nothing.
+    """
+    perceptual = loss.get("perceptual_weight", 1.0)
+    return {
+        "pixel": "l1",
+        "perceptual": {"net": "vgg16", "weight": perceptual} if perceptual else "none",
+        "kl_weight": loss.get("kl_weight", 1.0),
+        "codebook_weight": loss.get("codebook_weight", 1.0),
+        "log_variance_init": loss.get("logvar_init", 0.0),
+        "discriminator": {
+            "loss": loss.get("disc_loss", "hinge"),
+            "start": loss["disc_start"],
+            "weight": loss.get("disc_weight", 1.0),
+            "factor": loss.get("disc_factor", 1.0),
+            "channels": loss.get("disc_ndf", 64),
+            "layers": loss.get("disc_num_layers", 3),
+        },
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import os
 import pickle
 import tempfile
@@ -68,7 +69,7 @@ def find(name: str, path: str | os.PathLike[str] | None = None) -> Path:
                 return folder / candidate
     try:
         return _download(source)
-    except OSError as error:
+    except (OSError, http.client.HTTPException) as error:
         raise LatentryError(_not_found(name, source, folders, error)) from error
 
 
@@ -111,13 +112,14 @@ def _download(source: Source) -> Path:
                 digest.update(block)
         if not digest.hexdigest().startswith(source.digest):
             raise OSError(f"what came has SHA-256 {digest.hexdigest()[:8]}..., expected {source.digest}...")
+        partial.chmod(0o644)
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
     return target
 
 
-def _not_found(name: str, source: Source, folders: list[Path], error: OSError) -> str:
+def _not_found(name: str, source: Source, folders: list[Path], error: Exception) -> str:
     places = [str(folder) for folder in folders]
     if len(places) == 1:
         places.insert(0, f"${FOLDER} (not set)")
