@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from latentry.cli.output import JSON, emit_json, say
+from latentry.cli.output import JSON, bar, emit_json, say
 from latentry.cli.sample import parse_size
+
+if TYPE_CHECKING:
+    from latentry.data.check import Report
 
 app = typer.Typer(help="Look at a folder of images, or make one to try things on.", no_args_is_help=True)
 
@@ -31,15 +35,52 @@ def shapes(
 @app.command("check")
 def check(
     folder: Annotated[Path, typer.Argument(help="Folder of images.")],
+    recipe: Annotated[str | None, typer.Option(help="Check against what this recipe says about data, too.")] = None,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Read every file of a folder and list what a training would stumble over. Exit code 1 if there is any."""
     from latentry.data.check import check as check_folder
 
-    report = check_folder(folder)
+    options = None
+    if recipe is not None:
+        from latentry.train.recipe import load
+
+        options = load(recipe).data
+    with bar("reading") as progress:
+        report = check_folder(folder, options, progress)
     if as_json:
-        emit_json(report)
+        emit_json(plain_report(report))
     else:
-        say(str(report))
-    if report.problems:
+        print_report(report)
+    if not report.ok:
         raise typer.Exit(1)
+
+
+def plain_report(report: Report) -> dict[str, Any]:
+    """The report for programs; sizes are written HxW."""
+    values = {one.name: getattr(report, one.name) for one in fields(report)}
+    sizes = {f"{height}x{width}": count for (width, height), count in report.sizes.most_common()}
+    bad, notes = ([{"path": path, "reason": reason} for path, reason in found] for found in (report.bad, report.notes))
+    return values | {"root": str(report.root), "ok": report.ok, "sizes": sizes, "bad": bad, "notes": notes}
+
+
+def print_report(report: Report) -> None:
+    """The report for people: what there is, then what is odd, then what is wrong."""
+    plain = plain_report(report)
+    say(f"{report.root}: {report.images} images")
+    for what in ("formats", "channels", "depths", "sizes", "labels", "split", "fields", "foreign"):
+        counts = [f"{name} ({count})" for name, count in plain[what].items()]
+        if counts:
+            more = f", and {len(counts) - 12} more" if len(counts) > 12 else ""
+            say(f"  {what.ljust(8)}  {', '.join(counts[:12])}{more}")
+    if report.captions:
+        say(f"  captions  {report.captions} ({report.empty_captions} empty)")
+    if report.unlisted:
+        say(f"  unlisted  {report.unlisted} images that metadata.jsonl does not name")
+    for path, note in report.notes:
+        say(f"note: {path}: {note}")
+    for path, reason in report.bad:
+        say(f"bad: {path}: {reason}")
+    for problem in report.problems:
+        say(f"problem: {problem}")
+    say("ok" if report.ok else f"{len(report.bad)} bad files, {len(report.problems)} problems")
