@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -45,6 +45,7 @@ def test_a_misspelt_option_is_refused(name: str) -> None:
 
 @each
 @each_levels
+@settings(deadline=None)
 @given(data=st.data(), total=st.integers(2, 400))
 def test_any_number_of_steps_gives_exactly_that_many_falling_levels(name: str, levels: str, data, total: int) -> None:
     schedule = build_schedule({"kind": name, "steps": total})
