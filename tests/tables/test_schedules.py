@@ -45,7 +45,7 @@ def test_a_misspelt_option_is_refused(name: str) -> None:
 
 @each
 @each_levels
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 @given(data=st.data(), total=st.integers(2, 400))
 def test_any_number_of_steps_gives_exactly_that_many_falling_levels(name: str, levels: str, data, total: int) -> None:
     schedule = build_schedule({"kind": name, "steps": total})
