@@ -89,9 +89,9 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def replace_file(path: Path, text: str) -> None:
-    """Write a small text file so that a reader sees the old text or the new one."""
-    data = text.encode()
+def replace_file(path: Path, content: str | bytes) -> None:
+    """Write a small file so that a reader sees the old content or the new one."""
+    data = content.encode() if isinstance(content, str) else content
     fresh = path.with_name(path.name + TMP)
     try:
         write(fresh, [data])

@@ -35,15 +35,9 @@ def arm(point: int) -> None:
         return call
 
     write = os.write
-    for module, name in (
-        (os, "open"),
-        (os, "write"),
-        (os, "fsync"),
-        (os, "unlink"),
-        (os, "rmdir"),
-        (durable, "rename"),
-    ):
-        setattr(module, name, dying(getattr(module, name)))
+    for name in ("open", "write", "fsync", "unlink", "rmdir"):
+        setattr(os, name, dying(getattr(os, name)))
+    durable.rename = dying(durable.rename)
 
 
 def killed(root: Path, point: int, replace: bool) -> bool:
@@ -61,7 +55,7 @@ if __name__ == "__main__":
     folder, replacing = Path(sys.argv[1]), "replace" in sys.argv
     for good in (1, 2):
         save(folder / "good", good, 1 if replacing else 2)
-    os.fsync = lambda handle: None  # what a kill leaves does not depend on it, and waiting for the disk is slow
+    os.fsync = lambda fd: None  # what a kill leaves does not depend on it, and waiting for the disk is slow
     count, died = 0, True
     while died:
         shutil.copytree(folder / "good", folder / f"point-{count}")
