@@ -35,6 +35,8 @@ class ShapesJudge:
         """
         if len(images) != len(wanted) or not wanted:
             raise UsageError(f"judge shapes: {len(images)} images and {len(wanted)} records; one for each is needed.")
+        if images.shape[1] != 3:
+            raise UsageError(f"judge shapes: images of {images.shape[1]} channels; it looks at colours, so needs 3.")
         figures: dict[str, list[bool]] = defaultdict(list)
         for seen, record in zip(shapes.judge(images), wanted, strict=True):
             colour, shape = pair(record)

@@ -18,6 +18,7 @@ from torch.nn import functional
 from latentry.data.shapes import COLOURS, SHAPES, coverage
 from latentry.metrics.colour import lab
 
+BATCH = 250
 GRID = 40
 """Side of the masks that are compared."""
 SPREAD = 0.42
@@ -40,7 +41,11 @@ class Seen(NamedTuple):
 
 def judge(images: Tensor) -> list[Seen]:
     """The shape and colour that each image shows: (B, 3, H, W) in [0, 1], any device, from 16 pixels."""
-    images = images.detach().to("cpu", torch.float32).clamp(0, 1)
+    return [seen for part in images.split(BATCH) for seen in _judge(part)]
+
+
+def _judge(images: Tensor) -> list[Seen]:
+    images = images.detach().to("cpu", torch.float32).nan_to_num(0).clamp(0, 1)
     pixels = functional.avg_pool2d(functional.pad(images, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
     ground = background(pixels)
     far = (lab(pixels.movedim(1, -1)) - lab(ground.movedim(1, -1))).norm(dim=-1)  # (B, H, W)
@@ -119,9 +124,8 @@ def normalised(mask: Tensor) -> Tensor:
 def templates(turns: int = 36) -> tuple[Tensor, Tensor]:
     """Every shape at every turn as `normalised` shows it: masks (N, GRID * GRID) and the shape's number (N,)."""
     sharp = [coverage(shape, 96, 96, 48, 48, 40, turn * 2 * np.pi / turns) for shape in SHAPES for turn in range(turns)]
-    return normalised(torch.tensor(np.stack(sharp), dtype=torch.float32)), torch.arange(len(SHAPES)).repeat_interleave(
-        turns
-    )
+    number = torch.arange(len(SHAPES)).repeat_interleave(turns)
+    return normalised(torch.tensor(np.stack(sharp), dtype=torch.float32)), number
 
 
 @cache

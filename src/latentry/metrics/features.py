@@ -1,0 +1,65 @@
+"""Features of SqueezeNet 1.1 (ImageNet), and a plain judge of labels by the nearest neighbours in them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from latentry.errors import LatentryError
+from latentry.metrics.nearest import distances
+from latentry.nn import lpips, weights
+
+MEAN = (0.485, 0.456, 0.406)
+DEVIATION = (0.229, 0.224, 0.225)
+SIDE = 128
+BATCH = 64
+NEIGHBOURS = 10
+
+
+class SqueezeNetFeatures(nn.Module):
+    """Mean and maximum over space of the last of SqueezeNet's features, from images brought to 128x128.
+
+    path: the weight file (torchvision's names), or None to look it up and download it once.
+    """
+
+    def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
+        super().__init__()
+        self.net = lpips.squeezenet()
+        found = weights.find("squeezenet", path)
+        stored = weights.read(found)
+        own = self.net.state_dict()
+        lost = [name for name, tensor in own.items() if name not in stored or stored[name].shape != tensor.shape]
+        if lost:
+            raise LatentryError(f"features: {found} has no `{lost[0]}` of SqueezeNet 1.1. Give torchvision's file.")
+        self.net.load_state_dict({name: stored[name] for name in own})
+        self.eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 1024) of images (B, 3, H, W) in [0, 1]; first half means, second half maxima."""
+        return torch.cat([self._features(part) for part in images.split(BATCH)])
+
+    def _features(self, images: Tensor) -> Tensor:
+        x = images.float()
+        if x.shape[-2:] != (SIDE, SIDE):
+            x = functional.interpolate(x, size=(SIDE, SIDE), mode="bicubic", antialias=True).clamp(0, 1)
+        x = (x - x.new_tensor(MEAN).view(1, 3, 1, 1)) / x.new_tensor(DEVIATION).view(1, 3, 1, 1)
+        last = self.net(x)[-1]  # (B, 512, 7, 7)
+        return torch.cat((last.mean((2, 3)), last.amax((2, 3))), 1)
+
+
+def vote(queries: Tensor, gallery: Tensor, labels: Sequence[int], k: int = NEIGHBOURS) -> list[int]:
+    """The label most frequent among the k nearest (by angle) of the gallery, for each query; ties go to the nearest.
+
+    queries: (Q, D). gallery: (N, D). labels: of the gallery, N whole numbers >= 0.
+    """
+    found = distances(functional.normalize(queries, dim=1), functional.normalize(gallery, dim=1))
+    near = found.topk(min(k, len(labels)), largest=False).indices  # (Q, k), nearest first
+    known = torch.tensor(labels)[near]
+    votes = functional.one_hot(known, max(labels) + 1).double()
+    earlier = torch.linspace(0.5, 0, known.shape[1], dtype=torch.float64) / known.shape[1]
+    return [int(label) for label in (votes * (1 + earlier[None, :, None])).sum(1).argmax(1)]
