@@ -108,12 +108,17 @@ class LPIPS(nn.Module):
                 f"least {self.net.smallest}. Set `perceptual: none`."
             )
         with torch.autocast(x.device.type, enabled=False):
-            features = [self.net((image.to(self.shift.dtype) - self.shift) / self.scale) for image in (x, y)]
+            features = [self.net(self._normalise(image)) for image in (x, y)]
             total = x.new_zeros(x.shape[0], dtype=self.shift.dtype)
             for a, b, head in zip(*features, self.heads):
                 difference = (_unit(a) - _unit(b)).square()  # (B, width, h, w)
                 total = total + F.conv2d(difference, head).mean(dim=(1, 2, 3))
             return total
+
+    def _normalise(self, x: Tensor) -> Tensor:
+        x = (x.to(self.shift.dtype) - self.shift) / self.scale
+        # Channels last is 1.5 times faster on the CPU, forward and backward (SqueezeNet, 16 images of 64x64).
+        return x.contiguous(memory_format=torch.channels_last) if x.device.type == "cpu" else x
 
 
 def load(
