@@ -72,6 +72,38 @@ def test_replacing_a_checkpoint_killed_at_any_point_keeps_one_of_the_two(tmp_pat
         assert not list(store.root.glob("*.tmp"))
 
 
+def test_a_checkpoint_gets_its_name_only_when_the_disk_has_all_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a power cut the name could be there without the data, and the checkpoint before it already pruned."""
+    seen: list[str] = []
+    opened: dict[int, str] = {}
+    real_open, real_rename = os.open, durable.rename
+
+    def opening(path: Any, *args: Any, **options: Any) -> int:
+        handle = real_open(path, *args, **options)
+        opened[handle] = Path(path).name
+        return handle
+
+    def renaming(source: Path, target: Path) -> None:
+        seen.append(f"{source.name} -> {target.name}")
+        real_rename(source, target)
+
+    monkeypatch.setattr(os, "open", opening)
+    monkeypatch.setattr(os, "fsync", lambda fd: seen.append(opened[fd]))
+    monkeypatch.setattr(durable, "rename", renaming)
+    store = Store(tmp_path / "run", keep=1)
+    save(store, 1)
+    seen.clear()
+    save(store, 2)
+    assert seen == [
+        *("model.safetensors", "ema.safetensors", "state.json", "manifest.json"),
+        *("step-2.tmp", "step-2.tmp -> step-2", "run"),
+        *("latest.tmp", "latest.tmp -> latest", "run"),
+        "step-1 -> step-1.pruned.tmp",
+    ]
+
+
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 @pytest.mark.parametrize(("module", "name"), OPERATIONS)
 def test_a_full_disk_at_any_point_leaves_the_last_good_one(

@@ -42,8 +42,8 @@ except UsageError as error:
 def python(script: str, folder: Path) -> subprocess.Popen[str]:
     paths = os.pathsep.join([str(Path(durable.__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "PYTHONPATH": paths}
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen([sys.executable, "-c", script, str(folder)], env=environment, text=True, **pipes)
+    command = [sys.executable, "-c", script, str(folder)]
+    return subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 @pytest.fixture

@@ -1,0 +1,124 @@
+"""Prompts to token numbers: known numbers, the same on every machine, nothing cut in silence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from latentry.conditioning import BuildContext, tokenizer
+from latentry.conditioning.text import Text, TextOptions, build
+from latentry.errors import UsageError
+
+# Where some tokens stand in the vocabulary of bert-base-uncased.
+BERT = {
+    "[PAD]": 0, "[UNK]": 100, "[CLS]": 101, "[SEP]": 102, "[MASK]": 103, "!": 999, "'": 1005, ",": 1010, "a": 1037,
+    "s": 1055, "the": 1996, "of": 1997, "##s": 2015, "world": 2088, "red": 2417, "##ding": 4667, "apple": 6207,
+    "em": 7861, "hello": 7592, "##bed": 8270, "cafe": 7668,
+}  # fmt: skip
+CAPTIONS = [
+    f"a {colour} {shape} on {ground}, it’s café style"
+    for colour in ("red", "green", "blue", "yellow", "orange")
+    for shape in ("circle", "square", "triangle", "star", "hexagon")
+    for ground in ("white", "black", "grey")
+]
+
+
+def options(**changes: object) -> TextOptions:
+    small = {"width": 8, "layers": 1, "heads": 2, "head_channels": 4, "length": 16, "vocabulary": 400}
+    return TextOptions.model_validate({**small, **changes})
+
+
+def text(told: list[str] | None = None, captions: list[str] = CAPTIONS, **changes: object) -> Text:
+    report = (lambda line: None) if told is None else told.append
+    return build(options(**changes), BuildContext(captions=captions, report=report))
+
+
+@pytest.fixture
+def bert(tmp_path: Path) -> Path:
+    lines = [f"[unused{number}]" for number in range(max(BERT.values()) + 1)]
+    for token, number in BERT.items():
+        lines[number] = token
+    path = tmp_path / "vocab.txt"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("prompt", "ids"),
+    [
+        ("", [101, 102]),
+        ("hello world", [101, 7592, 2088, 102]),
+        ("Hello, WORLD!", [101, 7592, 1010, 2088, 999, 102]),
+        ("the world's red apples", [101, 1996, 2088, 1005, 1055, 2417, 6207, 2015, 102]),
+        ("embedding of a Café", [101, 7861, 8270, 4667, 1997, 1037, 7668, 102]),
+        ("xylophone", [101, 100, 102]),
+    ],
+)
+def test_a_given_bert_vocabulary_gives_berts_numbers(bert: Path, prompt: str, ids: list[int]) -> None:
+    """The published text models were trained on these numbers: others are other words to them."""
+    conditioner = text(vocabulary=str(bert), length=77)
+    assert conditioner.tokenize([prompt])[0].tolist() == ids + [0] * (77 - len(ids))
+
+
+def test_a_given_tokenizer_json_reads_as_its_vocabulary(bert: Path, tmp_path: Path) -> None:
+    saved = text(vocabulary=str(bert)).files()["tokenizer.json"]
+    (tmp_path / "tokenizer.json").write_text(saved, encoding="utf-8")
+    again = text(vocabulary=str(tmp_path / "tokenizer.json"), length=8)
+    assert again.tokenize(["hello world"])[0].tolist() == [101, 7592, 2088, 102, 0, 0, 0, 0]
+
+
+def test_training_a_tokenizer_gives_the_same_one_every_time() -> None:
+    """The library's own trainer gives another one on every run: a killed run would resume with other tokens."""
+    assert len({tokenizer.train(CAPTIONS, 200).to_str() for _ in range(8)}) == 1
+    assert tokenizer.train(CAPTIONS[::-1], 200).to_str() == tokenizer.train(CAPTIONS, 200).to_str()
+
+
+def test_a_trained_tokenizer_knows_the_captions_words_and_spells_the_others() -> None:
+    """Common words should cost one token, and a new word should not vanish into [UNK]."""
+    trained = tokenizer.train(CAPTIONS, 400)
+    assert trained.encode("A Red hexagon, it’s café").tokens == [
+        "[CLS]", "a", "red", "hexagon", ",", "it", "’", "s", "cafe", "[SEP]"
+    ]  # fmt: skip
+    assert "[UNK]" not in trained.encode("zebra-42 @ 100%").tokens
+    assert trained.encode("犬").tokens == ["[CLS]", "[UNK]", "[SEP]"]
+    assert [trained.token_to_id(token) for token in ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")] == [0, 1, 2, 3, 4]
+    assert 150 < tokenizer.train(CAPTIONS, 200).get_vocab_size() <= 200
+
+
+def test_cut_captions_are_counted_and_keep_their_end() -> None:
+    """A user whose captions are cut at 16 tokens should be told, not wonder why the model ignores their ends."""
+    told: list[str] = []
+    exact, longer = " ".join(["red"] * 14), " ".join(["red"] * 15)
+    conditioner = text(told, captions=[*CAPTIONS, exact, longer, longer])
+    assert told == ["text: 2 of 78 captions are cut at 16 tokens"]
+    red = conditioner.tokenizer.token_to_id("red")
+    assert conditioner.tokenize([longer])[0].tolist() == [2, *[red] * 14, 3]
+
+
+def test_the_empty_prompt_is_the_null() -> None:
+    conditioner = text()
+    empty, null = conditioner.encode([""]).context, conditioner.null(2).context
+    assert empty is not None
+    assert null is not None
+    assert torch.equal(null, empty.expand(2, -1, -1))
+    assert conditioner.encode([""]).context_mask is None, "padding takes part, as in the paper's model"
+
+
+def test_prompts_of_any_bytes_are_encoded() -> None:
+    """A Latin-1 terminal hands over lone surrogates."""
+    assert text().tokenize(["caf\udce9 \x00 🍎", "a" * 5000]).shape == (2, 16)
+
+
+def test_a_vocabulary_that_is_none_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "words.txt").write_text("red\ngreen\n")
+    (tmp_path / "broken.json").write_text("{")
+    with pytest.raises(UsageError, match=r"no \[PAD\], \[UNK\], \[CLS\], \[SEP\]"):
+        text(vocabulary=str(tmp_path / "words.txt"))
+    with pytest.raises(UsageError, match=r"broken.json is not a tokenizer.json"):
+        text(vocabulary=str(tmp_path / "broken.json"))
+    with pytest.raises(UsageError, match=r"missing.txt"):
+        text(vocabulary=str(tmp_path / "missing.txt"))
+    with pytest.raises(UsageError, match=r"vocabulary is 20, but the letters .* need"):
+        text(vocabulary=20)
