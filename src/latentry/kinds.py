@@ -36,7 +36,7 @@ class Kind:
     build: Callable[..., Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Choice:
     table: Mapping[str, Kind]
     what: str

@@ -52,6 +52,7 @@ class Tree(Options):
     prediction: Literal["epsilon", "sample"] = "epsilon"
     size: int | tuple[int, int] = 64
     inner: Net | None = None
+    conditions: dict[str, choice(TABLE, "conditions")] | Literal["auto"] = {}  # type: ignore[valid-type]
 
 
 def lines(text: str) -> list[str]:
@@ -211,6 +212,14 @@ def test_of_several_classes_only_the_nearest_complains():
     assert lines("net: {channels: 3, heads: x}") == ['r.yaml: net.heads: found "x"; accepted: integer or list']
     (only,) = lines("net: {from: a, form: b}")
     assert only.startswith('r.yaml: net.form: unknown key (did you mean "from"?)')
+
+
+def test_a_word_or_a_mapping_of_kinds():
+    first, second = lines("conditions: {a: {kind: linear, stpes: 3}, b: cosin}")[1:]
+    assert first.strip().startswith('conditions.a.stpes: unknown key (did you mean "steps"?)')
+    assert second.strip().startswith('conditions.b: no conditions "cosin"')
+    (only,) = lines("conditions: auot")
+    assert "accepted: mapping or 'auto' (did you mean \"auto\"?)" in only
 
 
 def test_a_missing_key_and_a_value_of_the_wrong_shape():

@@ -47,7 +47,7 @@ def _lines(model: type[pydantic.BaseModel], tree: Any, errors: list[ErrorDetails
         elif first["type"] in ("value_error", "assertion_error", "kind"):
             yield ": ".join(filter(None, [dotted, first["msg"].removeprefix("Value error, ")]))
         else:
-            hint = _nearest(first)
+            hint = next(filter(None, map(_nearest, found)), "")
             yield f"{dotted or 'the whole'}: found {_show(first['input'])}; accepted: {' or '.join(accepted)}{hint}"
 
 
@@ -55,9 +55,8 @@ def _accepted(error: ErrorDetails) -> str:
     text = error["msg"].split(", unable to parse")[0].split(", got a number")[0]
     for start in ("Input should be ", "Value should have ", "Tuple should have ", "List should have "):
         text = text.removeprefix(start)
-    return (
-        text.removeprefix("a valid ").replace("dictionary or instance of", "mapping for").split(" after validation")[0]
-    )
+    text = text.removeprefix("a valid ").split(" after validation")[0]
+    return text.replace("dictionary or instance of", "mapping for").replace("dictionary", "mapping")
 
 
 def _nearest(error: ErrorDetails) -> str:
@@ -66,10 +65,10 @@ def _nearest(error: ErrorDetails) -> str:
 
 
 def _show(value: Any) -> str:
-    text = (
-        value if isinstance(value, str) else yaml.safe_dump(_plain(value), default_flow_style=True, width=1e9).strip()
-    )
-    text = f'"{text}"' if isinstance(value, str) else text.removesuffix("...").strip()
+    if isinstance(value, str):
+        text = f'"{value}"'
+    else:
+        text = yaml.safe_dump(_plain(value), default_flow_style=True, width=1e9).strip().removesuffix("...").strip()
     return text if len(text) <= 60 else text[:57] + "..."
 
 
@@ -109,8 +108,9 @@ def _best_branches(tree: Any, errors: list[ErrorDetails]) -> list[ErrorDetails]:
     branches: dict[tuple[str | int, ...], dict[str | int, list[ErrorDetails]]] = {}
     for error in errors:
         node = tree
-        for position, part in enumerate(error["loc"][:-1]):
-            if isinstance(node, Mapping) and _step(node, part) is _MISSING:
+        for position, part in enumerate(error["loc"]):
+            absent_key = error["type"] == "missing" and position == len(error["loc"]) - 1
+            if isinstance(node, Mapping) and _step(node, part) is _MISSING and not absent_key:
                 branches.setdefault(error["loc"][:position], {}).setdefault(part, []).append(error)
                 break
             node = _step(node, part)
