@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,7 @@ class FirstStage(nn.Module):
     def __init__(self, params: Mapping[str, Any]) -> None:
         super().__init__()
         arguments = first_stage_arguments(params)
-        self.kind = arguments.kind
+        self.kind: Literal["kl", "vq"] = arguments.kind
         wide = 2 if self.kind == "kl" else 1
         self.encoder = Encoder(**arguments.encoder)
         self.decoder = Decoder(**arguments.decoder)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from latentry.errors import UsageError
 
@@ -27,7 +27,7 @@ class FirstStageArguments(NamedTuple):
     factor: int
 
     @property
-    def kind(self) -> str:
+    def kind(self) -> Literal["kl", "vq"]:
         return "kl" if self.codes is None else "vq"
 
 
