@@ -37,6 +37,10 @@ class Signals(NamedTuple):
     context_kv: Sequence[tuple[Tensor, Tensor]] | None = None
     edits: Mapping[str, Edit] = {}
 
+    def edit(self, place: str) -> Edit | None:
+        """The edit of the attention with this name, if any."""
+        return self.edits.get(place) if self.edits else None
+
 
 def attend(q: Tensor, k: Tensor, v: Tensor, *, mask: Tensor | None = None, edit: Edit | None = None) -> Tensor:
     """Scaled dot-product attention, softmax(q k^T / sqrt(d)) v.
@@ -152,5 +156,5 @@ class MapAttention(nn.Module):
             q, k, v = qkv.unflatten(2, (self.heads, 3, -1)).transpose(1, 2).unbind(3)  # each (B, heads, HW, d)
         else:
             q, k, v = (split_heads(part, self.heads) for part in qkv.chunk(3, dim=2))
-        attended = join_heads(attend(q, k, v, edit=signals.edits.get(self.place)))  # (B, HW, C)
+        attended = join_heads(attend(q, k, v, edit=signals.edit(self.place)))  # (B, HW, C)
         return x + to_map(self.proj_out(attended), *x.shape[2:])  # (B, C, H, W)

@@ -142,6 +142,16 @@ def test_an_edit_reaches_the_attention_it_names_and_no_other() -> None:
         unet(x, T, **told(unet), edits={"middle.attention.block.0.cross_attention": watch})
 
 
+@torch.no_grad()
+def test_compiles_without_a_break() -> None:
+    """A value read back into Python, or a lookup that the compiler cannot follow, would cut the compiled network."""
+    unet, x = small_unet(), normal(2, 3, 8, 12)
+    context = told(unet)["context"]
+    compiled = torch.compile(unet, backend="eager", fullgraph=True)
+    out = compiled(x, T, context_kv=unet.project_context(context))
+    torch.testing.assert_close(out, unet(x, T, context=context))
+
+
 def test_a_fresh_network_predicts_zero() -> None:
     unet = UNet(in_channels=3, out_channels=3, channels=8, multipliers=(1, 2), norm_groups=4)
     assert not unet(normal(2, 3, 8, 8), T).any()
