@@ -1,0 +1,87 @@
+"""If these fail, a layer leans on one above it: the mathematics on the training, the networks on the files."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2] / "src" / "latentry"
+ROWS = [
+    {"__main__"},
+    {"cli"},
+    {"serve", "study"},
+    {"train"},
+    {"evaluate"},
+    {"pipeline"},
+    {"checkpoints", "tasks"},
+    {"models"},
+    {"conditioning", "metrics"},
+    {"nn", "diffusion", "data"},
+    {"config", "kinds", "rng", "recipes"},
+    {"errors"},
+]
+HEIGHT = {name: -row for row, names in enumerate(ROWS) for name in names}
+FILES = sorted(ROOT.rglob("*.py"))
+
+
+def part_of(path: Path) -> str:
+    """The folder or module directly below the package that a file belongs to."""
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imported(path: Path) -> Iterator[tuple[int, str]]:
+    """(line, module) of everything imported anywhere in a file, `from a import b` as `a.b`."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, name.name) for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: a relative import"
+            yield from ((node.lineno, f"{node.module}.{name.name}") for name in node.names)
+
+
+def own_parts(path: Path) -> Iterator[tuple[int, str]]:
+    for line, name in imported(path):
+        root, _, rest = name.partition(".")
+        if root == "latentry" and rest != "__version__":
+            yield line, rest.split(".")[0]
+
+
+def test_every_part_has_its_row():
+    parts = {part_of(path) for path in FILES} - {"__init__"}
+    assert parts <= HEIGHT.keys()
+
+
+def test_imports_lead_down():
+    wrong = [
+        f"{path.relative_to(ROOT)}:{line}: {part_of(path)} imports {other}"
+        for path in FILES
+        if part_of(path) != "__init__"
+        for line, other in own_parts(path)
+        if other != part_of(path) and HEIGHT[other] >= HEIGHT[part_of(path)]
+    ]
+    assert not wrong
+
+
+def test_the_package_itself_imports_nothing_at_once():
+    """`import latentry` and `latentry --help` stay quick."""
+    tree = ast.parse((ROOT / "__init__.py").read_text(encoding="utf-8"))
+    at_once = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    assert all(isinstance(node, ast.ImportFrom) and node.module == "__future__" for node in at_once)
+
+
+def test_mathematics_and_data_know_no_layers():
+    for path in FILES:
+        if part_of(path) in ("diffusion", "data", "config", "rng", "kinds", "errors"):
+            layers = [f"{path}:{line}" for line, name in imported(path) if name.startswith("torch.nn")]
+            assert not layers
+
+
+def test_only_the_command_line_prints_or_reads_arguments():
+    for path in FILES:
+        if part_of(path) in ("cli", "__main__"):
+            continue
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
+        assert not [f"{path}:{call.lineno}" for call in calls if getattr(call.func, "id", "") in ("print", "input")]
+        assert not [f"{path}:{line}" for line, name in imported(path) if name in ("argparse", "typer", "sys.argv")]
