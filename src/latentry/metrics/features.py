@@ -41,15 +41,16 @@ class SqueezeNetFeatures(nn.Module):
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
         """(B, 1024) of images (B, 3, H, W) in [0, 1]; first half means, second half maxima."""
-        return torch.cat([self._features(part) for part in images.split(BATCH)])
+        parts = [self.last(part) for part in images.split(BATCH)]
+        return torch.cat([torch.cat((last.mean((2, 3)), last.amax((2, 3))), 1) for last in parts])
 
-    def _features(self, images: Tensor) -> Tensor:
+    def last(self, images: Tensor) -> Tensor:
+        """What the classifier is given: (B, 512, 7, 7) of images (B, 3, H, W) in [0, 1]."""
         x = images.float()
         if x.shape[-2:] != (SIDE, SIDE):
             x = functional.interpolate(x, size=(SIDE, SIDE), mode="bicubic", antialias=True).clamp(0, 1)
         x = (x - x.new_tensor(MEAN).view(1, 3, 1, 1)) / x.new_tensor(DEVIATION).view(1, 3, 1, 1)
-        last = self.net(x)[-1]  # (B, 512, 7, 7)
-        return torch.cat((last.mean((2, 3)), last.amax((2, 3))), 1)
+        return self.net(x)[-1]
 
 
 def vote(queries: Tensor, gallery: Tensor, labels: Sequence[int], k: int = NEIGHBOURS) -> list[int]:
@@ -61,5 +62,5 @@ def vote(queries: Tensor, gallery: Tensor, labels: Sequence[int], k: int = NEIGH
     near = found.topk(min(k, len(labels)), largest=False).indices  # (Q, k), nearest first
     known = torch.tensor(labels)[near]
     votes = functional.one_hot(known, max(labels) + 1).double()
-    earlier = torch.linspace(0.5, 0, known.shape[1], dtype=torch.float64) / known.shape[1]
+    earlier = 0.5 ** torch.arange(1, known.shape[1] + 1, dtype=torch.float64)  # all together less than one vote
     return [int(label) for label in (votes * (1 + earlier[None, :, None])).sum(1).argmax(1)]
