@@ -1,4 +1,4 @@
-"""If these fail, something has grown past what one reads at a sitting, or hides what it accepts or where it was made."""
+"""If these fail, something has grown past what one reads at a sitting, or names the machine it was made on."""
 
 from __future__ import annotations
 

@@ -1,0 +1,165 @@
+"""If these fail, a command does something else than its line says, or its output cannot be read by a program."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from latentry import pipeline
+from latentry.cli import run
+from latentry.train.fit import Progress
+
+
+class FakeOutput:
+    """Writes one file for each image."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def save(self, out: Path) -> list[Path]:
+        out.mkdir(parents=True)
+        paths = [out / f"{index}.png" for index in range(self.count)]
+        for path in paths:
+            path.write_bytes(b"image")
+        return paths
+
+    def grid(self) -> Image.Image:
+        return Image.new("RGB", (8 * self.count, 8))
+
+
+class FakePipeline:
+    def __init__(self) -> None:
+        self.asked: dict[str, Any] = {}
+
+    def sample(self, text: str | None, **asked: Any) -> FakeOutput:
+        self.asked = {"text": text, **asked}
+        return FakeOutput(asked["n"])
+
+    def reconstruct(self, paths: list[Path]) -> FakeOutput:
+        return FakeOutput(len(paths))
+
+    def describe(self) -> dict[str, Any]:
+        return {"name": "fake", "labels": ["a", "1e-4"]}
+
+
+@pytest.fixture
+def pipe(monkeypatch: pytest.MonkeyPatch) -> FakePipeline:
+    fake = FakePipeline()
+    monkeypatch.setattr(pipeline, "load", lambda path, **how: fake.__dict__.update(loaded=(path, how)) or fake)
+    return fake
+
+
+@pytest.fixture
+def training(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    asked: dict[str, Any] = {}
+
+    def train(recipe: str, **how: Any) -> SimpleNamespace:
+        asked.update(recipe=recipe, **how)
+        how["report"]("begun")
+        how["progress"](Progress("diffusion", 10, 10, 0.25, 12.0, 0.0))
+        return SimpleNamespace(path=how["out"], figures={"psnr": 27.123456, "samples": 500})
+
+    monkeypatch.setattr("latentry.train.run.train", train)
+    return asked
+
+
+def test_train_hands_on_what_was_asked(training, capsys):
+    line = "train tiny-shapes a.b=1 --data d --out r c=[2,3] --stage diffusion --dry-run --plugin own.py"
+    assert run(line.split()) == 0
+    assert training["recipe"] == "tiny-shapes"
+    assert training["overrides"] == ["a.b=1", "c=[2,3]"]
+    assert (training["data"], training["out"], training["stage"]) == (Path("d"), Path("r"), "diffusion")
+    assert training["dry_run"] is True
+    assert training["accept_data_change"] is False
+    assert training["plugins"] == (Path("own.py"),)
+    out = capsys.readouterr().out
+    assert "begun\n" in out
+    assert "diffusion  step 10/10  loss 0.25  12 images/s  0s left" in out
+    assert "psnr     27.12" in out
+
+
+def test_train_prints_json_alone_on_stdout(training, capsys):
+    assert run(["train", "x", "--data", "d", "--out", "r", "--json"]) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out) == {"run": "r", "figures": {"psnr": 27.123456, "samples": 500}}
+    assert "begun" in said.err
+
+
+def test_only_the_first_of_several_processes_prints(training, capsys, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    assert run(["train", "x", "--data", "d", "--out", "r", "--json"]) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_sample_hands_on_what_was_asked(pipe, tmp_path, capsys):
+    line = ["sample", "m", "a red apple", "-n", "3", "--steps", "5", "--solver", "ddpm", "--guidance", "2.5"]
+    line += ["--seed", "9", "--size", "96x64", "--label", "food", "--weights", "raw", "--step", "7"]
+    assert run([*line, "--out", str(tmp_path / "s"), "--json"]) == 0
+    assert pipe.__dict__["loaded"] == (Path("m"), {"weights": "raw", "step": 7})
+    asked = {key: value for key, value in pipe.asked.items() if key != "progress"}
+    assert asked == {
+        "text": "a red apple",
+        "label": "food",
+        "n": 3,
+        "steps": 5,
+        "solver": "ddpm",
+        "guidance": 2.5,
+        "seed": 9,
+        "size": (96, 64),
+    }
+    told = json.loads(capsys.readouterr().out)
+    assert len(told["images"]) == 3
+    assert all(Path(path).is_file() for path in told["images"])
+
+
+def test_sample_leaves_the_model_its_defaults(pipe, tmp_path):
+    assert run(["sample", "m", "--out", str(tmp_path / "s")]) == 0
+    assert pipe.asked["n"] == 16
+    assert [pipe.asked[key] for key in ("text", "label", "steps", "solver", "guidance", "size")] == [None] * 6
+
+
+def test_several_images_into_one_file_are_a_sheet(pipe, tmp_path):
+    assert run(["sample", "m", "-n", "4", "--out", str(tmp_path / "new" / "sheet.png")]) == 0
+    with Image.open(tmp_path / "new" / "sheet.png") as sheet:
+        assert sheet.size == (32, 8)
+
+
+def test_reconstruct_and_inspect(pipe, tmp_path, capsys):
+    assert run(["reconstruct", "m", "a.png", "--out", str(tmp_path / "r"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"a.png": [str(tmp_path / "r" / "0.png")]}
+    assert run(["inspect", "m", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["name"] == "fake"
+    assert run(["inspect", "m"]) == 0
+    assert "name: fake" in capsys.readouterr().out
+
+
+def test_recipes_are_listed_shown_and_described(capsys):
+    assert run(["recipes"]) == 0
+    assert "tiny-shapes" in capsys.readouterr().out
+    assert run(["recipes", "list", "--json"]) == 0
+    assert "tiny-shapes" in json.loads(capsys.readouterr().out)
+    assert run(["recipes", "show", "tiny-shapes"]) == 0
+    assert "name: tiny-shapes" in capsys.readouterr().out
+    assert run(["recipes", "schema"]) == 0
+    schema = json.loads(capsys.readouterr().out)
+    assert {"data", "autoencoder", "diffusion", "sample"} <= schema["properties"].keys()
+
+
+def test_shapes_are_written_and_checked(tmp_path, capsys):
+    folder = tmp_path / "shapes"
+    assert run(["data", "shapes", "--out", str(folder), "--count", "6", "--size", "32x48"]) == 0
+    capsys.readouterr()
+    assert run(["data", "check", str(folder), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["ok"], told["images"], told["sizes"]) == (True, 6, {"32x48": 6})
+    first = next(folder.glob("images/*.png"))
+    first.write_bytes(first.read_bytes()[:200])
+    assert run(["data", "check", str(folder)]) == 1
+    out = capsys.readouterr().out
+    assert f"bad: images/{first.name}: " in out
+    assert out.splitlines()[-1].startswith("1 bad files")

@@ -1,0 +1,37 @@
+"""If these fail, every command waits for libraries that it does not need."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+HEAVY = ["torch", "pydantic", "numpy", "yaml", "PIL", "tensorboard", "tokenizers"]
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys\nfrom latentry.cli import run\n"
+        "code = run(['--help'])\n"
+        f"print([name for name in {HEAVY} if name in sys.modules], code)"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.splitlines()[-1] == "[] 0"
+
+
+@pytest.mark.alone
+def test_help_is_there_within_half_a_second():
+    def seconds() -> float:
+        begin = time.perf_counter()
+        done = subprocess.run([sys.executable, "-m", "latentry", "--help"], capture_output=True, text=True, check=True)
+        assert "train" in done.stdout
+        return time.perf_counter() - begin
+
+    assert min(seconds() for _ in range(5)) < 0.5
+
+
+def test_the_package_is_imported_at_once_and_torch_when_used():
+    code = "import sys, latentry; assert 'torch' not in sys.modules; latentry.load; assert 'torch' in sys.modules"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
