@@ -10,7 +10,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import (
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    ImageFile,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    UnidentifiedImageError,
+    WebPImagePlugin,
+)
 
 from latentry.data import png16, tiff
 from latentry.data.header import PIXEL_LIMIT, Array, BadImage, Header, check_pixels, upright, upright_size
@@ -18,7 +28,14 @@ from latentry.data.saving import save
 
 __all__ = ["PIXEL_LIMIT", "BadImage", "Header", "header", "read", "save"]
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
-_FORMATS = ["PNG", "JPEG", "MPO", "WEBP", "BMP", "GIF", "TIFF"]
+_FORMATS = [
+    PngImagePlugin.PngImageFile.format,
+    JpegImagePlugin.JpegImageFile.format,
+    WebPImagePlugin.WebPImageFile.format,
+    BmpImagePlugin.BmpImageFile.format,
+    GifImagePlugin.GifImageFile.format,
+    TiffImagePlugin.TiffImageFile.format,
+]
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _CHANNELS = {"1": 1, "L": 1, "I;16": 1, "I;16B": 1, "LA": 2, "PA": 4, "RGBA": 4, "RGBa": 4}
 _MODES = {*_CHANNELS, "P", "RGB", "RGBX", "CMYK", "YCbCr", "LAB"}
@@ -28,7 +45,7 @@ _ORIENTATION = 274
 def header(path: str | os.PathLike[str], limit: int = PIXEL_LIMIT) -> Header:
     """Read only the header. Raises `BadImage` for anything that is no usable picture or has over `limit` pixels."""
     path = os.fspath(path)
-    with _reasons(path):
+    with _reasons(path, limit):
         if _start(path, limit)[:4] in _TIFF_MAGIC:
             found = tiff.header(path, limit)
             if found is not None:
@@ -45,7 +62,7 @@ def read(path: str | os.PathLike[str], limit: int = PIXEL_LIMIT) -> Array:
 def decode(path: str | os.PathLike[str], limit: int = PIXEL_LIMIT) -> tuple[Header, Array]:
     """`header` and `read` in one."""
     path = os.fspath(path)
-    with _reasons(path):
+    with _reasons(path, limit):
         is_tiff = _start(path, limit)[:4] in _TIFF_MAGIC
         found = tiff.header(path, limit) if is_tiff else None
         if found is None:
@@ -62,7 +79,7 @@ def _read_with_libtiff(path: str, limit: int, expected: Header) -> Array:
     """Compressions that tifffile alone lacks, where Pillow keeps every bit of the same file."""
     try:
         array = _read_pillow(path, limit)[1]
-    except (UnidentifiedImageError, OSError):
+    except (BadImage, UnidentifiedImageError, OSError):
         array = np.empty((0, 0, 0), dtype=np.uint8)
     if array.shape[2] == expected.channels and array.dtype.itemsize * 8 == expected.depth:
         return array
@@ -89,7 +106,7 @@ def _start(path: str, limit: int) -> bytes:
 
 
 @contextmanager
-def _reasons(path: str) -> Iterator[None]:
+def _reasons(path: str, limit: int) -> Iterator[None]:
     """Turn whatever a decoder throws at a damaged file into one `BadImage`."""
     try:
         yield
@@ -100,11 +117,14 @@ def _reasons(path: str) -> Iterator[None]:
             raise BadImage(path, f"not an image that can be read (begins with {file.read(8)!r})") from None
     except FileNotFoundError:
         raise BadImage(path, "no such file") from None
+    except Image.DecompressionBombError as error:
+        count = "".join(filter(str.isdigit, str(error).split("pixels")[0]))
+        raise BadImage(path, f"{count} pixels, more than data.pixel_limit = {limit}") from None
     except PermissionError:
         raise BadImage(path, "no permission to read it") from None
     except (OSError, ValueError, SyntaxError, LookupError, ArithmeticError, TypeError, AttributeError) as error:
         raise BadImage(path, _plain(error)) from None
-    except (EOFError, MemoryError, RuntimeError, AssertionError, struct.error, Image.DecompressionBombError) as error:
+    except (EOFError, MemoryError, RuntimeError, AssertionError, struct.error) as error:
         raise BadImage(path, _plain(error)) from None
 
 

@@ -86,7 +86,7 @@ class Source:
             )
 
     def _too_many(self, what: str) -> LatentryError:
-        lines = [f"  {shown(path)}: {reason}" for path, reason in list(self.bad.items())[:100]]
+        lines = [f"  {shown(path)}: {reason}" for path, reason in sorted(self.bad.items())[:100]]
         advice = f"Repair or remove them (latentry data check {shown(str(self.root))} lists all)."
         return LatentryError("\n".join([f"data folder {shown(str(self.root))}: {what}:", *lines, advice]))
 

@@ -1,0 +1,162 @@
+"""Batches: the same whatever the workers, from any step on, and no process left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from latentry.data.dataset import ImageData
+from latentry.data.loader import Batch, batches
+from latentry.errors import LatentryError
+from tests.unit.data.files import flat, metadata, noise, numbered, options, plain_png
+
+GIVEN = {"size": 8, "held_out": 0, "flip": True, "crop": "random", "text": "text", "balance": "text"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    rows = []
+    for n in range(23):
+        (tmp_path / f"{n}.png").write_bytes(plain_png(noise(10, 13, 3, 16, seed=n)))
+        rows.append({"file_name": f"{n}.png", "text": f"t{n % 5}"})
+    (tmp_path / "7.png").write_bytes((tmp_path / "7.png").read_bytes()[:400])
+    metadata(tmp_path, rows)
+    return tmp_path
+
+
+def same(a: Batch, b: Batch) -> bool:
+    tensors = all(torch.equal(getattr(a, n), getattr(b, n)) for n in ("image", "label", "index", "position", "flip"))
+    return tensors and a.text == b.text
+
+
+def take(data: ImageData, start: int, count: int, workers: int) -> list[Batch]:
+    stream = batches(data, start, 4, workers=workers)
+    taken = list(itertools.islice(stream, count))
+    stream.close()  # type: ignore[attr-defined]
+    return taken
+
+
+def test_workers_and_resuming_change_nothing(folder: Path) -> None:
+    """Bad file included: 0, 2 and 4 workers, and a start in the middle, give identical batches."""
+    whole = take(ImageData(options(**GIVEN), folder, seed=3), 0, 20, 0)
+    for start, workers in ((0, 2), (0, 4), (13, 0), (13, 3)):
+        part = take(ImageData(options(**GIVEN), folder, seed=3), start, 20 - start, workers)
+        assert all(same(a, b) for a, b in zip(whole[start:], part, strict=True)), (start, workers)
+    assert not multiprocessing.active_children()
+
+
+def test_a_batch_is_its_samples(folder: Path) -> None:
+    """The batch path and the sample path must not drift apart."""
+    data = ImageData(options(**GIVEN), folder, seed=3)
+    (batch,) = take(data, 5, 1, 0)
+    assert batch.position.tolist() == [20, 21, 22, 23]
+    assert batch.image.shape == (4, 3, 8, 8)
+    for row, position in enumerate(batch.position.tolist()):
+        sample = data.load(data.place(position))
+        assert torch.equal(sample.image, batch.image[row])
+        assert (sample.text, sample.index) == (batch.text[row], int(batch.index[row]))
+        assert sample.flip == bool(batch.flip[row])
+
+
+def test_two_processes_take_the_halves_of_one_batch(folder: Path) -> None:
+    """World size must not change what a step sees."""
+    data = ImageData(options(**GIVEN), folder, seed=3)
+    (whole,) = take(data, 2, 1, 0)
+    halves = [next(batches(data, 2, 4, lambda s, r=r: range(4 * s + 2 * r, 4 * s + 2 * r + 2))) for r in (0, 1)]  # type: ignore[misc]
+    assert torch.equal(whole.image, torch.cat([half.image for half in halves]))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_too_many_bad_files_met_by_workers_stop_with_their_names(tmp_path: Path, workers: int) -> None:
+    """Each worker sees only some of them; the sum counts, and the message is ours, not a worker's traceback."""
+    numbered(tmp_path, 12)
+    for n in range(4):
+        whole = plain_png(noise(32, 32, 3, seed=n))
+        (tmp_path / f"bad{n}.png").write_bytes(whole[: len(whole) // 2])
+    lines: list[str] = []
+    data = ImageData(options(size=8, held_out=0, max_bad=3), tmp_path, report=lines.append)
+    with pytest.raises(LatentryError, match=r"(?s)^data folder [^\n]*: 4 files cannot be used.*bad0.*bad3") as caught:
+        take(data, 0, 8, workers)
+    assert "Traceback" not in str(caught.value)
+    assert len(lines) == 4
+
+
+def test_nothing_but_bad_files_ends_with_one_line(tmp_path: Path) -> None:
+    """Looking for a replacement must not go on for ever."""
+    whole = plain_png(noise(32, 32, 3))
+    for n in range(3):
+        (tmp_path / f"bad{n}.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(LatentryError, match="no image could be read"):
+        take(ImageData(options(size=8, held_out=0), tmp_path), 0, 1, 0)
+
+
+_CHILD = """
+import sys, time
+from latentry.data.dataset import ImageData
+from latentry.data.loader import batches
+from latentry.data.options import DataOptions
+data = ImageData(DataOptions(size=8, held_out=0), sys.argv[1])
+stream = batches(data, 0, 4, workers=2)
+next(stream)
+if sys.argv[2] == "leave":
+    print("ready", flush=True)
+    sys.exit(0)
+try:
+    print("ready", flush=True)
+    while True:
+        next(stream)
+        time.sleep(0.01)
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+def living(group: int) -> list[str]:
+    """Processes of a group that still run, from /proc."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, its_group = stat.read_text().rpartition(")")[2].split()[:3]
+            if its_group == str(group) and state != "Z":
+                found.append(stat.parent.name)
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="reads the processes from /proc")
+@pytest.mark.parametrize("how", ["interrupt", "leave", "kill"])
+def test_no_worker_outlives_its_run(tmp_path: Path, how: str) -> None:
+    """Ctrl-C reaches the whole group; orphans would hold memory and the terminal."""
+    numbered(tmp_path, 6)
+    flat(tmp_path / "a.png", size=(8, 8))
+    child = subprocess.Popen(
+        [sys.executable, "-c", _CHILD, str(tmp_path), how],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert child.stdout is not None
+    assert child.stdout.readline() == "ready\n"
+    assert how == "leave" or len(living(child.pid)) == 3
+    if how == "interrupt":
+        os.killpg(child.pid, signal.SIGINT)
+    elif how == "kill":
+        child.kill()
+    _, errors = child.communicate(timeout=30)
+    if how != "kill":
+        assert child.returncode == {"interrupt": 130, "leave": 0}[how]
+        assert "Traceback" not in errors
+    deadline = time.monotonic() + 20
+    while living(child.pid) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not living(child.pid)
