@@ -1,0 +1,83 @@
+"""The portable model: a folder that samples. Safetensors and text only, each file with its hash in a manifest."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from torch import Tensor
+
+from latentry import config
+from latentry.checkpoints import durable
+from latentry.checkpoints import tensors as files
+from latentry.checkpoints.manifest import NAME as MANIFEST
+from latentry.checkpoints.manifest import publishing, read_manifest, verify
+from latentry.checkpoints.store import SPARE, SUFFIX
+from latentry.errors import LatentryError
+from latentry.models.config import ModelConfig
+
+CONFIG = "model.yaml"
+CARD = "README.md"
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """What a model folder holds.
+
+    tensors: `autoencoder`, `unet` (averaged weights) and `conditioning`, each name -> tensor.
+    texts: further files by name, e.g. `tokenizer.json`. card: the model card, Markdown. hash: of the weights.
+    """
+
+    config: ModelConfig
+    tensors: Mapping[str, Mapping[str, Tensor]]
+    texts: Mapping[str, str] = field(default_factory=dict)
+    card: str = ""
+    hash: str = ""
+
+
+def write(path: Path, model: ModelFolder) -> None:
+    """Write the folder whole, or not at all; an older one at `path` is replaced."""
+    need = sum(files.size(group) for group in model.tensors.values()) + SPARE
+    with publishing(path, need) as folder:
+        for name, group in model.tensors.items():
+            if group:
+                files.write(folder / (name + SUFFIX), group)
+        plain = model.config.model_dump(mode="json", exclude_none=True)
+        texts = {CONFIG: config.dump_yaml(plain), **model.texts}
+        if model.card:
+            texts[CARD] = model.card
+        for name, text in texts.items():
+            durable.write(folder / name, [text.encode()])
+
+
+def is_model(path: Path) -> bool:
+    """True if `path` looks like a model folder."""
+    return (path / CONFIG).is_file()
+
+
+def read(path: Path, *, weights: bool = True) -> ModelFolder:
+    """Read and verify a model folder. weights=False reads the text alone.
+
+    Raises LatentryError naming each file that is not as its manifest says.
+    """
+    if weights:
+        problems = verify(path)
+        if problems:
+            raise LatentryError(f"{path}: {'; '.join(problems)}. The folder is damaged: copy or export the model again.")
+    options = config.validate(ModelConfig, config.load_yaml(path / CONFIG), str(path / CONFIG))
+    texts = {p.name: p.read_text(encoding="utf-8") for p in sorted(path.iterdir()) if p.suffix in (".json", ".txt") and p.name != MANIFEST}
+    groups: dict[str, Mapping[str, Tensor]] = {}
+    if weights:
+        groups = {p.stem: files.read(p) for p in sorted(path.glob("*" + SUFFIX))}
+    card = (path / CARD).read_text(encoding="utf-8") if (path / CARD).is_file() else ""
+    return ModelFolder(options, groups, texts, card, weights_hash(path))
+
+
+def weights_hash(path: Path) -> str:
+    """Twelve hexadecimal digits that change with any weight: made of the manifest's hashes of the weight files."""
+    if not (path / MANIFEST).is_file():
+        return ""
+    weights = {name: entry["sha256"] for name, entry in read_manifest(path).items() if name.endswith(SUFFIX)}
+    return hashlib.sha256(repr(sorted(weights.items())).encode()).hexdigest()[:12]

@@ -1,0 +1,70 @@
+"""The folder of one experiment: its recipe, checkpoints of both stages, and the model made of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from latentry import config
+from latentry.checkpoints import model_folder
+from latentry.checkpoints.model_folder import ModelFolder
+from latentry.checkpoints.store import Saved, Store
+from latentry.errors import UsageError
+from latentry.models.config import ModelConfig
+
+RECIPE = "recipe.yaml"
+STAGES = ("autoencoder", "diffusion")
+
+
+def is_run(path: Path) -> bool:
+    """True if `path` looks like a run folder."""
+    return (path / RECIPE).is_file()
+
+
+def trained_weights(saved: Saved, averaged: bool) -> dict[str, Tensor]:
+    """The stage's model with its averaged weights in place, where it has and one wants them."""
+    weights = saved.tensors("model")
+    if averaged and "ema" in saved.groups:
+        weights |= {k: v for k, v in saved.tensors("ema").items() if k in weights}
+    return weights
+
+
+def split_denoiser(weights: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """`unet` and `conditioning` groups of a model folder, from a denoiser's state."""
+    unet = {k.removeprefix("unet."): v for k, v in weights.items() if k.startswith("unet.")}
+    return {"unet": unet, "conditioning": {k: v for k, v in weights.items() if not k.startswith("unet.")}}
+
+
+def read(path: Path, *, averaged: bool = True, step: int | None = None) -> ModelFolder:
+    """The model of a run as it is now: the newest good checkpoint, or that of `step`.
+
+    Raises UsageError while nothing has been saved.
+    """
+    stores = {stage: Store(path / stage) for stage in STAGES}
+    if stores["diffusion"].steps():
+        saved = stores["diffusion"].at(step) if step is not None else stores["diffusion"].newest()
+        if saved is not None:
+            first = model_folder.read(path / "model")
+            tensors = {"autoencoder": first.tensors["autoencoder"], **split_denoiser(trained_weights(saved, averaged))}
+            return _folder(saved, tensors)
+    saved = stores["autoencoder"].at(step) if step is not None else stores["autoencoder"].newest()
+    if saved is None:
+        if model_folder.is_model(path / "model"):
+            return model_folder.read(path / "model")
+        raise UsageError(f"{path}: nothing saved yet; wait for the first checkpoint")
+    return _folder(saved, {"autoencoder": trained_weights(saved, averaged)})
+
+
+def _folder(saved: Saved, tensors: Mapping[str, Mapping[str, Tensor]]) -> ModelFolder:
+    made_of = f"{saved.path.parent.name}/{saved.step}/{sorted(tensors)}".encode()
+    options = config.validate(ModelConfig, saved.state["model"], str(saved.path))
+    return ModelFolder(options, tensors, saved.state["texts"], "", hashlib.sha256(made_of).hexdigest()[:12])
+
+
+def read_recipe(path: Path) -> dict[str, Any]:
+    """The resolved recipe of a run, as plain data."""
+    return config.load_yaml(path / RECIPE)

@@ -1,0 +1,92 @@
+"""The first stage: images to latents and back (Rombach et al. 2022, section 3.1)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from latentry.models.config import AutoencoderOptions
+from latentry.nn.coder import Decoder, Encoder
+from latentry.nn.posterior import Gaussian
+from latentry.nn.quantise import Quantised, VectorQuantiser
+
+
+class Autoencoder(nn.Module):
+    """Encoder, regularised latent, decoder, and the scale that makes latents unit deviation.
+
+    Latents handed to and taken from a denoiser are scaled: z = (latent - latent_shift) * latent_scale.
+    """
+
+    latent_scale: Tensor
+    latent_shift: Tensor
+
+    def __init__(self, options: AutoencoderOptions, image_channels: int, *, checkpoint: bool = False) -> None:
+        super().__init__()
+        o = options
+        self.options, self.image_channels = options, image_channels
+        self.latent_channels = o.latent_channels or o.z_channels
+        shape: dict[str, Any] = {
+            "checkpoint": checkpoint,
+            "channels": o.channels,
+            "multipliers": o.multipliers,
+            "blocks": o.blocks,
+            "attention": o.attention,
+            "middle_attention": o.middle_attention,
+            "norm_groups": o.norm_groups,
+            "dropout": o.dropout,
+        }
+        double = 2 if o.kind == "kl" else 1
+        self.encoder = Encoder(in_channels=image_channels, out_channels=double * o.z_channels, **shape)
+        self.decoder = Decoder(in_channels=o.z_channels, out_channels=image_channels, **shape)
+        self.quant_conv = nn.Conv2d(double * o.z_channels, double * self.latent_channels, 1)
+        self.post_quant_conv = nn.Conv2d(self.latent_channels, o.z_channels, 1)
+        self.quantiser = VectorQuantiser(o.codes, self.latent_channels) if o.kind == "vq" else None
+        self.register_buffer("latent_scale", torch.ones(()))
+        self.register_buffer("latent_shift", torch.zeros(self.latent_channels))
+
+    @property
+    def factor(self) -> int:
+        """Downsampling per side."""
+        return self.options.factor
+
+    def moments(self, x: Tensor) -> Tensor:
+        """What is cached: KL (B, 2c, h, w) mean and log-variance; VQ (B, c, h, w) before quantisation.
+
+        x: images (B, C, H, W) in [-1, 1], sides multiples of the factor.
+        """
+        out: Tensor = self.quant_conv(self.encoder(x))
+        return out
+
+    def posterior(self, moments: Tensor) -> Gaussian:
+        """The KL posterior of moments."""
+        return Gaussian(moments)
+
+    def quantise(self, moments: Tensor) -> Quantised:
+        """Nearest codes (VQ only), with the straight-through gradient and the codebook loss."""
+        assert self.quantiser is not None
+        return self.quantiser(moments)  # type: ignore[no-any-return]
+
+    def latent(self, moments: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Scaled latents z (B, c, h, w): posterior mean, or mean + std * noise; VQ: the pre-quantised latent."""
+        if self.quantiser is None:
+            posterior = self.posterior(moments)
+            moments = posterior.mean if noise is None else posterior.sample(noise)
+        return (moments - self.latent_shift.view(-1, 1, 1)) * self.latent_scale
+
+    def encode(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Images (B, C, H, W) in [-1, 1] to scaled latents (B, c, h, w)."""
+        return self.latent(self.moments(x), noise)
+
+    def features(self, latent: Tensor) -> Tensor:
+        """Unscaled (quantised) latents to the decoder's last features, before `decoder.conv_out`."""
+        return self.decoder.features(self.post_quant_conv(latent))
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Scaled latents (B, c, h, w) to images (B, C, H, W), about [-1, 1], not clamped."""
+        latent = z / self.latent_scale + self.latent_shift.view(-1, 1, 1)
+        if self.quantiser is not None:
+            latent = self.quantiser(latent).z
+        image: Tensor = self.decoder.conv_out(self.features(latent))
+        return image

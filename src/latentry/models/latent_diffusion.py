@@ -1,0 +1,85 @@
+"""The second stage: a denoiser of latents with its conditioners (Rombach et al. 2022, sections 3.2 and 3.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from latentry.conditioning import Cond, Conditioner, combine, where
+from latentry.diffusion.prediction import PREDICTIONS, check_prediction
+from latentry.diffusion.schedule import SCHEDULES, Schedule
+from latentry.kinds import build
+from latentry.models.config import DiffusionOptions
+from latentry.nn.unet import UNet
+
+
+class LatentDiffusion(nn.Module):
+    """UNet, conditioners in recipe order, schedule and prediction. Knows nothing of images."""
+
+    def __init__(self, options: DiffusionOptions, latent_channels: int, conditioners: Mapping[str, Conditioner]) -> None:
+        super().__init__()
+        self.options = options
+        self.schedule: Schedule = build(SCHEDULES, options.schedule)
+        self.prediction = PREDICTIONS[options.prediction]
+        check_prediction(self.schedule, options.prediction)
+        self.conditioners = nn.ModuleDict(dict(conditioners))
+        widths = [c.context_width for c in conditioners.values() if c.context_width]
+        vectors = {c.vector_width for c in conditioners.values() if c.vector_width}
+        u = options.unet
+        context = (u.context_channels or widths[0]) if widths else None
+        self.projections = nn.ModuleDict(
+            {
+                name: nn.Linear(c.context_width, context)
+                for name, c in conditioners.items()
+                if c.context_width and context and c.context_width != context
+            }
+        )
+        arguments = u.model_dump(exclude={"context_channels"})
+        self.unet = UNet(
+            in_channels=latent_channels,
+            out_channels=latent_channels,
+            context_channels=context,
+            vector_channels=max(vectors, default=0) or None,
+            concat_channels=sum(c.concat_channels for c in conditioners.values()),
+            **arguments,
+        )
+
+    def condition(self, values: Mapping[str, Sequence[Any] | None], batch: int) -> Cond:
+        """What the UNet is told. values: for each conditioner a list of `batch` values; absent or None = its null."""
+        return self.join({name: self.encode(name, values.get(name), batch) for name in self.conditioners})
+
+    def encode(self, name: str, values: Sequence[Any] | None, batch: int) -> Cond:
+        """The output of one conditioner for `batch` samples; None = null."""
+        conditioner = self.conditioners[name]
+        assert isinstance(conditioner, Conditioner)
+        return conditioner.null(batch) if values is None else conditioner.encode(values)
+
+    def dropped(self, values: Mapping[str, Sequence[Any]], keep: Mapping[str, Tensor]) -> Cond:
+        """As `condition`, with rows where keep[name] (B,) is False replaced by the null (training)."""
+        conds = {}
+        for name in self.conditioners:
+            batch = keep[name].shape[0]
+            conds[name] = where(keep[name], self.encode(name, values[name], batch), self.encode(name, None, batch))
+        return self.join(conds)
+
+    def join(self, conds: Mapping[str, Cond]) -> Cond:
+        """Contexts projected and concatenated on L, concats on C, vectors added, in recipe order."""
+        return combine([self._projected(name, cond) for name, cond in conds.items()])
+
+    def _projected(self, name: str, cond: Cond) -> Cond:
+        return replace(cond, context=self.projections[name](cond.context)) if name in self.projections else cond
+
+    def forward(self, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
+        """The network's prediction for noisy latents x (B, c, h, w) at timesteps t (B,)."""
+        out: Tensor = self.unet(
+            x, t, context=cond.context, context_mask=cond.context_mask, concat=cond.concat, vector=cond.vector
+        )
+        return out
+
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.unet.parameters()).device

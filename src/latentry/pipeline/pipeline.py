@@ -1,0 +1,213 @@
+"""A loaded model: samples, encodes, decodes, reconstructs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from latentry import __version__, rng
+from latentry.diffusion.contracts import Step
+from latentry.diffusion.guidance import classifier_free
+from latentry.diffusion.levels import LEVELS
+from latentry.diffusion.solvers import SOLVERS
+from latentry.errors import UsageError
+from latentry.kinds import build, lookup
+from latentry.models.autoencoder import Autoencoder
+from latentry.models.bind import bind
+from latentry.models.config import ModelConfig, SampleOptions, check_size
+from latentry.models.latent_diffusion import LatentDiffusion
+from latentry.pipeline.images import to_unit
+from latentry.pipeline.output import Output
+from latentry.pipeline.reconstruct import reconstruct
+from latentry.tasks import Request, generate
+
+BATCH = 16
+DECODE_AT_ONCE = 8
+
+
+class Pipeline:
+    """Both stages and how to use them. `denoiser` is None where only a first stage was trained."""
+
+    def __init__(
+        self, config: ModelConfig, autoencoder: Autoencoder, denoiser: LatentDiffusion | None, *, model_hash: str = "", source: str = ""
+    ) -> None:
+        self.config, self.autoencoder, self.denoiser = config, autoencoder.eval(), denoiser
+        self.model_hash, self.source = model_hash, source
+        if denoiser is not None:
+            denoiser.eval()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.autoencoder.latent_scale.device
+
+    def to(self, device: str | torch.device) -> Pipeline:
+        """Move the weights."""
+        self.autoencoder.to(device)
+        if self.denoiser is not None:
+            self.denoiser.to(device)
+        return self
+
+    def sample(
+        self,
+        text: str | Sequence[str] | None = None,
+        *,
+        n: int = 1,
+        steps: int | None = None,
+        solver: str | None = None,
+        guidance: float | None = None,
+        seed: int = 0,
+        size: tuple[int, int] | None = None,
+        batch: int = BATCH,
+        bf16: bool = False,
+        progress: Callable[[int, int], None] | None = None,
+        **conditions: Any,
+    ) -> Output:
+        """Draw `n` images of each text (or label=, or whatever else the model takes).
+
+        steps, solver, guidance: default to the model's own. guidance 1 is none; above 1 follows the condition more.
+        size: (H, W) in pixels, multiples of the model's. Image i has seed + i, whatever `n` and `batch` are.
+        batch: images worked on at once. progress: called with (network calls done, of how many).
+        Raises UsageError for what the model cannot do.
+        """
+        chosen = self._options(steps, solver, guidance)
+        request = self._request({"text": text, **conditions}, n, seed, size)
+        parts, done, total = [], 0, -(-len(request.seeds) // batch) * chosen.steps
+        for first in range(0, len(request.seeds), batch):
+            part = self._part(request, first, batch)
+            step = None
+            for step in self._solve(part, chosen, bf16):
+                done += 1
+                if progress is not None:
+                    progress(done, total)
+            assert step is not None
+            parts.append(to_unit(self.decode(step.x)))
+        return Output(torch.cat(parts), self.config.data.depth, self._facts(request, chosen))
+
+    def steps(
+        self,
+        text: str | Sequence[str] | None = None,
+        *,
+        n: int = 1,
+        steps: int | None = None,
+        solver: str | None = None,
+        guidance: float | None = None,
+        seed: int = 0,
+        size: tuple[int, int] | None = None,
+        bf16: bool = False,
+        **conditions: Any,
+    ) -> Iterator[Step]:
+        """The same request, streamed: each `Step` has the level reached, scaled latents x and the x0 predicted."""
+        chosen = self._options(steps, solver, guidance)
+        return self._solve(self._request({"text": text, **conditions}, n, seed, size), chosen, bf16)
+
+    def _solve(self, request: Request, chosen: SampleOptions, bf16: bool) -> Iterator[Step]:
+        """Noise to latents: levels, conditions, guidance, solver."""
+        model, count = self._need_denoiser(), len(request.seeds)
+        levels = lookup(LEVELS, chosen.levels, "levels")(model.schedule, chosen.steps)
+        conditional = model.condition(request.values, count)
+        conds = [conditional] if chosen.guidance == 1 else [conditional, model.condition({}, count)]
+        shape = (self.autoencoder.latent_channels, *(side // self.autoencoder.factor for side in request.size))
+
+        def noise(step: int, stream: str = "sampling noise") -> Tensor:
+            return torch.cat([rng.normal(seed, stream, [0], step, shape) for seed in request.seeds]).to(self.device)
+
+        start = noise(0, "sampling start")
+        denoise = classifier_free(bind(model, conds, levels, bf16=bf16), chosen.guidance)
+        return build(SOLVERS, chosen.solver)(denoise, start, levels, noise=noise)  # type: ignore[no-any-return]
+
+    @torch.no_grad()
+    def encode(self, images: Tensor, *, sample: int | None = None) -> Tensor:
+        """Images (B, C, H, W) in [-1, 1] to scaled latents (B, c, h, w).
+
+        The posterior's mean (KL) or the pre-quantised latent (VQ); sample=seed draws from the posterior instead.
+        """
+        problem = check_size((images.shape[-2], images.shape[-1]), self.config.autoencoder, None)
+        if problem:
+            raise UsageError(f"encode: {problem}")
+        moments = self.autoencoder.moments(images.to(self.device))
+        if sample is None:
+            return self.autoencoder.latent(moments)
+        shape = (self.autoencoder.latent_channels, *moments.shape[2:])
+        noise = torch.cat([rng.normal(sample + i, "posterior", [0], 0, shape) for i in range(len(images))])
+        return self.autoencoder.latent(moments, noise.to(self.device))
+
+    @torch.no_grad()
+    def decode(self, z: Tensor) -> Tensor:
+        """Scaled latents (B, c, h, w) to images (B, C, H, W), about [-1, 1], not clamped; a few at a time."""
+        return torch.cat([self.autoencoder.decode(part.to(self.device)) for part in z.split(DECODE_AT_ONCE)]).cpu()
+
+    def reconstruct(self, paths: Sequence[str | Path]) -> Output:
+        """Image files through the first stage and back, at their own size (cropped to what fits)."""
+        return reconstruct(self, paths)
+
+    def describe(self) -> dict[str, Any]:
+        """What this model is, in plain values."""
+        parts: dict[str, torch.nn.Module] = {"autoencoder": self.autoencoder}
+        if self.denoiser is not None:
+            parts |= {"unet": self.denoiser.unet, "conditioning": self.denoiser.conditioners}
+        return {
+            "source": self.source,
+            "name": self.config.name,
+            "version": self.config.version,
+            "hash": self.model_hash,
+            "can": ["encode", "decode", "reconstruct"] + (["sample"] if self.denoiser is not None else []),
+            "conditions": list(self.denoiser.conditioners) if self.denoiser is not None else [],
+            "labels": list(self.config.data.labels),
+            "size": list(self.config.data.size),
+            "channels": self.config.data.channels,
+            "depth": self.config.data.depth,
+            "factor": self.autoencoder.factor,
+            "latent_scale": float(self.autoencoder.latent_scale),
+            "parameters": {name: sum(p.numel() for p in module.parameters()) for name, module in parts.items()},
+            "sample": self.config.sample.model_dump(),
+            "trained": dict(self.config.trained),
+        }
+
+    def _need_denoiser(self) -> LatentDiffusion:
+        if self.denoiser is None:
+            raise UsageError(f"{self.source}: holds a first stage only; it reconstructs, but cannot sample. Train the diffusion stage.")
+        return self.denoiser
+
+    def _options(self, steps: int | None, solver: str | None, guidance: float | None) -> SampleOptions:
+        asked: dict[str, Any] = {k: v for k, v in (("steps", steps), ("guidance", guidance)) if v is not None}
+        if solver is not None:
+            lookup(SOLVERS, solver, "solver")
+            asked["solver"] = {"kind": solver}
+        if steps is not None and steps < 1:
+            raise UsageError(f"steps: {steps}; ask for at least one")
+        return SampleOptions(**{**self.config.sample.model_dump(), **asked})
+
+    def _request(self, conditions: dict[str, Any], n: int, seed: int, size: tuple[int, int] | None) -> Request:
+        model = self._need_denoiser()
+        size = size or self.config.data.size
+        problem = check_size(size, self.config.autoencoder, model.options.unet)
+        if problem:
+            raise UsageError(f"sample: {problem}")
+        if min(size) < 1:
+            raise UsageError(f"sample: size {size[0]}x{size[1]}; sides must be positive")
+        return generate(conditions, list(model.conditioners), n=n, seed=seed, size=size)
+
+    @staticmethod
+    def _part(request: Request, first: int, batch: int) -> Request:
+        values = {name: list(v)[first : first + batch] for name, v in request.values.items()}
+        return Request(values, list(request.seeds)[first : first + batch], request.size)
+
+    def _facts(self, request: Request, chosen: SampleOptions) -> list[dict[str, str]]:
+        """What each image's file carries."""
+        common = {
+            "solver": str(chosen.solver.kind),
+            "steps": str(chosen.steps),
+            "guidance": f"{chosen.guidance:g}",
+            "model": self.model_hash,
+            "software": f"latentry {__version__}",
+        }
+        return [
+            {**{("prompt" if k == "text" else k): str(v[i]) for k, v in request.values.items()}, "seed": str(seed), **common}
+            for i, seed in enumerate(request.seeds)
+        ]
+

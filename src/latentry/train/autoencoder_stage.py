@@ -1,0 +1,215 @@
+"""The first stage's step: reconstruct, and play against the discriminator (Rombach et al. 2022, equation 25)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from latentry import rng
+from latentry.data.dataset import ImageData
+from latentry.data.loader import Batch, batches
+from latentry.metrics import psnr
+from latentry.models.autoencoder import Autoencoder
+from latentry.nn.posterior import Gaussian
+from latentry.nn.quantise import Quantised
+from latentry.pipeline.images import to_unit
+from latentry.pipeline.output import grid
+from latentry.train.ema import EMA
+from latentry.train.health import Health
+from latentry.train.objectives import AdversarialObjective, GeneratorTerms
+from latentry.train.optimiser import Updater
+from latentry.train.recipe import AutoencoderSection
+from latentry.train.stage import State, StepResult, amp, weights_of
+from latentry.train.world import World
+
+PREVIEWED = 8
+VALIDATED = 64
+
+
+class AutoencoderStage:
+    """Trains `model` and, if the objective has one, its discriminator."""
+
+    name = "autoencoder"
+
+    def __init__(
+        self,
+        model: Autoencoder,
+        objective: AdversarialObjective,
+        section: AutoencoderSection,
+        data: ImageData,
+        held_out: ImageData | None,
+        *,
+        seed: int,
+        world: World,
+    ) -> None:
+        self.model, self.objective, self.section, self.training = model, objective, section, section.train
+        self.data, self.held_out, self.seed, self.world = data, held_out, seed, world
+        self.health = Health(section.kind, section.codes)
+        weights = dict(model.named_parameters())
+        extra = {"log_variance": objective.log_variance} if section.objective.learn_log_variance else {}
+        self.updater = Updater({**weights, **extra}, self.training, self.training.rate(), world)
+        self.ema = EMA(weights, self.training.ema) if self.training.ema else None
+        self.critic: Updater | None = None
+        if objective.discriminator is not None:
+            rate = self.training.discriminator_lr or self.training.rate()
+            self.critic = Updater(dict(objective.discriminator.named_parameters()), self.training, rate, world)
+
+    def batches(self, start: int) -> Iterator[list[Batch]]:
+        """The parts of each step from `start` on."""
+        t = self.training
+
+        def positions(part: int) -> list[int]:
+            step, number = divmod(part, t.accumulate)
+            return [step * t.batch + place for place in self.world.share(t.batch, t.accumulate, number)]
+
+        source = batches(self.data, start * t.accumulate, positions_of=positions, workers=t.workers)
+        while True:
+            yield [next(source) for _ in range(t.accumulate)]
+
+    def reconstruct(self, x: Tensor, places: list[int], step: int, stream: str) -> tuple[Tensor, Gaussian | Quantised]:
+        """Decoder features, and the posterior or codes they were made of."""
+        with amp(self.world.device, self.training.precision):
+            moments = self.model.moments(x)
+        moments = moments.float()
+        latent: Gaussian | Quantised
+        if self.model.quantiser is None:
+            latent = self.model.posterior(moments)
+            noise = rng.normal(self.seed, stream, places, step, latent.mean.shape[1:]).to(x.device)
+            z = latent.sample(noise)
+        else:
+            latent = self.model.quantise(moments)
+            z = latent.z
+        with amp(self.world.device, self.training.precision):
+            return self.model.features(z), latent
+
+    def step(self, step: int, parts: list[Batch]) -> StepResult:
+        """One update of the autoencoder, then one of the discriminator once it takes part."""
+        self.model.train()
+        self.objective.train()
+        buffers = [b.clone() for b in self.objective.buffers()]
+        metrics: dict[str, float] = {}
+        norm = self._generator(step, parts, metrics)
+        finite = bool(torch.isfinite(norm)) and metrics["loss"] - metrics["loss"] == 0
+        if finite:
+            self.updater.step(step, norm)
+            if self.ema:
+                self.ema.update()
+            if self.critic is not None and self.objective.factor(step):
+                finite = self._discriminator(step, parts, metrics)
+        if not finite:
+            for buffer, before in zip(self.objective.buffers(), buffers, strict=True):
+                buffer.copy_(before)
+        return StepResult(metrics, finite)
+
+    def _generator(self, step: int, parts: list[Batch], metrics: dict[str, float]) -> Tensor:
+        self.updater.zero()
+        for number, batch in enumerate(parts):
+            x, places, share = self._part(batch, number)
+            torch.manual_seed(rng.key(self.seed, f"dropout {self.world.rank} {number}", step))
+            features, latent = self.reconstruct(x, places, step, "posterior")
+            terms = self.objective.generator_loss(x, features, self.model.decoder.conv_out, latent, step)
+            (terms.loss * share).backward()  # type: ignore[no-untyped-call]
+            self._record(metrics, terms, latent, share)
+        self._sum(metrics)
+        metrics["gradient_norm"] = float(norm := self.updater.reduce())
+        return norm
+
+    def _discriminator(self, step: int, parts: list[Batch], metrics: dict[str, float]) -> bool:
+        """As published: a fresh forward pass of the just updated autoencoder."""
+        assert self.critic is not None
+        self.critic.zero()
+        own: dict[str, float] = {}
+        for number, batch in enumerate(parts):
+            x, places, share = self._part(batch, number)
+            with torch.no_grad():
+                features, _ = self.reconstruct(x, places, step, "posterior again")
+                fake = self.model.decoder.conv_out(features.float())
+            terms = self.objective.discriminator_loss(x, fake, step)
+            (terms.loss * share).backward()  # type: ignore[no-untyped-call]
+            for key, value in (("discriminator_loss", terms.loss), ("logits_real", terms.real), ("logits_fake", terms.fake)):
+                own[key] = own.get(key, 0.0) + float(value.detach()) * share
+        self._sum(own)
+        own["discriminator_gradient_norm"] = float(norm := self.critic.reduce())
+        metrics |= own
+        finite = bool(torch.isfinite(norm))
+        if finite:
+            self.critic.step(step, norm)
+        return finite
+
+    def _part(self, batch: Batch, number: int) -> tuple[Tensor, list[int], float]:
+        """Images on the device, their places in the global batch, and their share of it."""
+        places = self.world.share(self.training.batch, self.training.accumulate, number)
+        x = batch.image.to(self.world.device, non_blocking=True)
+        if self.training.channels_last:
+            x = x.contiguous(memory_format=torch.channels_last)
+        return x, list(places), len(places) / self.training.batch
+
+    def _record(self, metrics: dict[str, float], terms: GeneratorTerms, latent: Gaussian | Quantised, share: float) -> None:
+        regulariser = "kl" if isinstance(latent, Gaussian) else "codebook_loss"
+        named = {"loss": terms.loss, "pixel": terms.pixel, "perceptual": terms.perceptual, regulariser: terms.regulariser}
+        if self.objective.discriminator is not None:
+            named |= {"adversarial": terms.adversarial, "adaptive_weight": terms.weight}
+        for key, value in named.items():
+            metrics[key] = metrics.get(key, 0.0) + float(value.detach()) * share
+        if isinstance(latent, Quantised):
+            self.health.count(latent.indices)
+
+    def _sum(self, metrics: dict[str, float]) -> None:
+        if self.world.size > 1:
+            total = self.world.sum_(torch.tensor(list(metrics.values()), dtype=torch.float64, device=self.world.device))
+            metrics.update(zip(metrics, total.tolist(), strict=True))
+
+    @torch.no_grad()
+    def validate(self, step: int) -> dict[str, float]:
+        """PSNR of reconstructions and the latent's statistics, on fixed held-out images, with the averaged weights."""
+        data = self.held_out if self.held_out is not None and len(self.held_out) else self.data
+        split = "held_out" if data is self.held_out else "train"
+        self.model.eval()
+        scores, moments = [], []
+        with self.ema.applied() if self.ema else nullcontext():
+            for first in range(0, min(len(data), VALIDATED), PREVIEWED):
+                x = torch.stack([data.sample(i).image for i in range(first, min(first + PREVIEWED, len(data), VALIDATED))])
+                m = self.model.moments(x.to(self.world.device))
+                moments.append(m.float().cpu())
+                scores.append(psnr(to_unit(self.model.decode(self.model.latent(m))), to_unit(x), 1.0))
+        return {f"{split}_psnr": float(torch.cat(scores).mean()), **self.health.latents(torch.cat(moments))}
+
+    def warnings(self, metrics: Mapping[str, float], step: int) -> list[str]:
+        """What goes wrong, in plain words."""
+        return self.health.warnings(metrics, step)
+
+    @torch.no_grad()
+    def preview(self, path: Path) -> None:
+        """Held-out images beside their reconstructions."""
+        data = self.held_out if self.held_out is not None and len(self.held_out) else self.data
+        self.model.eval()
+        x = torch.stack([data.sample(i).image for i in range(min(len(data), PREVIEWED))])
+        with self.ema.applied() if self.ema else nullcontext():
+            again = self.model.decode(self.model.encode(x.to(self.world.device)))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        grid(torch.cat([to_unit(x), to_unit(again)]), columns=len(x)).save(path)
+
+    def state(self) -> State:
+        """Weights, discriminator, averages, both optimisers."""
+        tensors = {"model": weights_of(self.model), "optimiser": self.updater.state(), "objective": weights_of(self.objective)}
+        if self.critic is not None:
+            tensors["discriminator_optimiser"] = self.critic.state()
+        if self.ema:
+            tensors["ema"] = self.ema.state()
+        return State({name: group for name, group in tensors.items() if group}, {"health": self.health.state()})
+
+    def load(self, state: Mapping[str, Mapping[str, Tensor]], values: Mapping[str, Any]) -> None:
+        """Take back what `state` gave."""
+        self.model.load_state_dict(state["model"])
+        self.objective.load_state_dict(state.get("objective", {}))
+        self.updater.load(state.get("optimiser", {}))
+        if self.critic is not None:
+            self.critic.load(state.get("discriminator_optimiser", {}))
+        if self.ema:
+            self.ema.load(state["ema"])
+        self.health.load(values["health"])

@@ -1,0 +1,188 @@
+"""The second stage's step: noise the latent, predict, compare (Rombach et al. 2022, equations 2 and 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from latentry import rng
+from latentry.data.dataset import ImageData, Place
+from latentry.diffusion.objective import Objective
+from latentry.models.autoencoder import Autoencoder
+from latentry.models.latent_diffusion import LatentDiffusion
+from latentry.train.ema import EMA
+from latentry.train.latents import LatentCache
+from latentry.train.optimiser import Updater
+from latentry.train.recipe import DiffusionSection
+from latentry.train.values import values_of
+from latentry.train.stage import State, StepResult, amp, weights_of
+from latentry.train.world import World
+
+QUARTERS = 4
+
+
+class LatentBatch(NamedTuple):
+    """moments (B, c or 2c, h, w); values: for each conditioner B values; places in the global batch."""
+
+    moments: Tensor
+    values: dict[str, list[Any]]
+    places: range
+
+
+class DiffusionStage:
+    """Trains `model` on the latents of `autoencoder`, which stays as it is."""
+
+    name = "diffusion"
+
+    def __init__(
+        self,
+        model: LatentDiffusion,
+        autoencoder: Autoencoder,
+        section: DiffusionSection,
+        data: ImageData,
+        held_out: ImageData | None,
+        caches: Mapping[str, LatentCache],
+        *,
+        seed: int,
+        world: World,
+        previewer: Callable[[Path], None] | None = None,
+    ) -> None:
+        self.model, self.autoencoder, self.section, self.training = model, autoencoder, section, section.train
+        self.data, self.held_out, self.caches = data, held_out, caches
+        self.seed, self.world, self.previewer = seed, world, previewer
+        self.objective = Objective(section.objective, model.schedule, section.prediction).to(world.device)
+        learned = section.objective.learn_log_variance
+        self.log_variance = nn.Parameter(self.objective.initial_log_variance().to(world.device), requires_grad=learned)
+        weights = {n: p for n, p in model.named_parameters() if p.requires_grad}
+        extra = {"log_variance": self.log_variance} if learned else {}
+        self.updater = Updater({**weights, **extra}, self.training, self.training.rate(), world)
+        self.ema = EMA(weights, self.training.ema) if self.training.ema else None
+        self.best: dict[str, float] = {}
+
+    def batches(self, start: int) -> Iterator[list[LatentBatch]]:
+        """The parts of each step from `start` on."""
+        step = start
+        while True:
+            shares = [self.world.share(self.training.batch, self.training.accumulate, p) for p in range(self.training.accumulate)]
+            yield [self._batch([step * self.training.batch + i for i in places], places) for places in shares]
+            step += 1
+
+    def _batch(self, positions: list[int], places: range) -> LatentBatch:
+        return self.fetch(self.data, [self.data.place(p) for p in positions], places)
+
+    @torch.no_grad()
+    def fetch(self, data: ImageData, drawn: list[Place], places: range) -> LatentBatch:
+        """Moments, from the cache or encoded now, and what each conditioner is given."""
+        if data.split in self.caches:
+            cache = self.caches[data.split]
+            moments = cache([p.index for p in drawn], [p.flip for p in drawn])
+            indices = [int(cache.used[p.index]) for p in drawn]
+        else:
+            samples = [data.load(p) for p in drawn]
+            moments = self.autoencoder.moments(torch.stack([s.image for s in samples]).to(self.world.device)).float()
+            indices = [s.index for s in samples]
+        picks = [p.caption for p in drawn]
+        values = {n: values_of(o, data, indices, picks) for n, o in self.model.options.conditioning.items()}
+        return LatentBatch(moments.to(self.world.device), values, places)
+
+    def losses(self, batch: LatentBatch, step: int, stream: str = "train", drop: float = 0.0) -> tuple[Tensor, Tensor, Tensor]:
+        """(loss to minimise, plain error of each sample (B,), t (B,)); every draw is fixed by stream, place and step."""
+        places, device = list(batch.places), self.world.device
+        shape = (self.autoencoder.latent_channels, *batch.moments.shape[2:])
+        posterior_noise = rng.normal(self.seed, f"{stream} posterior", places, step, shape).to(device)
+        noise = rng.normal(self.seed, f"{stream} noise", places, step, shape).to(device)
+        t = rng.integers(self.seed, f"{stream} t", places, step, self.model.schedule.steps).to(device)
+        keep = {n: rng.uniform(self.seed, f"{stream} drop {n}", places, step).to(device) >= drop for n in self.model.conditioners}
+        z = self.autoencoder.latent(batch.moments, posterior_noise)
+        alpha, sigma = (v.view(-1, 1, 1, 1) for v in self.model.schedule.at(t))
+        with amp(device, self.training.precision):
+            out = self.model(alpha * z + sigma * noise, t, self.model.dropped(batch.values, keep))
+        target = self.model.prediction.target(z, noise, alpha, sigma)
+        loss = self.objective(out, target, t, self.log_variance)
+        return loss.total, loss.simple, t
+
+    def step(self, step: int, parts: list[LatentBatch]) -> StepResult:
+        """One update of every weight."""
+        self.model.train()
+        self.updater.zero()
+        logged = torch.zeros(2 + 2 * QUARTERS, device=self.world.device)
+        for number, batch in enumerate(parts):
+            torch.manual_seed(rng.key(self.seed, f"dropout {self.world.rank} {number}", step))
+            loss, errors, t = self.losses(batch, step, drop=self.training.drop_condition)
+            share = len(batch.places) / self.training.batch
+            (loss * share).backward()  # type: ignore[no-untyped-call]
+            quarter = t * QUARTERS // self.model.schedule.steps
+            logged[0] += loss.detach() * share
+            logged[1] += errors.detach().mean() * share
+            logged[2 : 2 + QUARTERS].index_add_(0, quarter, errors.detach())
+            logged[2 + QUARTERS :].index_add_(0, quarter, torch.ones_like(errors))
+        norm = self.updater.reduce()
+        numbers = self.world.sum_(logged).tolist()
+        metrics = {"loss": numbers[0], "error": numbers[1], "gradient_norm": float(norm)}
+        sums, counts = numbers[2 : 2 + QUARTERS], numbers[2 + QUARTERS :]
+        metrics |= {f"error_quarter_{q + 1}": s / n for q, (s, n) in enumerate(zip(sums, counts, strict=True)) if n}
+        finite = bool(torch.isfinite(norm)) and numbers[0] - numbers[0] == 0
+        if finite:
+            self.updater.step(step, norm)
+            if self.ema:
+                self.ema.update()
+        return StepResult(metrics, finite)
+
+    @torch.no_grad()
+    def validate(self, step: int) -> dict[str, float]:
+        """Held-out and training loss at fixed samples, t and noise, with the averaged weights."""
+        self.model.eval()
+        result = {}
+        with self.ema.applied() if self.ema else nullcontext():
+            for split, data in (("held_out", self.held_out), ("train", self.data)):
+                if data is None or not len(data):
+                    continue
+                count = min(len(data), 4 * self.training.batch, 256)
+                total = 0.0
+                for first in range(0, count, 32):
+                    places = range(first, min(first + 32, count))
+                    _, errors, _ = self.losses(self.fetch(data, [Place(i, i) for i in places], places), 0, stream="validation")
+                    total += float(errors.sum())
+                result[f"{split}_error"] = total / count
+        return result
+
+    def warnings(self, metrics: Mapping[str, float], step: int) -> list[str]:
+        """Overfitting, in plain words: held-out error has risen well above its best while training error still falls."""
+        if "held_out_error" not in metrics or "train_error" not in metrics:
+            return []
+        for key in ("held_out_error", "train_error"):
+            self.best[key] = min(self.best.get(key, float("inf")), metrics[key])
+        risen = metrics["held_out_error"] > 1.1 * self.best["held_out_error"]
+        if risen and metrics["train_error"] <= 1.01 * self.best["train_error"]:
+            return ["overfitting: the held-out error has risen 10% above its best while the training error falls; stop earlier, add images or shrink the UNet"]
+        return []
+
+    def preview(self, path: Path) -> None:
+        """A fixed-seed grid of samples with the averaged weights."""
+        if self.previewer is not None:
+            with self.ema.applied() if self.ema else nullcontext():
+                self.previewer(path)
+
+    def state(self) -> State:
+        """Weights, averages, optimiser."""
+        tensors = {"model": weights_of(self.model), "optimiser": self.updater.state()}
+        if self.ema:
+            tensors["ema"] = self.ema.state()
+        if self.log_variance.requires_grad:
+            tensors["objective"] = {"log_variance": self.log_variance.detach()}
+        return State(tensors, {"best": self.best})
+
+    def load(self, state: Mapping[str, Mapping[str, Tensor]], values: Mapping[str, Any]) -> None:
+        """Take back what `state` gave."""
+        self.model.load_state_dict(state["model"])
+        if self.log_variance.requires_grad:
+            self.log_variance.data.copy_(state["objective"]["log_variance"])
+        self.updater.load(state["optimiser"])
+        if self.ema:
+            self.ema.load(state["ema"])
+        self.best = dict(values["best"])

@@ -1,0 +1,245 @@
+"""The objects of one experiment, built from its recipe, its data and what the run folder already holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from latentry import __version__, config
+from latentry.checkpoints import model_folder
+from latentry.checkpoints.model_folder import ModelFolder
+from latentry.checkpoints.run_folder import split_denoiser, trained_weights
+from latentry.checkpoints.store import Store
+from latentry.conditioning import BuildContext
+from latentry.data.dataset import ImageData
+from latentry.errors import UsageError
+from latentry.models.autoencoder import Autoencoder
+from latentry.models.config import AutoencoderOptions, DataFacts, DiffusionOptions, ModelConfig, check_size
+from latentry.models.latent_diffusion import LatentDiffusion
+from latentry.pipeline import Pipeline, load
+from latentry.pipeline.build import build_conditioners, named_files
+from latentry.pipeline.load import assemble
+from latentry.rng import key
+from latentry.train import objectives
+from latentry.train.autoencoder_stage import AutoencoderStage
+from latentry.train.card import model_card
+from latentry.train.diffusion_stage import DiffusionStage
+from latentry.train.latents import LatentCache, measure_scale
+from latentry.train.precision import choose
+from latentry.train.preview import Previewer
+from latentry.train.recipe import Recipe, StageTraining, dump
+from latentry.train.stage import weights_of
+from latentry.train.values import check_fields
+from latentry.train.world import World
+
+MODEL = "model"
+DEVIATION_RANGE = (0.5, 2.0)
+
+
+class Experiment:
+    """Builds each stage, and the model folder once a stage is done. fingerprint: of the data."""
+
+    def __init__(
+        self, recipe: Recipe, data: ImageData, fingerprint: str, out: Path, world: World, report: Callable[[str], None], notes: str = ""
+    ) -> None:
+        self.recipe, self.data, self.fingerprint, self.out, self.world, self.report = recipe, data, fingerprint, out, world, report
+        self.notes = notes
+        self.held_out = data.other("held_out")
+        self.given = load(recipe.autoencoder.from_) if recipe.autoencoder.from_ else None
+        self.texts: dict[str, str] = {}
+        self.diffusion: DiffusionOptions | None = None
+        problem = check_size(data.options.height_width, self.architecture, recipe.diffusion.unet)
+        if problem:
+            raise UsageError(f"recipe {recipe.name}: {problem}")
+        if self.given is not None and self.given.config.data.channels != data.options.channels:
+            raise UsageError(
+                f"autoencoder.from {recipe.autoencoder.from_}: made for {self.given.config.data.channels} channels, "
+                f"data.channels is {data.options.channels}. Train a first stage of your own, or change data.channels."
+            )
+
+    @property
+    def architecture(self) -> AutoencoderOptions:
+        """Of the first stage."""
+        return self.given.config.autoencoder if self.given is not None else self.recipe.autoencoder.architecture()
+
+    def model_config(self, **trained: Any) -> ModelConfig:
+        """What `model.yaml` will say."""
+        o = self.data.options
+        facts = DataFacts(
+            size=o.height_width, channels=o.channels, depth=self.data.depth, background=o.background, labels=tuple(self.data.labels)
+        )
+        return ModelConfig(
+            name=self.recipe.name,
+            version=__version__,
+            data=facts,
+            autoencoder=self.architecture,
+            diffusion=self.diffusion,
+            sample=self.recipe.sample,
+            trained=trained,
+        )
+
+    def constants(self) -> dict[str, Any]:
+        """What each checkpoint says of the model besides weights."""
+        return {"model": self.model_config().model_dump(mode="json", exclude_none=True), "texts": self.texts}
+
+    def settle_precision(self) -> Recipe:
+        """Replace `precision: auto` by what a few timed passes on this machine choose; all processes agree."""
+        tree, section = dump(self.recipe), self.recipe.diffusion.train
+        height, width = (side // self.architecture.factor for side in self.data.options.height_width)
+        channels = self.architecture.latent_channels or self.architecture.z_channels
+        trains_first = self.given is None
+
+        def first() -> torch.Tensor:
+            x = torch.rand(self._microbatch(self.recipe.autoencoder.train), *self.data.shape, device=self.world.device)
+            return model.decoder.conv_out(model.features(model.moments(x)[:, :channels])).square().mean()
+
+        def second() -> torch.Tensor:
+            x = torch.rand(self._microbatch(section), channels, height, width, device=self.world.device)
+            return denoiser(x, torch.zeros(len(x), device=x.device), denoiser.condition({}, len(x))).square().mean()
+
+        if trains_first and self.recipe.autoencoder.train.precision == "auto":
+            model = self.autoencoder().to(self.world.device)
+            tree["autoencoder"]["train"]["precision"] = self._agreed(choose(first, self.world.device, "auto"))
+        if section.precision == "auto":
+            denoiser = self.denoiser(channels)
+            tree["diffusion"]["train"]["precision"] = self._agreed(choose(second, self.world.device, "auto"))
+        self.recipe = config.validate(Recipe, tree, f"recipe {self.recipe.name}")
+        return self.recipe
+
+    def _microbatch(self, training: StageTraining) -> int:
+        return max(1, training.batch // training.accumulate // self.world.size)
+
+    def _agreed(self, precision: str) -> str:
+        return "bf16" if self.world.any(self.world.chief and precision == "bf16") else "fp32"
+
+    def autoencoder(self) -> Autoencoder:
+        """A fresh first stage; its first weights depend on the seed alone."""
+        torch.manual_seed(key(self.recipe.seed, "autoencoder weights", 0))
+        recompute = self.recipe.autoencoder.train.checkpoint_activations
+        return Autoencoder(self.architecture, self.data.options.channels, checkpoint=recompute)
+
+    def autoencoder_stage(self) -> AutoencoderStage:
+        """The first stage with its objective, ready for the loop."""
+        section, channels = self.recipe.autoencoder, self.data.options.channels
+        model = self.autoencoder()
+        colour = self.data.options.colour
+        background = [c / 127.5 - 1 for c in colour] if colour else None
+        torch.manual_seed(key(self.recipe.seed, "discriminator weights", 0))
+        objective = objectives.build(section.objective, section.kind, channels, background)
+        if section.train.channels_last:
+            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model.to(self.world.device)
+        objective.to(self.world.device)
+        if section.train.compile:
+            model.encoder.compile()
+        return AutoencoderStage(model, objective, section, self.data, self._validation(), seed=self.recipe.seed, world=self.world)
+
+    def _validation(self) -> ImageData | None:
+        return self.held_out if len(self.held_out) else None
+
+    def finish_autoencoder(self) -> None:
+        """Measure the latent scale and write the first stage into RUN/model, once."""
+        if self.given is not None or not self.world.chief:
+            return
+        saved = Store(self.out / "autoencoder", report=self.report).newest()
+        if saved is None:
+            raise UsageError(f"{self.out}: no trained autoencoder; train that stage first (no --stage, or --stage autoencoder)")
+        target = self.out / MODEL
+        trained = {"autoencoder_steps": saved.step}
+        if model_folder.is_model(target):
+            before = model_folder.read(target, weights=False).config
+            if before.trained.get("autoencoder_steps") == saved.step:
+                return
+            if Store(self.out / "diffusion").steps():
+                raise UsageError(
+                    f"{self.out}: the diffusion stage was trained on the autoencoder of step {before.trained.get('autoencoder_steps')}, "
+                    f"which is now at {saved.step}. Train the longer autoencoder in a run of its own and name it by autoencoder.from."
+                )
+        model = self.autoencoder().to(self.world.device).eval()
+        model.load_state_dict(trained_weights(saved, averaged=True))
+        self._set_scale(model)
+        self._write(model, None, trained)
+
+    def _set_scale(self, model: Autoencoder) -> None:
+        """latent_scale: as the recipe says; measured for KL by default."""
+        asked, kind = self.recipe.autoencoder.latent_scale, self.recipe.autoencoder.kind
+        if isinstance(asked, float):
+            model.latent_scale.fill_(asked)
+            return
+        deviation = measure_scale(model, self.data, self.recipe.seed)
+        if asked == "measure" or kind == "kl":
+            model.latent_scale.fill_(1 / max(deviation, 1e-6))
+            self.report(f"autoencoder: deviation of latents {deviation:.4g}, latent_scale {float(model.latent_scale):.4g}")
+        elif not DEVIATION_RANGE[0] <= deviation <= DEVIATION_RANGE[1]:
+            self.report(
+                f"autoencoder: warning: latents deviate by {deviation:.3g}, outside {list(DEVIATION_RANGE)}; "
+                "diffusion learns better with `autoencoder.latent_scale: measure`"
+            )
+
+    def first_stage(self) -> Autoencoder:
+        """The trained first stage with its scale, frozen."""
+        pipe = self.given or assemble(model_folder.read(self.out / MODEL), str(self.out / MODEL))
+        return pipe.autoencoder.to(self.world.device).eval().requires_grad_(False)
+
+    def denoiser(self, latent_channels: int) -> LatentDiffusion:
+        """A fresh second stage; tokenizers are trained here, once, on the captions."""
+        options = self.recipe.diffusion.architecture()
+        for name, o in options.conditioning.items():
+            check_fields(name, o, self.data)
+        torch.manual_seed(key(self.recipe.seed, "diffusion weights", 0))
+        saved = Store(self.out / "diffusion").newest()
+        files = saved.state["texts"] if saved else {}
+        context = BuildContext(self.data.labels, self.data.captions(), files, self.report)
+        conditioners = build_conditioners(options, dict.fromkeys(options.conditioning, context))
+        self.texts = named_files(conditioners)
+        complete = {name: c.options for name, c in conditioners.items()}
+        self.diffusion = options.model_copy(update={"conditioning": complete})
+        model = LatentDiffusion(self.diffusion, latent_channels, conditioners)
+        model.unet.checkpoint = self.recipe.diffusion.train.checkpoint_activations
+        return model.to(self.world.device)
+
+    def diffusion_stage(self) -> DiffusionStage:
+        """The second stage, ready for the loop."""
+        section = self.recipe.diffusion
+        autoencoder = self.first_stage()
+        model = self.denoiser(autoencoder.latent_channels)
+        if section.train.channels_last:
+            model.unet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        caches = {}
+        if section.train.cache_latents:
+            for data in (self.data, self._validation()):
+                if data is not None:
+                    caches[data.split] = LatentCache(autoencoder, data, self.fingerprint, self.out / "latents", self.world, self.report)
+        if section.train.compile:
+            model.unet.compile()
+        pipe = Pipeline(self.model_config(), autoencoder, model)
+        previewer = Previewer(pipe, self._validation() or self.data, self.recipe.seed)
+        return DiffusionStage(
+            model, autoencoder, section, self.data, self._validation(), caches, seed=self.recipe.seed, world=self.world, previewer=previewer
+        )
+
+    def finish_diffusion(self) -> None:
+        """Write both stages into RUN/model."""
+        if not self.world.chief:
+            return
+        saved = Store(self.out / "diffusion", report=self.report).newest()
+        assert saved is not None
+        autoencoder = self.first_stage()
+        self.diffusion = config.validate(ModelConfig, saved.state["model"], str(saved.path)).diffusion
+        self.texts = saved.state["texts"]
+        trained: dict[str, Any] = {"diffusion_steps": saved.step}
+        if model_folder.is_model(self.out / MODEL):
+            before = model_folder.read(self.out / MODEL, weights=False).config.trained
+            if before.get("diffusion_steps") == saved.step:
+                return
+            trained = {**{k: v for k, v in before.items() if k == "autoencoder_steps"}, **trained}
+        self._write(autoencoder, split_denoiser(trained_weights(saved, averaged=True)), trained)
+
+    def _write(self, autoencoder: Autoencoder, denoiser: Mapping[str, Mapping[str, torch.Tensor]] | None, trained: dict[str, Any]) -> None:
+        options = self.model_config(**trained)
+        tensors = {"autoencoder": weights_of(autoencoder), **(denoiser or {})}
+        card = model_card(self.recipe, self.data, self.fingerprint, trained, self.notes)
+        model_folder.write(self.out / MODEL, ModelFolder(options, tensors, self.texts, card))

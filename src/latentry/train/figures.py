@@ -1,0 +1,78 @@
+"""What a finished run is worth: measured on held-out images and, where the recipe names a judge, on samples."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from latentry.checkpoints import durable
+from latentry.data.dataset import ImageData
+from latentry.metrics import JUDGES, psnr
+from latentry.pipeline import Pipeline, load
+from latentry.pipeline.images import to_unit
+from latentry.train.values import values_of
+
+RECONSTRUCTED = 256
+SAMPLED = 500
+FILE = "figures.json"
+
+
+def measure(out: Path, data: ImageData, judge: str | None, seed: int) -> dict[str, Any]:
+    """Figures of RUN/model, also written to RUN/figures.json."""
+    pipe = load(out / "model")
+    held_out = data.other("held_out")
+    real, again = reconstructions(pipe, held_out if len(held_out) else data)
+    split = "held-out" if len(held_out) else "training"
+    figures: dict[str, Any] = {f"PSNR of {split} reconstructions (dB)": round(float(psnr(real, again, 1.0).mean()), 2)}
+    if judge is not None:
+        figures |= judged(pipe, data, held_out, JUDGES[judge], seed, real, again)
+    durable.replace_file(out / FILE, json.dumps(figures, indent=1) + "\n")
+    return figures
+
+
+def reconstructions(pipe: Pipeline, data: ImageData) -> tuple[Tensor, Tensor]:
+    """Images and their reconstructions, (B, C, H, W) in [0, 1]."""
+    images = torch.stack([data.sample(i).image for i in range(min(len(data), RECONSTRUCTED))])
+    again = torch.cat([pipe.decode(pipe.encode(part)) for part in images.split(32)])
+    return to_unit(images), to_unit(again)
+
+
+def judged(
+    pipe: Pipeline, data: ImageData, held_out: ImageData, judge: Any, seed: int, real: Tensor, again: Tensor
+) -> dict[str, Any]:
+    """How often the judge finds what was asked for: in real images, reconstructions, and samples."""
+    records = [dict(held_out.records[i].fields) for i in range(len(real))]
+    figures = {
+        "judge right on real held-out images": judge.score(real, records)["shape_and_colour"],
+        "judge right on their reconstructions": judge.score(again, records)["shape_and_colour"],
+    }
+    if pipe.denoiser is None:
+        return figures
+    seen = _first_of_each(data)
+    unseen = {text: i for text, i in _first_of_each(held_out).items() if text not in seen}
+    for what, source, chosen in (("", data, seen), (" of pairs never trained on", held_out, unseen)):
+        if chosen:
+            indices = [list(chosen.values())[i % len(chosen)] for i in range(SAMPLED)]
+            figures[f"shape and colour right in {SAMPLED} samples{what}"] = _sampled(pipe, source, indices, judge, seed)
+    return {name: round(share, 4) for name, share in figures.items()}
+
+
+def _first_of_each(data: ImageData) -> dict[str, int]:
+    """The first image of every caption."""
+    found: dict[str, int] = {}
+    for i in range(len(data)):
+        found.setdefault(data.text(i), i)
+    return dict(sorted(found.items()))
+
+
+def _sampled(pipe: Pipeline, data: ImageData, indices: Sequence[int], judge: Any, seed: int) -> float:
+    assert pipe.denoiser is not None
+    picks = [0.0] * len(indices)
+    values = {n: values_of(o, data, indices, picks) for n, o in pipe.denoiser.options.conditioning.items()}
+    images = pipe.sample(n=1, seed=seed, batch=100, **values).tensor
+    return float(judge.score(images, [dict(data.records[i].fields) for i in indices])["shape_and_colour"])

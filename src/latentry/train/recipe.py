@@ -1,0 +1,175 @@
+"""The recipe: one YAML file that states a whole experiment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+from latentry import config
+from latentry.data.options import DataOptions
+from latentry.diffusion.objective import DiffusionObjectiveOptions
+from latentry.errors import UsageError, did_you_mean
+from latentry.kinds import Options
+from latentry.metrics import JUDGES
+from latentry.models.config import AutoencoderOptions, DiffusionOptions, SampleOptions, check_size
+from latentry.train.objectives.options import ObjectiveOptions
+
+
+class StageTraining(Options):
+    """How one stage is trained.
+
+    steps: optimiser steps. batch: images per optimiser step, over all processes. accumulate: the batch is worked
+    through in this many parts. lr: the rate used, or with `scale_lr` the published base rate, times the batch.
+    warmup: steps of linear rise. decay: shape after it, down to lr * lr_end. ema: decay of the averaged weights, or null.
+    precision: fp32, bf16 (autocast; weights stay fp32) or auto (times both). workers: loader processes.
+    keep: newest checkpoints kept; milestones: also keep every so many steps.
+    """
+
+    steps: PositiveInt = 10_000
+    batch: PositiveInt = 16
+    accumulate: PositiveInt = 1
+    lr: PositiveFloat = 1e-4
+    scale_lr: bool = False
+    optimiser: Literal["adamw", "adam", "sgd"] = "adamw"
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = Field(0.0, ge=0)
+    warmup: NonNegativeInt = 0
+    decay: Literal["constant", "linear", "cosine"] = "constant"
+    lr_end: float = Field(0.0, ge=0, le=1)
+    clip: PositiveFloat | None = None
+    ema: float | None = Field(None, gt=0, lt=1)
+    precision: Literal["fp32", "bf16", "auto"] = "auto"
+    channels_last: bool = False
+    compile: bool = False
+    checkpoint_activations: bool = False
+    workers: NonNegativeInt = 0
+    log_every: PositiveInt = 50
+    validate_every: PositiveInt = 500
+    sample_every: PositiveInt = 1000
+    save_every: PositiveInt = 1000
+    keep: PositiveInt = 2
+    milestones: PositiveInt | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> StageTraining:
+        if self.batch % self.accumulate:
+            raise ValueError(f"batch {self.batch} is not a multiple of accumulate {self.accumulate}")
+        return self
+
+    def rate(self) -> float:
+        """The learning rate at full height."""
+        return self.lr * self.batch if self.scale_lr else self.lr
+
+
+class AutoencoderTraining(StageTraining):
+    """First stage: both optimisers use betas (0.5, 0.9) as published."""
+
+    betas: tuple[float, float] = (0.5, 0.9)
+    optimiser: Literal["adamw", "adam", "sgd"] = "adam"
+    discriminator_lr: PositiveFloat | None = None
+
+
+class DiffusionTraining(StageTraining):
+    """Second stage. drop_condition: probability, for each condition by itself, of training without it."""
+
+    drop_condition: float = Field(0.1, ge=0, le=1)
+    cache_latents: bool = True
+    ema: float | None = Field(0.9999, gt=0, lt=1)
+
+
+class AutoencoderSection(AutoencoderOptions):
+    """First stage of a recipe: architecture, objective, training; or `from:` a trained model or run.
+
+    latent_scale: null measures it for `kl` and is 1 for `vq`; `measure`; or a number.
+    """
+
+    from_: str | None = Field(None, alias="from")
+    objective: ObjectiveOptions = ObjectiveOptions()
+    latent_scale: PositiveFloat | Literal["measure"] | None = None
+    train: AutoencoderTraining = AutoencoderTraining()
+
+    def architecture(self) -> AutoencoderOptions:
+        """The part that goes into `model.yaml`."""
+        return AutoencoderOptions(**{k: getattr(self, k) for k in AutoencoderOptions.model_fields})
+
+
+class DiffusionSection(DiffusionOptions):
+    """Second stage of a recipe. conditioning: a table of conditioners, or `auto`: text, class or none by the folder."""
+
+    conditioning: dict[str, Any] | Literal["auto"] = {}  # type: ignore[assignment]
+    objective: DiffusionObjectiveOptions = DiffusionObjectiveOptions()
+    train: DiffusionTraining = DiffusionTraining()
+
+    def architecture(self) -> DiffusionOptions:
+        """The part that goes into `model.yaml`."""
+        return DiffusionOptions(**{k: getattr(self, k) for k in DiffusionOptions.model_fields})
+
+    @model_validator(mode="after")
+    def _known_conditioners(self) -> DiffusionSection:
+        if self.conditioning != "auto":
+            self.architecture()
+        return self
+
+
+class Recipe(Options):
+    """A whole experiment. `seed` fixes every draw; `judge` names how the result is judged at the end of training.
+
+    made_with: versions and data of the run that wrote the file; read by people alone.
+    """
+
+    name: str
+    about: str = ""
+    seed: int = Field(0, ge=0)
+    data: DataOptions = DataOptions()
+    autoencoder: AutoencoderSection = AutoencoderSection()
+    diffusion: DiffusionSection = DiffusionSection()
+    sample: SampleOptions = SampleOptions()
+    judge: str | None = None
+    made_with: dict[str, Any] | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Recipe:
+        if self.judge is not None and self.judge not in JUDGES:
+            raise ValueError(f'judge: no "{self.judge}"; known: {", ".join(JUDGES)}{did_you_mean(self.judge, JUDGES)}')
+        if self.autoencoder.from_ is None:
+            problem = check_size(self.data.height_width, self.autoencoder, self.diffusion.unet)
+            if problem:
+                raise ValueError(problem)
+        if self.diffusion.train.cache_latents and self.data.crop == "random":
+            raise ValueError("diffusion.train.cache_latents with data.crop random: cached latents hold one crop; set one off")
+        return self
+
+
+def names() -> list[str]:
+    """The recipes that come with latentry."""
+    return sorted(p.name[:-5] for p in resources.files("latentry.recipes").iterdir() if p.name.endswith(".yaml"))
+
+
+def read_text(name: str) -> str:
+    """The YAML of a recipe by its name, or of a file by its path."""
+    if name in names():
+        return resources.files("latentry.recipes").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml") or path.is_file():
+        if not path.is_file():
+            raise UsageError(f"recipe {name}: no such file; give a path to a YAML file or one of: {', '.join(names())}")
+        return path.read_text(encoding="utf-8")
+    raise UsageError(f'recipe: no "{name}"; known: {", ".join(names())}{did_you_mean(name, names())}, or a path to a YAML file')
+
+
+def load(name: str, overrides: list[str] | Mapping[str, Any] | None = None) -> Recipe:
+    """Read a recipe by name or path, apply dotted overrides, and check all of it.
+
+    Raises UsageError with every error of the recipe at once, before any data is touched.
+    """
+    tree = config.override(config.parse_yaml(read_text(name), name), overrides or [])
+    return config.validate(Recipe, tree, f"recipe {name}")
+
+
+def dump(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as plain data, every default written out; what `recipe.yaml` of a run holds."""
+    return recipe.model_dump(mode="json", by_alias=True)
