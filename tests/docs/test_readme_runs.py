@@ -1,0 +1,89 @@
+"""If these fail, the first thing a newcomer types does not work. Sizes and steps are made small, nothing else."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from latentry.cli import run
+from latentry.data import shapes
+from latentry.train.recipe import read_text
+from tests.docs.blocks import ROOT, blocks, commands
+
+README = ROOT / "README.md"
+MODEL = ROOT / "models" / "emoji"
+SMALL = {
+    "autoencoder.channels": 8,
+    "autoencoder.multipliers": [1, 1, 1, 1],
+    "autoencoder.train.steps": 3,
+    "autoencoder.train.batch": 4,
+    "diffusion.unet.channels": 16,
+    "diffusion.unet.head_channels": 16,
+    "diffusion.train.steps": 3,
+    "diffusion.train.batch": 4,
+    "judge": None,
+}
+needs_model = pytest.mark.skipif(not MODEL.is_dir(), reason="the shipped model models/emoji is not in this checkout")
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder as the README's reader has it: images of their own, a recipe of their own, the model."""
+    monkeypatch.chdir(tmp_path)
+    shapes.write(tmp_path / "photos", 24, size=64)
+    shutil.copy(next((tmp_path / "photos" / "images").iterdir()), tmp_path / "photo.png")
+    (tmp_path / "my.yaml").write_text(read_text("tiny-shapes"))
+    if MODEL.is_dir():
+        (tmp_path / "models").mkdir()
+        (tmp_path / "models" / "emoji").symlink_to(MODEL)
+    return tmp_path
+
+
+def small(arguments: list[str]) -> list[str]:
+    if arguments[0] == "train":
+        return arguments + [f"{key}={'null' if value is None else value}" for key, value in SMALL.items()]
+    if arguments[:2] == ["data", "shapes"]:
+        return ["40" if before == "--count" else word for before, word in zip(["", *arguments], arguments)]
+    return [*arguments, "--steps", "2"] if arguments[0] == "sample" else arguments
+
+
+def here(arguments: list[str]) -> bool:
+    """Whether this process runs it: not under torchrun, which `tests/e2e` starts, nor with the shipped model."""
+    return "small-128" not in arguments and "models/emoji" not in arguments
+
+
+def test_the_commands_run_in_order(desk):
+    for arguments in filter(here, commands(README)):
+        assert run(small(arguments)) == 0, arguments
+    assert len(list((desk / "samples").glob("*.png"))) == 16
+    assert (desk / "runs" / "shapes" / "model" / "model.yaml").is_file()
+
+
+@needs_model
+def test_the_commands_of_the_shipped_model_run(desk):
+    asked = [arguments for arguments in commands(README) if "models/emoji" in arguments]
+    assert len(asked) == 3
+    for arguments in asked:
+        assert run(small(arguments)) == 0, arguments
+    assert len(list((desk / "samples").glob("*.png"))) == 4
+    assert len(list((desk / "reconstructions").glob("*.png"))) == 1
+
+
+@needs_model
+def test_the_python_of_the_shipped_model_runs(desk):
+    (code,) = [block for block in blocks(README, "python") if "lt.load" in block]
+    names: dict[str, object] = {}
+    exec(code, names)
+    assert len(list((desk / "samples").glob("*.png"))) == 2
+    assert names["x"].shape == names["out"].tensor.shape  # type: ignore[attr-defined]
+
+
+def test_the_python_that_trains_runs(desk):
+    (code,) = [block for block in blocks(README, "python") if "lt.train" in block]
+    (desk / "data").mkdir()
+    (desk / "photos").rename(desk / "data" / "shapes")
+    exec(re.sub(r"overrides=\{.*?\}", f"overrides={SMALL}", code), {})
+    assert (desk / "runs" / "a" / "model" / "model.yaml").is_file()
