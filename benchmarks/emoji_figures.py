@@ -3,7 +3,7 @@
     LATENTRY_WEIGHTS=weights python benchmarks/emoji_figures.py models/emoji --data emoji --out figures
     python benchmarks/emoji_figures.py runs/emoji --data emoji --out figures
 
-Writes figures.json, sheet.png (64 random prompts; prompts.json), training_captions.png (above each sample the image it
+Writes figures.json, sheet.png (64 random prompts; prompts.json), training_captions.png (left of each sample the image it
 was asked for) and reconstructions.png. All samples are asked for by their caption alone: no label, no other help.
 """
 
@@ -21,7 +21,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-import latentry as lt
 from latentry import config, rng
 from latentry.data import images
 from latentry.data.dataset import ImageData
@@ -31,7 +30,7 @@ from latentry.metrics import masked_psnr, psnr
 from latentry.metrics.features import SqueezeNetFeatures, vote
 from latentry.metrics.nearest import nearest, share_within, small
 from latentry.nn import lpips
-from latentry.pipeline import Pipeline
+from latentry.pipeline import Pipeline, load
 from latentry.pipeline.output import grid
 from latentry.train import recipe
 
@@ -133,15 +132,17 @@ def training_captions(pipe: Pipeline, train: Split, args: argparse.Namespace) ->
 
 def held_out_captions(pipe: Pipeline, train: Split, held: Split, args: argparse.Namespace) -> dict[str, float]:
     """Whether a held-out caption gives an image of the right label, and one that is not a copy."""
-    limit = args.held_out or len(held.texts)
-    texts, real, labels = held.texts[:limit], held.images[:limit], held.labels[:limit]
+    chosen = rng.generator(args.seed, "emoji figures/held out").permutation(len(held.texts))
+    chosen = np.sort(chosen[: args.held_out or len(chosen)])
+    texts, labels = [held.texts[i] for i in chosen], [held.labels[i] for i in chosen]
+    real = held.images[torch.from_numpy(chosen)]
     made = draw(pipe, texts, args.seed + args.count, args)
     features = SqueezeNetFeatures()
     gallery = features(train.images)
 
     def correct(pictures: Tensor) -> float:
         found = vote(features(pictures), gallery, train.labels)
-        return sum(a == b for a, b in zip(found, labels, strict=True)) / len(labels)
+        return float(np.mean([a == b for a, b in zip(found, labels, strict=True)]))
 
     figures = {"label_right_samples": correct(made), "label_right_real": correct(real)}
     figures["label_ratio"] = figures["label_right_samples"] / max(figures["label_right_real"], 1e-9)
@@ -193,7 +194,7 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     args, begun = arguments(), time.monotonic()
     args.out.mkdir(parents=True, exist_ok=True)
-    pipe = lt.load(args.model)
+    pipe = load(args.model)
     data = ImageData(data_options(args.model, pipe, args.recipe), args.data)
     train, held = Split.of(data), Split.of(data.other("held_out"))
     figures = {"training_images": float(len(train.texts)), "held_out_images": float(len(held.texts))}

