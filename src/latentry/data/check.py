@@ -174,7 +174,7 @@ def describe_folder(root: str | os.PathLike[str]) -> dict[str, int]:
     path = real_root(root)
     records = read_records(path)
     fields = known_fields(records)
-    nested = sum("/" in record.path for record in records)
-    if not (path / METADATA).exists() and nested == len(records):
-        fields.setdefault(select.FOLDER, nested)
+    classes = {select.value_of(record, select.FOLDER) for record in records}
+    if not (path / METADATA).exists() and None not in classes and len(classes) > 1:
+        fields.setdefault(select.FOLDER, len(records))
     return fields

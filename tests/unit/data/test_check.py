@@ -115,4 +115,6 @@ def test_counts_of_labels_captions_and_fields(tmp_path: Path) -> None:
     assert report.ok
     assert describe_folder(tmp_path) == {"text": 3, "kind": 4}
     flat(tmp_path / "sub" / "cat" / "a.png")
-    assert describe_folder(tmp_path / "sub") == {"folder": 1}
+    assert describe_folder(tmp_path / "sub") == {}, "one class tells nothing apart"
+    flat(tmp_path / "sub" / "dog" / "a.png")
+    assert describe_folder(tmp_path / "sub") == {"folder": 2}
