@@ -1,17 +1,24 @@
 """latentry: train, measure and sample latent diffusion models of your own images."""
 
-__version__ = "0.1.0"
+from __future__ import annotations
 
-_LAZY = {"train": "latentry.train.run", "load": "latentry.pipeline"}
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from latentry.pipeline.load import load as load
+    from latentry.train.run import train as train
+
+__version__ = "0.1.0"
 __all__ = ["__version__", "load", "train"]
 
 
 def __getattr__(name: str) -> object:
     """`latentry.train` and `latentry.load`, imported when first used so that `import latentry` is quick."""
-    if name not in _LAZY:
+    if name not in __all__:
         raise AttributeError(f"module 'latentry' has no attribute '{name}'")
     import importlib
 
-    value = getattr(importlib.import_module(_LAZY[name]), name)
-    globals()[name] = value
+    if name == "train":
+        return importlib.import_module("latentry.train")
+    value = globals()[name] = importlib.import_module("latentry.pipeline").load
     return value

@@ -1,0 +1,30 @@
+"""If these fail, `import latentry as lt` does not offer what the README says, in one order of imports or another."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import latentry
+
+ORDERS = [
+    "import latentry as lt",
+    "import latentry as lt; import latentry.train.recipe",
+    "import latentry.train.run; import latentry as lt",
+    "import latentry as lt; lt.train; from latentry.train.run import train; import latentry.train.run as r; r.train",
+]
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_train_can_be_called_after_any_imports(order):
+    code = f"{order}\ntry:\n    lt.train('no-such')\nexcept Exception as error:\n    print(type(error).__name__)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "UsageError"
+
+
+def test_load_is_there_and_nothing_else():
+    assert callable(latentry.load)
+    with pytest.raises(AttributeError, match="no attribute 'lod'"):
+        latentry.lod  # noqa: B018
