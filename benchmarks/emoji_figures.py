@@ -3,8 +3,8 @@
     LATENTRY_WEIGHTS=weights python benchmarks/emoji_figures.py models/emoji --data emoji --out figures
     python benchmarks/emoji_figures.py runs/emoji --data emoji --out figures
 
-Writes figures.json, sheet.png (64 random prompts; prompts.json), training_captions.png (left of each sample the image it
-was asked for) and reconstructions.png. All samples are asked for by their caption alone: no label, no other help.
+Writes figures.json, sheet.png (64 random prompts; prompts.json), training_captions.png (left of each sample the image
+it was asked for) and reconstructions.png. All samples are asked for by their caption alone: no label, no other help.
 """
 
 from __future__ import annotations
