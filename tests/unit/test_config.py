@@ -10,7 +10,7 @@ from typing import Literal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from latentry import config
 from latentry.errors import UsageError
@@ -40,6 +40,19 @@ class Net(Options):
     heads: int | list[int] = 1
 
 
+class Even(Options):
+    """Its own check runs only when `width` and `inner` are right."""
+
+    width: int = 2
+    inner: Deep = Deep()
+
+    @model_validator(mode="after")
+    def _even(self) -> Even:
+        if self.width % 2:
+            raise ValueError(f"width {self.width} is odd")
+        return self
+
+
 class From(Options):
     from_: str = Field(alias="from")
 
@@ -52,6 +65,7 @@ class Tree(Options):
     prediction: Literal["epsilon", "sample"] = "epsilon"
     size: int | tuple[int, int] = 64
     inner: Net | None = None
+    even: Even = Even()
     conditions: dict[str, choice(TABLE, "conditions")] | Literal["auto"] = {}  # type: ignore[valid-type]
 
 
@@ -220,6 +234,13 @@ def test_a_word_or_a_mapping_of_kinds():
     assert second.strip().startswith('conditions.b: no conditions "cosin"')
     (only,) = lines("conditions: auot")
     assert "accepted: mapping or 'auto' (did you mean \"auto\"?)" in only
+
+
+def test_the_check_of_a_class_is_heard_beside_other_errors():
+    found = lines("size: abc\neven: {width: 3, inner: {widht: 1}}")[1:]
+    assert [line.strip().partition(": ")[0] for line in found] == ["size", "even.inner.widht", "even"]
+    assert found[2].strip() == "even: width 3 is odd"
+    assert len(lines("even: {width: 3, inenr: {}}")) == 1
 
 
 def test_a_missing_key_and_a_value_of_the_wrong_shape():

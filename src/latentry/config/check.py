@@ -25,10 +25,35 @@ def validate(model: type[Model], tree: Any, where: str) -> Model:
     try:
         return model.model_validate(tree)
     except pydantic.ValidationError as error:
-        lines = list(dict.fromkeys(_lines(model, tree, error.errors(include_url=False))))
+        found = error.errors(include_url=False)
+    lines = list(dict.fromkeys(_lines(model, tree, [*found, *_hidden(model, tree, found)])))
     if len(lines) == 1:
         raise UsageError(f"{where}: {lines[0]}")
     raise UsageError(f"{where}: {len(lines)} errors\n" + "\n".join(f"  {line}" for line in lines))
+
+
+def _hidden(model: type[pydantic.BaseModel], tree: Any, found: list[ErrorDetails]) -> list[ErrorDetails]:
+    """What the classes' own checks say: pydantic asks them only once every value in them is right.
+
+    So ask again without the values that are wrong. A class whose own values are among those is not to be trusted then,
+    nor is the whole.
+    """
+    wrong = [_path(tree, error) for error in found if error["type"] != "missing"]
+    try:
+        model.model_validate(_without(tree, wrong))
+    except pydantic.ValidationError as error:
+        parents = {path[:-1] for path in wrong} | {()}
+        checks = [one for one in error.errors(include_url=False) if one["type"] in ("value_error", "assertion_error")]
+        return [one for one in checks if _path(tree, one) not in parents]
+    return []
+
+
+def _without(node: Any, paths: list[tuple[str | int, ...]]) -> Any:
+    """A copy of nested mappings without what is at these paths."""
+    if not isinstance(node, Mapping):
+        return node
+    inner = {key: [path[1:] for path in paths if path[:1] == (key,)] for key in node}
+    return {key: _without(value, inner[key]) for key, value in node.items() if () not in inner[key]}
 
 
 def _lines(model: type[pydantic.BaseModel], tree: Any, errors: list[ErrorDetails]) -> Iterable[str]:

@@ -7,13 +7,14 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from latentry import config
+from latentry.conditioning import CONDITIONERS
 from latentry.data.options import DataOptions
 from latentry.diffusion.objective import DiffusionObjectiveOptions
 from latentry.errors import UsageError, did_you_mean
-from latentry.kinds import Options
+from latentry.kinds import Options, choice
 from latentry.metrics import JUDGES
 from latentry.models.config import AutoencoderOptions, DiffusionOptions, SampleOptions, check_size
 from latentry.train.objectives.options import ObjectiveOptions
@@ -100,19 +101,13 @@ class AutoencoderSection(AutoencoderOptions):
 class DiffusionSection(DiffusionOptions):
     """Second stage of a recipe. conditioning: a table of conditioners, or `auto`: text, class or none by the folder."""
 
-    conditioning: dict[str, Any] | Literal["auto"] = {}  # type: ignore[assignment]
+    conditioning: dict[str, choice(CONDITIONERS, "conditioner")] | Literal["auto"] = {}  # type: ignore[assignment,valid-type]
     objective: DiffusionObjectiveOptions = DiffusionObjectiveOptions()
     train: DiffusionTraining = DiffusionTraining()
 
     def architecture(self) -> DiffusionOptions:
         """The part that goes into `model.yaml`."""
         return DiffusionOptions(**{k: getattr(self, k) for k in DiffusionOptions.model_fields})
-
-    @model_validator(mode="after")
-    def _known_conditioners(self) -> DiffusionSection:
-        if self.conditioning != "auto":
-            self.architecture()
-        return self
 
 
 class Recipe(Options):
@@ -131,10 +126,15 @@ class Recipe(Options):
     judge: str | None = None
     made_with: dict[str, Any] | None = None
 
+    @field_validator("judge")
+    @classmethod
+    def _known_judge(cls, judge: str | None) -> str | None:
+        if judge is not None and judge not in JUDGES:
+            raise ValueError(f'no judge "{judge}"; known: {", ".join(JUDGES)}{did_you_mean(judge, JUDGES)}')
+        return judge
+
     @model_validator(mode="after")
     def _check(self) -> Recipe:
-        if self.judge is not None and self.judge not in JUDGES:
-            raise ValueError(f'judge: no "{self.judge}"; known: {", ".join(JUDGES)}{did_you_mean(self.judge, JUDGES)}')
         if self.autoencoder.from_ is None:
             problem = check_size(self.data.height_width, self.autoencoder, self.diffusion.unet)
             if problem:
