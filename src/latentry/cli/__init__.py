@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Sequence
 
@@ -15,6 +16,8 @@ from latentry.cli.reconstruct import reconstruct
 from latentry.cli.sample import sample
 from latentry.cli.train import train
 from latentry.errors import LatentryError
+
+FULL_DISK = 74
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich")
 for command in (train, sample, reconstruct, inspect):
@@ -51,6 +54,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         complain("interrupted")
         return 130
+    except OSError as error:
+        if error.filename is None:
+            raise
+        complain(f"{error.filename}: {error.strerror}. Choose a path that can be read and written.")
+        return FULL_DISK if error.errno == errno.ENOSPC else 1
     except Exception as error:
         if not hasattr(error, "format_message"):
             raise

@@ -68,6 +68,14 @@ def test_interrupting_is_130_and_a_saved_stop_keeps_its_code(monkeypatch, capsys
     assert caught.value.code == 143
 
 
+def test_a_path_that_cannot_be_written_is_one_line(tmp_path, capsys):
+    (tmp_path / "file").write_text("in the way")
+    assert run(["data", "shapes", "--count", "1", "--out", str(tmp_path / "file" / "out")]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {tmp_path / 'file'}")
+    assert said.count("\n") == 1
+
+
 def test_a_defect_of_ours_is_not_hidden(monkeypatch):
     def fail(*_: object, **__: object) -> NoReturn:
         raise ZeroDivisionError
