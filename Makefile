@@ -3,13 +3,8 @@ PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3.13 python
 JOBS ?= 2
 BIN := .venv/bin
 
-# Without an NVIDIA driver, torch's CPU build is a tenth of the download. Where pip already has a source of wheels of
-# its own (PIP_FIND_LINKS), or TORCH_INDEX is given (also empty), that decides.
-ifeq ($(origin TORCH_INDEX), undefined)
-ifeq ($(shell uname -s)$(shell command -v nvidia-smi)$(PIP_FIND_LINKS),Linux)
-TORCH_INDEX := https://download.pytorch.org/whl/cpu
-endif
-endif
+# Wheels of torch from elsewhere: make demo TORCH_INDEX=... with the index of the CPU or CUDA build that pytorch.org names.
+TORCH_INDEX ?=
 INSTALL = $(BIN)/python -m pip install --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -c constraints.txt
 
 .PHONY: help demo test lint format typecheck soak bench clean
