@@ -65,9 +65,15 @@ def read(path: Path, *, weights: bool = True) -> ModelFolder:
     if weights:
         problems = verify(path)
         if problems:
-            raise LatentryError(f"{path}: {'; '.join(problems)}. The folder is damaged: copy or export the model again.")
+            raise LatentryError(
+                f"{path}: {'; '.join(problems)}. The folder is damaged: copy or export the model again."
+            )
     options = config.validate(ModelConfig, config.load_yaml(path / CONFIG), str(path / CONFIG))
-    texts = {p.name: p.read_text(encoding="utf-8") for p in sorted(path.iterdir()) if p.suffix in (".json", ".txt") and p.name != MANIFEST}
+    texts = {
+        p.name: p.read_text(encoding="utf-8")
+        for p in sorted(path.iterdir())
+        if p.suffix in (".json", ".txt") and p.name != MANIFEST
+    }
     groups: dict[str, Mapping[str, Tensor]] = {}
     if weights:
         groups = {p.stem: files.read(p) for p in sorted(path.glob("*" + SUFFIX))}

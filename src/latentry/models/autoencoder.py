@@ -66,7 +66,7 @@ class Autoencoder(nn.Module):
     def quantise(self, moments: Tensor) -> Quantised:
         """Nearest codes (VQ only), with the straight-through gradient and the codebook loss."""
         assert self.quantiser is not None
-        return self.quantiser(moments)  # type: ignore[no-any-return]
+        return self.quantiser(moments)
 
     def latent(self, moments: Tensor, noise: Tensor | None = None) -> Tensor:
         """Scaled latents z (B, c, h, w): posterior mean, or mean + std * noise; VQ: the pre-quantised latent."""

@@ -20,7 +20,8 @@ def build_denoiser(config: ModelConfig, texts: Mapping[str, str]) -> LatentDiffu
     assert config.diffusion is not None
     latent_channels = config.autoencoder.latent_channels or config.autoencoder.z_channels
     context = {
-        name: BuildContext(labels=config.data.labels, files=files_of(name, texts)) for name in config.diffusion.conditioning
+        name: BuildContext(labels=config.data.labels, files=files_of(name, texts))
+        for name in config.diffusion.conditioning
     }
     return LatentDiffusion(config.diffusion, latent_channels, build_conditioners(config.diffusion, context))
 

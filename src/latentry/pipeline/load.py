@@ -31,9 +31,14 @@ def load(path: str | Path, *, weights: Weights = "ema", step: int | None = None)
         return assemble(run_folder.read(folder, averaged=weights == "ema", step=step), str(folder))
     if model_folder.is_model(folder):
         if weights != "ema" or step is not None:
-            raise UsageError(f"{folder}: a model folder holds one set of weights; step and raw weights need the run it came from")
+            raise UsageError(
+                f"{folder}: a model folder holds one set of weights; step and raw weights need the run it came from"
+            )
         return assemble(model_folder.read(folder), str(folder))
-    raise UsageError(f"{folder}: neither a run nor a model folder (no recipe.yaml, no model.yaml); give one that `latentry train` made")
+    raise UsageError(
+        f"{folder}: neither a run nor a model folder (no recipe.yaml, no model.yaml); "
+        "give one that `latentry train` made"
+    )
 
 
 def assemble(model: ModelFolder, source: str) -> Pipeline:
@@ -58,5 +63,7 @@ def _fill(module: nn.Module, tensors: Mapping[str, Tensor], what: str) -> None:
         found = tuple(tensors[name].shape) if name in tensors else "missing"
         wanted = tuple(own[name].shape) if name in own else "nothing of that name"
         if found != wanted:
-            raise LatentryError(f"{what}: {name}: found {found}, model.yaml asks for {wanted}. The weights belong to another model.")
+            raise LatentryError(
+                f"{what}: {name}: found {found}, model.yaml asks for {wanted}. The weights belong to another model."
+            )
     module.load_state_dict(dict(tensors))

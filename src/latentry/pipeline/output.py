@@ -21,7 +21,7 @@ MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 @dataclass(frozen=True)
 class Output:
-    """tensor: (B, C, H, W) fp32 in [0, 1]. depth: bits a channel of saved images. facts: of each image, for its file."""
+    """tensor: (B, C, H, W) fp32 in [0, 1]. depth: bits a channel when saved. facts: of each image, for its file."""
 
     tensor: Tensor
     depth: int

@@ -18,7 +18,9 @@ class Request:
     size: tuple[int, int]
 
 
-def generate(conditions: Mapping[str, Any], known: Sequence[str], *, n: int, seed: int, size: tuple[int, int]) -> Request:
+def generate(
+    conditions: Mapping[str, Any], known: Sequence[str], *, n: int, seed: int, size: tuple[int, int]
+) -> Request:
     """`n` images for each of the given values; image i has seed + i.
 
     conditions: name -> one value, a list of values, or None where nothing is asked; lists must be equally long.
@@ -28,15 +30,18 @@ def generate(conditions: Mapping[str, Any], known: Sequence[str], *, n: int, see
     for name in asked:
         if name not in known:
             takes = ", ".join(known) or "none"
-            raise UsageError(f"{name}: this model takes no such condition; it takes: {takes}{did_you_mean(name, known)}. Leave it out.")
+            raise UsageError(
+                f"{name}: this model takes no such condition; it takes: {takes}{did_you_mean(name, known)}. "
+                "Leave it out."
+            )
     if n < 1:
         raise UsageError(f"n: {n}; ask for at least one image")
     if seed < 0:
         raise UsageError(f"seed: {seed}; seeds are 0 or above")
     lists = {name: list(v) if isinstance(v, (list, tuple)) else [v] for name, v in asked.items()}
     count = max((len(v) for v in lists.values()), default=1)
-    for name, values in lists.items():
-        if len(values) not in (1, count):
-            raise UsageError(f"{name}: {len(values)} values where others have {count}; give one, or as many")
+    for name, given in lists.items():
+        if len(given) not in (1, count):
+            raise UsageError(f"{name}: {len(given)} values where others have {count}; give one, or as many")
     values = {name: [v[i % len(v)] for i in range(count) for _ in range(n)] for name, v in lists.items()}
     return Request(values, [seed + i for i in range(count * n)], size)

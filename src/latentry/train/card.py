@@ -17,7 +17,8 @@ def model_card(recipe: Recipe, data: ImageData, fingerprint: str, trained: Mappi
         "recipe": recipe.name,
         "images": f"{len(data)} for training, of {data.root.name} (fingerprint {fingerprint[:12]})",
         "size": f"{d.height_width[0]}x{d.height_width[1]}, {d.channels} channels, {data.depth} bit",
-        "first stage": a.from_ or f"{a.kind}, f = {a.factor}, {trained.get('autoencoder_steps', 0)} steps of {a.train.batch}",
+        "first stage": a.from_
+        or f"{a.kind}, f = {a.factor}, {trained.get('autoencoder_steps', 0)} steps of {a.train.batch}",
         "diffusion": f"{u.prediction}, {trained.get('diffusion_steps', 0)} steps of {u.train.batch}",
         "conditions": ", ".join(u.conditioning) or "none",
         "made with": f"latentry {__version__}",
@@ -26,7 +27,9 @@ def model_card(recipe: Recipe, data: ImageData, fingerprint: str, trained: Mappi
     if notes:
         lines.append(f"The images changed during training: {notes}.")
     lines.append("Use: `latentry sample MODEL --out FOLDER`, or `latentry.load(MODEL).sample(...)` in Python.")
-    lines.append("The licence of the training images applies to what may be done with this model; it is not recorded here.")
+    lines.append(
+        "The licence of the training images applies to what may be done with this model; it is not recorded here."
+    )
     return "\n\n".join(line for line in lines if line) + "\n"
 
 

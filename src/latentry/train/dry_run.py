@@ -28,9 +28,13 @@ def dry_run(recipe: Recipe, data: ImageData, out: Path, report: Callable[[str], 
     """Figures of a rehearsal in a temporary folder beside `out`; nothing of it stays."""
     world = join()
     parent = next(p for p in (out, *out.absolute().parents) if p.is_dir())
-    section = recipe.diffusion.model_copy(update={"train": recipe.diffusion.train.model_copy(update={"cache_latents": False})})
+    section = recipe.diffusion.model_copy(
+        update={"train": recipe.diffusion.train.model_copy(update={"cache_latents": False})}
+    )
     with tempfile.TemporaryDirectory(prefix=".dry-run-", dir=parent) as folder:
-        rehearsal = Experiment(recipe.model_copy(update={"diffusion": section}), data, "rehearsal", Path(folder), world, report)
+        rehearsal = Experiment(
+            recipe.model_copy(update={"diffusion": section}), data, "rehearsal", Path(folder), world, report
+        )
         rehearsal.settle_precision()
         figures = _rehearse(rehearsal, world, report)
     figures["latent cache (GiB)"] = round(_cache_bytes(recipe, rehearsal, data) / GIB, 3)

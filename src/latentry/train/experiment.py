@@ -43,9 +43,23 @@ class Experiment:
     """Builds each stage, and the model folder once a stage is done. fingerprint: of the data."""
 
     def __init__(
-        self, recipe: Recipe, data: ImageData, fingerprint: str, out: Path, world: World, report: Callable[[str], None], notes: str = ""
+        self,
+        recipe: Recipe,
+        data: ImageData,
+        fingerprint: str,
+        out: Path,
+        world: World,
+        report: Callable[[str], None],
+        notes: str = "",
     ) -> None:
-        self.recipe, self.data, self.fingerprint, self.out, self.world, self.report = recipe, data, fingerprint, out, world, report
+        self.recipe, self.data, self.fingerprint, self.out, self.world, self.report = (
+            recipe,
+            data,
+            fingerprint,
+            out,
+            world,
+            report,
+        )
         self.notes = notes
         self.held_out = data.other("held_out")
         self.given = load(recipe.autoencoder.from_) if recipe.autoencoder.from_ else None
@@ -69,7 +83,11 @@ class Experiment:
         """What `model.yaml` will say."""
         o = self.data.options
         facts = DataFacts(
-            size=o.height_width, channels=o.channels, depth=self.data.depth, background=o.background, labels=tuple(self.data.labels)
+            size=o.height_width,
+            channels=o.channels,
+            depth=self.data.depth,
+            background=o.background,
+            labels=tuple(self.data.labels),
         )
         return ModelConfig(
             name=self.recipe.name,
@@ -135,7 +153,9 @@ class Experiment:
         objective.to(self.world.device)
         if section.train.compile:
             model.encoder.compile()
-        return AutoencoderStage(model, objective, section, self.data, self._validation(), seed=self.recipe.seed, world=self.world)
+        return AutoencoderStage(
+            model, objective, section, self.data, self._validation(), seed=self.recipe.seed, world=self.world
+        )
 
     def _validation(self) -> ImageData | None:
         return self.held_out if len(self.held_out) else None
@@ -146,7 +166,9 @@ class Experiment:
             return
         saved = Store(self.out / "autoencoder", report=self.report).newest()
         if saved is None:
-            raise UsageError(f"{self.out}: no trained autoencoder; train that stage first (no --stage, or --stage autoencoder)")
+            raise UsageError(
+                f"{self.out}: no trained autoencoder; train that stage first (no --stage, or --stage autoencoder)"
+            )
         target = self.out / MODEL
         trained = {"autoencoder_steps": saved.step}
         if model_folder.is_model(target):
@@ -155,8 +177,9 @@ class Experiment:
                 return
             if Store(self.out / "diffusion").steps():
                 raise UsageError(
-                    f"{self.out}: the diffusion stage was trained on the autoencoder of step {before.trained.get('autoencoder_steps')}, "
-                    f"which is now at {saved.step}. Train the longer autoencoder in a run of its own and name it by autoencoder.from."
+                    f"{self.out}: the diffusion stage was trained on the autoencoder of step "
+                    f"{before.trained.get('autoencoder_steps')}, which is now at {saved.step}. Train the longer "
+                    "autoencoder in a run of its own and name it by autoencoder.from."
                 )
         model = self.autoencoder().to(self.world.device).eval()
         model.load_state_dict(trained_weights(saved, averaged=True))
@@ -172,7 +195,9 @@ class Experiment:
         deviation = measure_scale(model, self.data, self.recipe.seed)
         if asked == "measure" or kind == "kl":
             model.latent_scale.fill_(1 / max(deviation, 1e-6))
-            self.report(f"autoencoder: deviation of latents {deviation:.4g}, latent_scale {float(model.latent_scale):.4g}")
+            self.report(
+                f"autoencoder: deviation of latents {deviation:.4g}, latent_scale {float(model.latent_scale):.4g}"
+            )
         elif not DEVIATION_RANGE[0] <= deviation <= DEVIATION_RANGE[1]:
             self.report(
                 f"autoencoder: warning: latents deviate by {deviation:.3g}, outside {list(DEVIATION_RANGE)}; "
@@ -208,17 +233,27 @@ class Experiment:
         model = self.denoiser(autoencoder.latent_channels)
         if section.train.channels_last:
             model.unet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        caches = {}
+        caches: dict[str, LatentCache] = {}
         if section.train.cache_latents:
             for data in (self.data, self._validation()):
                 if data is not None:
-                    caches[data.split] = LatentCache(autoencoder, data, self.fingerprint, self.out / "latents", self.world, self.report)
+                    caches[data.split] = LatentCache(
+                        autoencoder, data, self.fingerprint, self.out / "latents", self.world, self.report
+                    )
         if section.train.compile:
             model.unet.compile()
         pipe = Pipeline(self.model_config(), autoencoder, model)
         previewer = Previewer(pipe, self._validation() or self.data, self.recipe.seed)
         return DiffusionStage(
-            model, autoencoder, section, self.data, self._validation(), caches, seed=self.recipe.seed, world=self.world, previewer=previewer
+            model,
+            autoencoder,
+            section,
+            self.data,
+            self._validation(),
+            caches,
+            seed=self.recipe.seed,
+            world=self.world,
+            previewer=previewer,
         )
 
     def finish_diffusion(self) -> None:
@@ -238,7 +273,12 @@ class Experiment:
             trained = {**{k: v for k, v in before.items() if k == "autoencoder_steps"}, **trained}
         self._write(autoencoder, split_denoiser(trained_weights(saved, averaged=True)), trained)
 
-    def _write(self, autoencoder: Autoencoder, denoiser: Mapping[str, Mapping[str, torch.Tensor]] | None, trained: dict[str, Any]) -> None:
+    def _write(
+        self,
+        autoencoder: Autoencoder,
+        denoiser: Mapping[str, Mapping[str, torch.Tensor]] | None,
+        trained: dict[str, Any],
+    ) -> None:
         options = self.model_config(**trained)
         tensors = {"autoencoder": weights_of(autoencoder), **(denoiser or {})}
         card = model_card(self.recipe, self.data, self.fingerprint, trained, self.notes)

@@ -74,5 +74,5 @@ def _sampled(pipe: Pipeline, data: ImageData, indices: Sequence[int], judge: Any
     assert pipe.denoiser is not None
     picks = [0.0] * len(indices)
     values = {n: values_of(o, data, indices, picks) for n, o in pipe.denoiser.options.conditioning.items()}
-    images = pipe.sample(n=1, seed=seed, batch=100, **values).tensor
+    images = pipe.sample(n=1, seed=seed, batch=100, **values).tensor  # type: ignore[arg-type]
     return float(judge.score(images, [dict(data.records[i].fields) for i in indices])["shape_and_colour"])

@@ -100,11 +100,14 @@ class Loop:
             return
         self.bad += 1
         names = ", ".join(k for k, v in metrics.items() if v != v or abs(v) == float("inf")) or "a gradient"
-        self.log.event(self.stage.name, step, f"{self.stage.name}: step {step}: {names} not finite; this step is not applied")
+        self.log.event(
+            self.stage.name, step, f"{self.stage.name}: step {step}: {names} not finite; this step is not applied"
+        )
         if self.bad == BAD_STEPS:
             raise LatentryError(
-                f"{self.stage.name}: step {step}: {names} not finite {BAD_STEPS} times in a row; stopped. The weights are those "
-                f"before the first of them, and the last checkpoint is step {self.done}. Lower lr, set clip: 1.0, or precision: fp32."
+                f"{self.stage.name}: step {step}: {names} not finite {BAD_STEPS} times in a row; stopped. The weights "
+                f"are those before the first of them, and the last checkpoint is step {self.done}. "
+                "Lower lr, set clip: 1.0, or precision: fp32."
             )
 
     def _look(self, step: int, clock: Clock) -> None:
@@ -134,7 +137,9 @@ class Loop:
             return look()
         except (RuntimeError, OSError, MemoryError) as error:
             text = str(error).splitlines()[0] if str(error) else type(error).__name__
-            self.log.event(self.stage.name, step, f"{self.stage.name}: {what} at step {step} failed ({text}); training goes on")
+            self.log.event(
+                self.stage.name, step, f"{self.stage.name}: {what} at step {step} failed ({text}); training goes on"
+            )
             return None
 
     def _warn(self, row: Mapping[str, float], step: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -35,7 +34,7 @@ class Log:
                 rows.append(line)
         temporary = path.with_suffix(".tmp")
         temporary.write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
-        os.replace(temporary, path)
+        temporary.replace(path)
 
     def row(self, stage: str, step: int, values: Mapping[str, float]) -> None:
         """One line of numbers."""
@@ -43,7 +42,7 @@ class Log:
             return
         row = {"stage": stage, "step": step, **values, "time": time.time()}
         try:
-            with open(self.run / "log.jsonl", "a", encoding="utf-8") as file:
+            with (self.run / "log.jsonl").open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
             writer = self._tensorboard()
             for name, value in values.items():
@@ -56,7 +55,7 @@ class Log:
         self.report(text)
         if self.run is not None:
             try:
-                with open(self.run / "events.jsonl", "a", encoding="utf-8") as file:
+                with (self.run / "events.jsonl").open("a", encoding="utf-8") as file:
                     file.write(json.dumps({"stage": stage, "step": step, "event": text, "time": time.time()}) + "\n")
             except OSError:
                 pass
@@ -66,7 +65,7 @@ class Log:
             from torch.utils.tensorboard import SummaryWriter
 
             assert self.run is not None
-            self._writer = SummaryWriter(str(self.run / "tensorboard"))  # type: ignore[no-untyped-call]
+            self._writer = SummaryWriter(str(self.run / "tensorboard"))
         return self._writer
 
     def close(self) -> None:

@@ -18,7 +18,8 @@ def load_plugins(paths: Sequence[str | Path]) -> None:
         if not path.is_file():
             raise UsageError(f"plugin {path}: no such file; give a Python file")
         spec = importlib.util.spec_from_file_location(f"latentry_plugin_{path.stem}", path)
-        assert spec is not None and spec.loader is not None
+        assert spec is not None
+        assert spec.loader is not None
         spec.loader.exec_module(importlib.util.module_from_spec(spec))
     for entry in entry_points(group=GROUP):
         entry.load()()

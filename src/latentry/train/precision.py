@@ -32,6 +32,6 @@ def _time(work: Callable[[], Tensor], device: torch.device, precision: str) -> f
         start = time.perf_counter()
         with amp(device, precision):
             loss = work()
-        loss.float().backward()  # type: ignore[no-untyped-call]
+        loss.float().backward()
         best = min(best, time.perf_counter() - start)
     return best

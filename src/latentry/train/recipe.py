@@ -25,7 +25,7 @@ class StageTraining(Options):
 
     steps: optimiser steps. batch: images per optimiser step, over all processes. accumulate: the batch is worked
     through in this many parts. lr: the rate used, or with `scale_lr` the published base rate, times the batch.
-    warmup: steps of linear rise. decay: shape after it, down to lr * lr_end. ema: decay of the averaged weights, or null.
+    warmup: steps of linear rise. decay: shape after it, down to lr * lr_end. ema: decay of averaged weights, or null.
     precision: fp32, bf16 (autocast; weights stay fp32) or auto (times both). workers: loader processes.
     keep: newest checkpoints kept; milestones: also keep every so many steps.
     """
@@ -140,7 +140,9 @@ class Recipe(Options):
             if problem:
                 raise ValueError(problem)
         if self.diffusion.train.cache_latents and self.data.crop == "random":
-            raise ValueError("diffusion.train.cache_latents with data.crop random: cached latents hold one crop; set one off")
+            raise ValueError(
+                "diffusion.train.cache_latents with data.crop random: cached latents hold one crop; set one off"
+            )
         return self
 
 
@@ -158,7 +160,9 @@ def read_text(name: str) -> str:
         if not path.is_file():
             raise UsageError(f"recipe {name}: no such file; give a path to a YAML file or one of: {', '.join(names())}")
         return path.read_text(encoding="utf-8")
-    raise UsageError(f'recipe: no "{name}"; known: {", ".join(names())}{did_you_mean(name, names())}, or a path to a YAML file')
+    raise UsageError(
+        f'recipe: no "{name}"; known: {", ".join(names())}{did_you_mean(name, names())}, or a path to a YAML file'
+    )
 
 
 def load(name: str, overrides: list[str] | Mapping[str, Any] | None = None) -> Recipe:

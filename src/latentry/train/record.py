@@ -56,7 +56,8 @@ def settled(asked: Recipe, out: Path) -> Recipe:
         lines = ", ".join(f"{k} ({old.get(k, 'absent')} -> {new.get(k, 'absent')})" for k in changed[:8])
         more = f" and {len(changed) - 8} more" if len(changed) > 8 else ""
         raise UsageError(
-            f"{out}: holds a run of another recipe: {lines}{more}. On resume only {', '.join(sorted(FREE))} of `train` may change. "
+            f"{out}: holds a run of another recipe: {lines}{more}. "
+            f"On resume only {', '.join(sorted(FREE))} of `train` may change. "
             "Choose another --out, or the run's own recipe."
         )
     return config.validate(Recipe, tree, str(out / RECIPE))

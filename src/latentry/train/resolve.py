@@ -16,7 +16,7 @@ AUTO = "auto"
 def resolve(recipe: Recipe, root: Path) -> Recipe:
     """The recipe with every `auto` of data and conditioning replaced by what the folder has.
 
-    Captions (`text` in metadata.jsonl) make it text-conditional, else labels (metadata or subfolders) class-conditional.
+    Captions (`text` in metadata.jsonl) make it text-conditional, else labels (metadata, subfolders) class-conditional.
     """
     if AUTO not in (recipe.data.text, recipe.data.label, recipe.diffusion.conditioning):
         return recipe

@@ -64,7 +64,9 @@ def train(
     asked = resolve(asked, Path(data))
     images = ImageData(asked.data, data, "train", asked.seed, report=say)
     if not len(images):
-        raise UsageError(f"{data}: no images to train on; {len(images.other('held_out'))} are held out. Lower data.held_out.")
+        raise UsageError(
+            f"{data}: no images to train on; {len(images.other('held_out'))} are held out. Lower data.held_out."
+        )
     if dry_run:
         return Run(out, rehearse(asked, images, out, say))
     if world.chief:
@@ -106,13 +108,17 @@ def _locked(
         log.close()
 
 
-def _fit(experiment: Experiment, stage: Any, name: StageName, log: Log, progress: Callable[[Progress], None] | None) -> None:
+def _fit(
+    experiment: Experiment, stage: Any, name: StageName, log: Log, progress: Callable[[Progress], None] | None
+) -> None:
     training = stage.training
     store = Store(experiment.out / name, training.keep, training.milestones, experiment.report)
     if experiment.world.chief:
         store.clean()
     experiment.world.barrier()
-    loop = Loop(stage, store, log, previews=experiment.out / "samples", constants=experiment.constants(), progress=progress)
+    loop = Loop(
+        stage, store, log, previews=experiment.out / "samples", constants=experiment.constants(), progress=progress
+    )
     loop.run()
 
 
