@@ -68,7 +68,8 @@ class UNetOptions(Options):
 
     attention: downsampling factors of the latent (1 = full latent size) that get attention.
     heads | head_channels: give one; a number of heads, or the width of each.
-    transformer_depth: 0 = plain attention blocks; >= 1 = spatial transformers with cross-attention, one number or one a level.
+    transformer_depth: 0 = plain attention blocks; >= 1 = spatial transformers with cross-attention; one number, or one
+    a level.
     context_channels: width of the cross-attention context; null = as wide as the first context.
     """
 
@@ -146,8 +147,11 @@ def check_size(size: tuple[int, int], autoencoder: AutoencoderOptions, unet: UNe
     multiple = autoencoder.factor * (unet.factor if unet else 1)
     if not any(side % multiple for side in size):
         return None
-    near = ["x".join(str(max(multiple, f(s / multiple) * multiple)) for s in size) for f in (int, lambda v: -int(-v // 1))]
+    near = [
+        "x".join(str(max(multiple, f(s / multiple) * multiple)) for s in size) for f in (int, lambda v: -int(-v // 1))
+    ]
     return (
         f"size {size[0]}x{size[1]} does not fit: each side must be a multiple of {multiple} "
-        f"(f {autoencoder.factor} x {multiple // autoencoder.factor} in the UNet); nearest: {' or '.join(dict.fromkeys(near))}"
+        f"(f {autoencoder.factor} x {multiple // autoencoder.factor} in the UNet); "
+        f"nearest: {' or '.join(dict.fromkeys(near))}"
     )

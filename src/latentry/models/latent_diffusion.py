@@ -20,7 +20,9 @@ from latentry.nn.unet import UNet
 class LatentDiffusion(nn.Module):
     """UNet, conditioners in recipe order, schedule and prediction. Knows nothing of images."""
 
-    def __init__(self, options: DiffusionOptions, latent_channels: int, conditioners: Mapping[str, Conditioner]) -> None:
+    def __init__(
+        self, options: DiffusionOptions, latent_channels: int, conditioners: Mapping[str, Conditioner]
+    ) -> None:
         super().__init__()
         self.options = options
         self.schedule: Schedule = build(SCHEDULES, options.schedule)

@@ -33,7 +33,13 @@ class Pipeline:
     """Both stages and how to use them. `denoiser` is None where only a first stage was trained."""
 
     def __init__(
-        self, config: ModelConfig, autoencoder: Autoencoder, denoiser: LatentDiffusion | None, *, model_hash: str = "", source: str = ""
+        self,
+        config: ModelConfig,
+        autoencoder: Autoencoder,
+        denoiser: LatentDiffusion | None,
+        *,
+        model_hash: str = "",
+        source: str = "",
     ) -> None:
         self.config, self.autoencoder, self.denoiser = config, autoencoder.eval(), denoiser
         self.model_hash, self.source = model_hash, source
@@ -79,13 +85,12 @@ class Pipeline:
         parts, done, total = [], 0, -(-len(request.seeds) // batch) * chosen.steps
         for first in range(0, len(request.seeds), batch):
             part = self._part(request, first, batch)
-            step = None
+            x = torch.empty(0)
             for step in self._solve(part, chosen, bf16):
-                done += 1
+                x, done = step.x, done + 1
                 if progress is not None:
                     progress(done, total)
-            assert step is not None
-            parts.append(to_unit(self.decode(step.x)))
+            parts.append(to_unit(self.decode(x)))
         return Output(torch.cat(parts), self.config.data.depth, self._facts(request, chosen))
 
     def steps(
@@ -118,7 +123,7 @@ class Pipeline:
 
         start = noise(0, "sampling start")
         denoise = classifier_free(bind(model, conds, levels, bf16=bf16), chosen.guidance)
-        return build(SOLVERS, chosen.solver)(denoise, start, levels, noise=noise)  # type: ignore[no-any-return]
+        return build(SOLVERS, chosen.solver)(denoise, start, levels, noise=noise)
 
     @torch.no_grad()
     def encode(self, images: Tensor, *, sample: int | None = None) -> Tensor:
@@ -170,7 +175,10 @@ class Pipeline:
 
     def _need_denoiser(self) -> LatentDiffusion:
         if self.denoiser is None:
-            raise UsageError(f"{self.source}: holds a first stage only; it reconstructs, but cannot sample. Train the diffusion stage.")
+            raise UsageError(
+                f"{self.source}: holds a first stage only; it reconstructs, but cannot sample. "
+                "Train the diffusion stage."
+            )
         return self.denoiser
 
     def _options(self, steps: int | None, solver: str | None, guidance: float | None) -> SampleOptions:
@@ -207,7 +215,10 @@ class Pipeline:
             "software": f"latentry {__version__}",
         }
         return [
-            {**{("prompt" if k == "text" else k): str(v[i]) for k, v in request.values.items()}, "seed": str(seed), **common}
+            {
+                **{("prompt" if k == "text" else k): str(v[i]) for k, v in request.values.items()},
+                "seed": str(seed),
+                **common,
+            }
             for i, seed in enumerate(request.seeds)
         ]
-

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from latentry import rng
 from latentry.data.dataset import ImageData
@@ -113,7 +113,7 @@ class AutoencoderStage:
             torch.manual_seed(rng.key(self.seed, f"dropout {self.world.rank} {number}", step))
             features, latent = self.reconstruct(x, places, step, "posterior")
             terms = self.objective.generator_loss(x, features, self.model.decoder.conv_out, latent, step)
-            (terms.loss * share).backward()  # type: ignore[no-untyped-call]
+            (terms.loss * share).backward()
             self._record(metrics, terms, latent, share)
         self._sum(metrics)
         metrics["gradient_norm"] = float(norm := self.updater.reduce())
@@ -130,8 +130,12 @@ class AutoencoderStage:
                 features, _ = self.reconstruct(x, places, step, "posterior again")
                 fake = self.model.decoder.conv_out(features.float())
             terms = self.objective.discriminator_loss(x, fake, step)
-            (terms.loss * share).backward()  # type: ignore[no-untyped-call]
-            for key, value in (("discriminator_loss", terms.loss), ("logits_real", terms.real), ("logits_fake", terms.fake)):
+            (terms.loss * share).backward()
+            for key, value in (
+                ("discriminator_loss", terms.loss),
+                ("logits_real", terms.real),
+                ("logits_fake", terms.fake),
+            ):
                 own[key] = own.get(key, 0.0) + float(value.detach()) * share
         self._sum(own)
         own["discriminator_gradient_norm"] = float(norm := self.critic.reduce())
@@ -149,9 +153,16 @@ class AutoencoderStage:
             x = x.contiguous(memory_format=torch.channels_last)
         return x, list(places), len(places) / self.training.batch
 
-    def _record(self, metrics: dict[str, float], terms: GeneratorTerms, latent: Gaussian | Quantised, share: float) -> None:
+    def _record(
+        self, metrics: dict[str, float], terms: GeneratorTerms, latent: Gaussian | Quantised, share: float
+    ) -> None:
         regulariser = "kl" if isinstance(latent, Gaussian) else "codebook_loss"
-        named = {"loss": terms.loss, "pixel": terms.pixel, "perceptual": terms.perceptual, regulariser: terms.regulariser}
+        named = {
+            "loss": terms.loss,
+            "pixel": terms.pixel,
+            "perceptual": terms.perceptual,
+            regulariser: terms.regulariser,
+        }
         if self.objective.discriminator is not None:
             named |= {"adversarial": terms.adversarial, "adaptive_weight": terms.weight}
         for key, value in named.items():
@@ -173,7 +184,9 @@ class AutoencoderStage:
         scores, moments = [], []
         with self.ema.applied() if self.ema else nullcontext():
             for first in range(0, min(len(data), VALIDATED), PREVIEWED):
-                x = torch.stack([data.sample(i).image for i in range(first, min(first + PREVIEWED, len(data), VALIDATED))])
+                x = torch.stack(
+                    [data.sample(i).image for i in range(first, min(first + PREVIEWED, len(data), VALIDATED))]
+                )
                 m = self.model.moments(x.to(self.world.device))
                 moments.append(m.float().cpu())
                 scores.append(psnr(to_unit(self.model.decode(self.model.latent(m))), to_unit(x), 1.0))
@@ -196,7 +209,11 @@ class AutoencoderStage:
 
     def state(self) -> State:
         """Weights, discriminator, averages, both optimisers."""
-        tensors = {"model": weights_of(self.model), "optimiser": self.updater.state(), "objective": weights_of(self.objective)}
+        tensors = {
+            "model": weights_of(self.model),
+            "optimiser": self.updater.state(),
+            "objective": weights_of(self.objective),
+        }
         if self.critic is not None:
             tensors["discriminator_optimiser"] = self.critic.state()
         if self.ema:

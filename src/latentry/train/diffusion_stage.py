@@ -19,8 +19,8 @@ from latentry.train.ema import EMA
 from latentry.train.latents import LatentCache
 from latentry.train.optimiser import Updater
 from latentry.train.recipe import DiffusionSection
-from latentry.train.values import values_of
 from latentry.train.stage import State, StepResult, amp, weights_of
+from latentry.train.values import values_of
 from latentry.train.world import World
 
 QUARTERS = 4
@@ -68,7 +68,10 @@ class DiffusionStage:
         """The parts of each step from `start` on."""
         step = start
         while True:
-            shares = [self.world.share(self.training.batch, self.training.accumulate, p) for p in range(self.training.accumulate)]
+            shares = [
+                self.world.share(self.training.batch, self.training.accumulate, p)
+                for p in range(self.training.accumulate)
+            ]
             yield [self._batch([step * self.training.batch + i for i in places], places) for places in shares]
             step += 1
 
@@ -90,14 +93,19 @@ class DiffusionStage:
         values = {n: values_of(o, data, indices, picks) for n, o in self.model.options.conditioning.items()}
         return LatentBatch(moments.to(self.world.device), values, places)
 
-    def losses(self, batch: LatentBatch, step: int, stream: str = "train", drop: float = 0.0) -> tuple[Tensor, Tensor, Tensor]:
-        """(loss to minimise, plain error of each sample (B,), t (B,)); every draw is fixed by stream, place and step."""
+    def losses(
+        self, batch: LatentBatch, step: int, stream: str = "train", drop: float = 0.0
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """(loss to minimise, plain error a sample (B,), t (B,)); every draw is fixed by stream, place and step."""
         places, device = list(batch.places), self.world.device
         shape = (self.autoencoder.latent_channels, *batch.moments.shape[2:])
         posterior_noise = rng.normal(self.seed, f"{stream} posterior", places, step, shape).to(device)
         noise = rng.normal(self.seed, f"{stream} noise", places, step, shape).to(device)
         t = rng.integers(self.seed, f"{stream} t", places, step, self.model.schedule.steps).to(device)
-        keep = {n: rng.uniform(self.seed, f"{stream} drop {n}", places, step).to(device) >= drop for n in self.model.conditioners}
+        keep = {
+            n: rng.uniform(self.seed, f"{stream} drop {n}", places, step).to(device) >= drop
+            for n in self.model.conditioners
+        }
         z = self.autoencoder.latent(batch.moments, posterior_noise)
         alpha, sigma = (v.view(-1, 1, 1, 1) for v in self.model.schedule.at(t))
         with amp(device, self.training.precision):
@@ -115,7 +123,7 @@ class DiffusionStage:
             torch.manual_seed(rng.key(self.seed, f"dropout {self.world.rank} {number}", step))
             loss, errors, t = self.losses(batch, step, drop=self.training.drop_condition)
             share = len(batch.places) / self.training.batch
-            (loss * share).backward()  # type: ignore[no-untyped-call]
+            (loss * share).backward()
             quarter = t * QUARTERS // self.model.schedule.steps
             logged[0] += loss.detach() * share
             logged[1] += errors.detach().mean() * share
@@ -146,20 +154,25 @@ class DiffusionStage:
                 total = 0.0
                 for first in range(0, count, 32):
                     places = range(first, min(first + 32, count))
-                    _, errors, _ = self.losses(self.fetch(data, [Place(i, i) for i in places], places), 0, stream="validation")
+                    _, errors, _ = self.losses(
+                        self.fetch(data, [Place(i, i) for i in places], places), 0, stream="validation"
+                    )
                     total += float(errors.sum())
                 result[f"{split}_error"] = total / count
         return result
 
     def warnings(self, metrics: Mapping[str, float], step: int) -> list[str]:
-        """Overfitting, in plain words: held-out error has risen well above its best while training error still falls."""
+        """Overfitting, in plain words: held-out error is well above its best while training error still falls."""
         if "held_out_error" not in metrics or "train_error" not in metrics:
             return []
         for key in ("held_out_error", "train_error"):
             self.best[key] = min(self.best.get(key, float("inf")), metrics[key])
         risen = metrics["held_out_error"] > 1.1 * self.best["held_out_error"]
         if risen and metrics["train_error"] <= 1.01 * self.best["train_error"]:
-            return ["overfitting: the held-out error has risen 10% above its best while the training error falls; stop earlier, add images or shrink the UNet"]
+            return [
+                "overfitting: the held-out error has risen 10% above its best while the training error falls; "
+                "stop earlier, add images or shrink the UNet"
+            ]
         return []
 
     def preview(self, path: Path) -> None:

@@ -40,15 +40,22 @@ class Health:
         found = []
         if metrics.get("codes_used", 1.0) < 0.5:
             share = f"{metrics['codes_used']:.0%}"
-            found.append(f"dead codes: only {share} of the {self.codes} codes are used; fewer codes or a higher codebook_weight help")
+            found.append(
+                f"dead codes: only {share} of the {self.codes} codes are used; "
+                "fewer codes or a higher codebook_weight help"
+            )
         deviations = {k: v for k, v in metrics.items() if k.startswith("latent_") and k.endswith("_deviation")}
         flat = [k.split("_")[1] for k, v in deviations.items() if v < COLLAPSED * max(deviations.values())]
         if flat:
-            found.append(f"collapsed channels: latent channel {', '.join(flat)} carries nothing; lower kl_weight or z_channels")
+            found.append(
+                f"collapsed channels: latent channel {', '.join(flat)} carries nothing; lower kl_weight or z_channels"
+            )
         if "logits_real" in metrics:
             gap = metrics["logits_real"] - metrics["logits_fake"]
             if metrics["logits_real"] > 1 and metrics["logits_fake"] < -1 and gap > 4:
-                found.append("the discriminator has won: it tells every reconstruction; lower discriminator.weight or its lr")
+                found.append(
+                    "the discriminator has won: it tells every reconstruction; lower discriminator.weight or its lr"
+                )
             if gap < -1:
                 found.append("the discriminator has lost: it takes reconstructions for real; raise its lr or channels")
         return found

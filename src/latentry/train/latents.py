@@ -21,12 +21,16 @@ SCALE_SAMPLES = 10_000
 
 
 @torch.no_grad()
-def encode(autoencoder: Autoencoder, data: ImageData, indices: list[int], flip: bool = False) -> tuple[Tensor, list[int]]:
+def encode(
+    autoencoder: Autoencoder, data: ImageData, indices: list[int], flip: bool = False
+) -> tuple[Tensor, list[int]]:
     """Moments (B, c or 2c, h, w) of unaugmented images, and which were used; a flipped image is encoded for itself."""
     samples = [data.sample(i) for i in indices]
     images = torch.stack([s.image for s in samples])
     device = autoencoder.latent_scale.device
-    return autoencoder.moments((images.flip(-1) if flip else images).to(device)).float().cpu(), [s.index for s in samples]
+    return autoencoder.moments((images.flip(-1) if flip else images).to(device)).float().cpu(), [
+        s.index for s in samples
+    ]
 
 
 @torch.no_grad()
@@ -43,7 +47,11 @@ def measure_scale(autoencoder: Autoencoder, data: ImageData, seed: int) -> float
             noise = rng.normal(seed, "scale noise", part, 0, posterior.mean.shape[1:])
             moments = posterior.sample(noise)
         latents = moments.double()
-        total, squares, numbers = total + float(latents.sum()), squares + float(latents.square().sum()), numbers + latents.numel()
+        total, squares, numbers = (
+            total + float(latents.sum()),
+            squares + float(latents.square().sum()),
+            numbers + latents.numel(),
+        )
     mean = total / numbers
     return float(np.sqrt(max(squares / numbers - mean**2, 0.0) * numbers / max(numbers - 1, 1)))
 
@@ -57,7 +65,13 @@ class LatentCache:
     """
 
     def __init__(
-        self, autoencoder: Autoencoder, data: ImageData, fingerprint: str, root: Path, world: World, report: Callable[[str], None]
+        self,
+        autoencoder: Autoencoder,
+        data: ImageData,
+        fingerprint: str,
+        root: Path,
+        world: World,
+        report: Callable[[str], None],
     ) -> None:
         self.folder = root / self._key(autoencoder, data, fingerprint)
         if world.any(not (self.folder / "complete").exists()):
@@ -67,7 +81,9 @@ class LatentCache:
 
     @staticmethod
     def _key(autoencoder: Autoencoder, data: ImageData, fingerprint: str) -> str:
-        digest = hashlib.blake2b(f"{fingerprint}/{data.split}/{data.options.model_dump_json()}".encode(), digest_size=12)
+        digest = hashlib.blake2b(
+            f"{fingerprint}/{data.split}/{data.options.model_dump_json()}".encode(), digest_size=12
+        )
         for name, tensor in autoencoder.state_dict().items():
             if not name.startswith("latent_"):
                 digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -34,7 +35,7 @@ class Updater:
 
     def __init__(self, weights: Mapping[str, nn.Parameter], training: StageTraining, lr: float, world: World) -> None:
         self.weights, self.training, self.lr, self.world = dict(weights), training, lr, world
-        options: dict[str, object] = {"lr": lr}
+        options: dict[str, Any] = {"lr": lr}
         if training.optimiser != "sgd":
             options |= {"betas": training.betas, "weight_decay": training.weight_decay}
         self.optimiser = OPTIMISERS[training.optimiser](list(self.weights.values()), **options)
@@ -65,7 +66,12 @@ class Updater:
     def state(self) -> dict[str, Tensor]:
         """Everything to save: `WEIGHT/KEY` for each entry of the optimiser's state."""
         states = self.optimiser.state
-        return {f"{n}/{k}": torch.as_tensor(v) for n, w in self.weights.items() for k, v in states.get(w, {}).items() if v is not None}
+        return {
+            f"{n}/{k}": torch.as_tensor(v)
+            for n, w in self.weights.items()
+            for k, v in states.get(w, {}).items()
+            if v is not None
+        }
 
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Take back what `state` gave."""

@@ -30,6 +30,8 @@ def values_of(options: KindOptions, data: ImageData, indices: Sequence[int], pic
 def check_fields(name: str, options: KindOptions, data: ImageData) -> None:
     """Raise UsageError if the data has nothing for this conditioner."""
     if options.kind == "class_label" and not data.labels:
-        raise UsageError(f"diffusion.conditioning.{name}: the data has no labels; set data.label to a metadata field or `folder`")
+        raise UsageError(
+            f"diffusion.conditioning.{name}: the data has no labels; set data.label to a metadata field or `folder`"
+        )
     if options.kind == "text" and data.options.text is None:
         raise UsageError(f"diffusion.conditioning.{name}: the data has no captions; set data.text to a metadata field")
