@@ -42,7 +42,8 @@ class TextOptions(KindOptions):
 class Text(Conditioner):
     """Prompts to a context (B, length, width), without a mask: padding takes part, as in the paper's model.
 
-    The empty prompt is the null. tokenizer: already cutting and padding to `options.length`.
+    The empty prompt is the null. `encode` also takes token numbers (B, length) as a tensor.
+    tokenizer: already cutting and padding to `options.length`.
     """
 
     def __init__(self, options: TextOptions, tokenizer: Tokenizer) -> None:
@@ -67,7 +68,8 @@ class Text(Conditioner):
         return torch.tensor([self.tokenizer.encode(tokens.clean(text or "")).ids for text in texts])
 
     def encode(self, values: Sequence[Any] | Tensor) -> Cond:
-        ids = self.tokenize(list(values)).to(next(self.parameters()).device)
+        ids = values if isinstance(values, Tensor) else self.tokenize(values)  # (B, L)
+        ids = ids.to(next(self.parameters()).device)
         return Cond(context=self.transformer(ids))  # (B, L, D)
 
     def null(self, batch: int) -> Cond:

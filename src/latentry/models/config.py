@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from latentry.conditioning import CONDITIONERS
+from latentry.diffusion.levels import LEVELS
 from latentry.diffusion.schedule import SCHEDULES
 from latentry.diffusion.solvers import SOLVERS
+from latentry.errors import did_you_mean
 from latentry.kinds import Options, choice
+
+HEAD_CHANNELS = 32
 
 
 def check_groups(channels: int, multipliers: tuple[int, ...], groups: int) -> None:
@@ -67,7 +72,7 @@ class UNetOptions(Options):
     """Architecture of the denoiser (Rombach et al. 2022, section 3.2 and appendix E).
 
     attention: downsampling factors of the latent (1 = full latent size) that get attention.
-    heads | head_channels: give one; a number of heads, or the width of each.
+    heads | head_channels: give one; a number of heads, or the width of each (default: 32 wide).
     transformer_depth: 0 = plain attention blocks; >= 1 = spatial transformers with cross-attention; one number, or one
     a level.
     context_channels: width of the cross-attention context; null = as wide as the first context.
@@ -78,7 +83,7 @@ class UNetOptions(Options):
     blocks: PositiveInt = 2
     attention: tuple[PositiveInt, ...] = (2, 4)
     heads: PositiveInt | None = None
-    head_channels: PositiveInt | None = 32
+    head_channels: PositiveInt | None = None
     transformer_depth: int | tuple[int, ...] = 1
     context_channels: PositiveInt | None = None
     scale_shift: bool = False
@@ -92,12 +97,19 @@ class UNetOptions(Options):
         """Downsampling of the latent inside the network, per side."""
         return int(2 ** (len(self.multipliers) - 1))
 
+    @model_validator(mode="before")
+    @classmethod
+    def _default_heads(cls, given: Any) -> Any:
+        if isinstance(given, Mapping) and given.get("heads") is None and given.get("head_channels") is None:
+            return {**given, "head_channels": HEAD_CHANNELS}
+        return given
+
     @model_validator(mode="after")
     def _check(self) -> UNetOptions:
         check_groups(self.channels, self.multipliers, self.norm_groups)
         check_attention(self.attention, None)
-        if self.heads is None and self.head_channels is None:
-            raise ValueError("give `heads` or `head_channels`")
+        if self.heads is not None and self.head_channels is not None:
+            raise ValueError(f"heads {self.heads} and head_channels {self.head_channels}: give one of them")
         return self
 
 
@@ -108,6 +120,13 @@ class SampleOptions(Options):
     levels: str = "trailing"
     steps: PositiveInt = 50
     guidance: float = 1.0
+
+    @field_validator("levels")
+    @classmethod
+    def _known_levels(cls, levels: str) -> str:
+        if levels not in LEVELS:
+            raise ValueError(f'no levels "{levels}"; known: {", ".join(LEVELS)}{did_you_mean(levels, LEVELS)}')
+        return levels
 
 
 class DataFacts(Options):

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from latentry.conditioning import Cond, Conditioner, combine, where
 from latentry.diffusion.prediction import PREDICTIONS, check_prediction
 from latentry.diffusion.schedule import SCHEDULES, Schedule
+from latentry.errors import UsageError
 from latentry.kinds import build
 from latentry.models.config import DiffusionOptions
 from latentry.nn.unet import UNet
@@ -31,6 +32,11 @@ class LatentDiffusion(nn.Module):
         self.conditioners = nn.ModuleDict(dict(conditioners))
         widths = [c.context_width for c in conditioners.values() if c.context_width]
         vectors = {c.vector_width for c in conditioners.values() if c.vector_width}
+        if len(vectors) > 1:
+            raise UsageError(
+                f"diffusion.conditioning: vectors of widths {', '.join(map(str, sorted(vectors)))} are to be added; "
+                "give all conditioners via vector one width."
+            )
         u = options.unet
         context = (u.context_channels or widths[0]) if widths else None
         self.projections = nn.ModuleDict(

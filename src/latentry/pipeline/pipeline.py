@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from latentry import __version__, rng
+from latentry import __version__, config, rng
 from latentry.diffusion.contracts import Step
 from latentry.diffusion.guidance import classifier_free
 from latentry.diffusion.levels import LEVELS
@@ -26,7 +26,7 @@ from latentry.pipeline.reconstruct import reconstruct
 from latentry.tasks import Request, generate
 
 BATCH = 16
-DECODE_AT_ONCE = 8
+AT_ONCE = 8  # images encoded or decoded
 
 
 class Pipeline:
@@ -64,10 +64,11 @@ class Pipeline:
         *,
         n: int = 1,
         steps: int | None = None,
-        solver: str | None = None,
+        solver: str | Mapping[str, Any] | None = None,
+        levels: str | None = None,
         guidance: float | None = None,
         seed: int = 0,
-        size: tuple[int, int] | None = None,
+        size: int | tuple[int, int] | None = None,
         batch: int = BATCH,
         bf16: bool = False,
         progress: Callable[[int, int], None] | None = None,
@@ -75,13 +76,16 @@ class Pipeline:
     ) -> Output:
         """Draw `n` images of each text (or label=, or whatever else the model takes).
 
-        steps, solver, guidance: default to the model's own. guidance 1 is none; above 1 follows the condition more.
-        size: (H, W) in pixels, multiples of the model's. Image i has seed + i, whatever `n` and `batch` are.
-        batch: images worked on at once. progress: called with (network calls done, of how many).
+        steps, solver, levels, guidance: default to the model's own. solver: a name, or with its options, such as
+        {"kind": "ddim", "eta": 1}. levels: how noise levels are chosen. guidance: 1 is none; more follows the condition
+        more. size: (H, W) in pixels or one number, a multiple of the model's. Image i has seed + i, whatever `n` and
+        `batch` are. batch: images worked on at once. progress: called with (network calls done, of how many).
         Raises UsageError for what the model cannot do.
         """
-        chosen = self._options(steps, solver, guidance)
+        chosen = self._options(steps, solver, levels, guidance)
         request = self._request({"text": text, **conditions}, n, seed, size)
+        if batch < 1:
+            raise UsageError(f"batch: {batch}; work on at least one image at once")
         parts, done, total = [], 0, -(-len(request.seeds) // batch) * chosen.steps
         for first in range(0, len(request.seeds), batch):
             part = self._part(request, first, batch)
@@ -99,42 +103,51 @@ class Pipeline:
         *,
         n: int = 1,
         steps: int | None = None,
-        solver: str | None = None,
+        solver: str | Mapping[str, Any] | None = None,
+        levels: str | None = None,
         guidance: float | None = None,
         seed: int = 0,
-        size: tuple[int, int] | None = None,
+        size: int | tuple[int, int] | None = None,
         bf16: bool = False,
         **conditions: Any,
     ) -> Iterator[Step]:
         """The same request, streamed: each `Step` has the level reached, scaled latents x and the x0 predicted."""
-        chosen = self._options(steps, solver, guidance)
+        chosen = self._options(steps, solver, levels, guidance)
         return self._solve(self._request({"text": text, **conditions}, n, seed, size), chosen, bf16)
 
+    @torch.no_grad()
     def _solve(self, request: Request, chosen: SampleOptions, bf16: bool) -> Iterator[Step]:
         """Noise to latents: levels, conditions, guidance, solver."""
         model, count = self._need_denoiser(), len(request.seeds)
         levels = lookup(LEVELS, chosen.levels, "levels")(model.schedule, chosen.steps)
-        conditional = model.condition(request.values, count)
-        conds = [conditional] if chosen.guidance == 1 else [conditional, model.condition({}, count)]
+        guidance = chosen.guidance if request.values else 1.0  # where nothing is asked, both predictions are one
+        conds = [model.condition(request.values, count)]
+        if guidance != 1:
+            conds.append(model.condition({}, count))
         shape = (self.autoencoder.latent_channels, *(side // self.autoencoder.factor for side in request.size))
 
         def noise(step: int, stream: str = "sampling noise") -> Tensor:
             return torch.cat([rng.normal(seed, stream, [0], step, shape) for seed in request.seeds]).to(self.device)
 
         start = noise(0, "sampling start")
-        denoise = classifier_free(bind(model, conds, levels, bf16=bf16), chosen.guidance)
+        denoise = classifier_free(bind(model, conds, levels, bf16=bf16), guidance)
         return build(SOLVERS, chosen.solver)(denoise, start, levels, noise=noise)
 
     @torch.no_grad()
     def encode(self, images: Tensor, *, sample: int | None = None) -> Tensor:
-        """Images (B, C, H, W) in [-1, 1] to scaled latents (B, c, h, w).
+        """Images (B, C, H, W) in [-1, 1] to scaled latents (B, c, h, w); a few at a time.
 
         The posterior's mean (KL) or the pre-quantised latent (VQ); sample=seed draws from the posterior instead.
         """
+        channels = self.config.data.channels
+        if images.ndim != 4 or images.shape[1] != channels:
+            found = "x".join(map(str, images.shape))
+            raise UsageError(f"encode: a tensor of {found}; this model takes (B, {channels}, H, W) in [-1, 1]")
         problem = check_size((images.shape[-2], images.shape[-1]), self.config.autoencoder, None)
         if problem:
             raise UsageError(f"encode: {problem}")
-        moments = self.autoencoder.moments(images.to(self.device))
+        parts = images.split(AT_ONCE)
+        moments = torch.cat([self.autoencoder.moments(part.to(self.device)) for part in parts])
         if sample is None:
             return self.autoencoder.latent(moments)
         shape = (self.autoencoder.latent_channels, *moments.shape[2:])
@@ -144,7 +157,7 @@ class Pipeline:
     @torch.no_grad()
     def decode(self, z: Tensor) -> Tensor:
         """Scaled latents (B, c, h, w) to images (B, C, H, W), about [-1, 1], not clamped; a few at a time."""
-        return torch.cat([self.autoencoder.decode(part.to(self.device)) for part in z.split(DECODE_AT_ONCE)]).cpu()
+        return torch.cat([self.autoencoder.decode(part.to(self.device)) for part in z.split(AT_ONCE)]).cpu()
 
     def reconstruct(self, paths: Sequence[str | Path]) -> Output:
         """Image files through the first stage and back, at their own size (cropped to what fits)."""
@@ -181,23 +194,21 @@ class Pipeline:
             )
         return self.denoiser
 
-    def _options(self, steps: int | None, solver: str | None, guidance: float | None) -> SampleOptions:
-        asked: dict[str, Any] = {k: v for k, v in (("steps", steps), ("guidance", guidance)) if v is not None}
-        if solver is not None:
-            lookup(SOLVERS, solver, "solver")
-            asked["solver"] = {"kind": solver}
-        if steps is not None and steps < 1:
-            raise UsageError(f"steps: {steps}; ask for at least one")
-        return SampleOptions(**{**self.config.sample.model_dump(), **asked})
+    def _options(
+        self, steps: int | None, solver: str | Mapping[str, Any] | None, levels: str | None, guidance: float | None
+    ) -> SampleOptions:
+        given = {"steps": steps, "solver": solver, "levels": levels, "guidance": guidance}
+        asked = {name: value for name, value in given.items() if value is not None}
+        return config.validate(SampleOptions, {**self.config.sample.model_dump(), **asked}, "sample")
 
-    def _request(self, conditions: dict[str, Any], n: int, seed: int, size: tuple[int, int] | None) -> Request:
+    def _request(self, conditions: dict[str, Any], n: int, seed: int, size: int | tuple[int, int] | None) -> Request:
         model = self._need_denoiser()
-        size = size or self.config.data.size
+        size = self.config.data.size if size is None else (size, size) if isinstance(size, int) else size
+        if len(size) != 2 or min(size) < 1:
+            raise UsageError(f"sample: size {'x'.join(map(str, size))}; give (height, width), both above 0")
         problem = check_size(size, self.config.autoencoder, model.options.unet)
         if problem:
             raise UsageError(f"sample: {problem}")
-        if min(size) < 1:
-            raise UsageError(f"sample: size {size[0]}x{size[1]}; sides must be positive")
         return generate(conditions, list(model.conditioners), n=n, seed=seed, size=size)
 
     @staticmethod

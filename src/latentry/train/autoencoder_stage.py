@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
@@ -49,7 +50,7 @@ class AutoencoderStage:
     ) -> None:
         self.model, self.objective, self.section, self.training = model, objective, section, section.train
         self.data, self.held_out, self.seed, self.world = data, held_out, seed, world
-        self.health = Health(section.kind, section.codes)
+        self.health = Health(model.options.kind, model.options.codes, world.device)
         weights = dict(model.named_parameters())
         extra = {"log_variance": objective.log_variance} if section.objective.learn_log_variance else {}
         self.updater = Updater({**weights, **extra}, self.training, self.training.rate(), world)
@@ -92,38 +93,42 @@ class AutoencoderStage:
         self.model.train()
         self.objective.train()
         buffers = [b.clone() for b in self.objective.buffers()]
-        metrics: dict[str, float] = {}
-        norm = self._generator(step, parts, metrics)
-        finite = bool(torch.isfinite(norm)) and metrics["loss"] - metrics["loss"] == 0
+        metrics = self._generator(step, parts)
+        finite = math.isfinite(metrics["gradient_norm"]) and math.isfinite(metrics["loss"])
         if finite:
-            self.updater.step(step, norm)
+            self.updater.step(step, metrics["gradient_norm"])
             if self.ema:
                 self.ema.update()
             if self.critic is not None and self.objective.factor(step):
-                finite = self._discriminator(step, parts, metrics)
+                metrics |= self._discriminator(step, parts)
+                finite = math.isfinite(metrics["discriminator_gradient_norm"])
+                if finite:
+                    self.critic.step(step, metrics["discriminator_gradient_norm"])
         if not finite:
             for buffer, before in zip(self.objective.buffers(), buffers, strict=True):
                 buffer.copy_(before)
         return StepResult(metrics, finite)
 
-    def _generator(self, step: int, parts: list[Batch], metrics: dict[str, float]) -> Tensor:
+    def _generator(self, step: int, parts: list[Batch]) -> dict[str, float]:
+        """Gradients of the autoencoder, summed over parts and processes; the numbers of the step."""
         self.updater.zero()
+        sums: dict[str, Tensor] = {}
         for number, batch in enumerate(parts):
             x, places, share = self._part(batch, number)
             torch.manual_seed(rng.key(self.seed, f"dropout {self.world.rank} {number}", step))
             features, latent = self.reconstruct(x, places, step, "posterior")
             terms = self.objective.generator_loss(x, features, self.model.decoder.conv_out, latent, step)
             (terms.loss * share).backward()
-            self._record(metrics, terms, latent, share)
-        self._sum(metrics)
-        metrics["gradient_norm"] = float(norm := self.updater.reduce())
-        return norm
+            self._add(sums, self._named(terms, latent), share)
+            if isinstance(latent, Quantised):
+                self.health.count(latent.indices)
+        return self._numbers(sums, gradient_norm=self.updater.reduce())
 
-    def _discriminator(self, step: int, parts: list[Batch], metrics: dict[str, float]) -> bool:
-        """As published: a fresh forward pass of the just updated autoencoder."""
+    def _discriminator(self, step: int, parts: list[Batch]) -> dict[str, float]:
+        """Gradients of the discriminator; as published, of a fresh forward pass of the just updated autoencoder."""
         assert self.critic is not None
         self.critic.zero()
-        own: dict[str, float] = {}
+        sums: dict[str, Tensor] = {}
         for number, batch in enumerate(parts):
             x, places, share = self._part(batch, number)
             with torch.no_grad():
@@ -131,19 +136,10 @@ class AutoencoderStage:
                 fake = self.model.decoder.conv_out(features.float())
             terms = self.objective.discriminator_loss(x, fake, step)
             (terms.loss * share).backward()
-            for key, value in (
-                ("discriminator_loss", terms.loss),
-                ("logits_real", terms.real),
-                ("logits_fake", terms.fake),
-            ):
-                own[key] = own.get(key, 0.0) + float(value.detach()) * share
-        self._sum(own)
-        own["discriminator_gradient_norm"] = float(norm := self.critic.reduce())
-        metrics |= own
-        finite = bool(torch.isfinite(norm))
-        if finite:
-            self.critic.step(step, norm)
-        return finite
+            own = terms.loss / terms.factor
+            named = {"discriminator_loss": own, "logits_real": terms.real, "logits_fake": terms.fake}
+            self._add(sums, named, share)
+        return self._numbers(sums, discriminator_gradient_norm=self.critic.reduce())
 
     def _part(self, batch: Batch, number: int) -> tuple[Tensor, list[int], float]:
         """Images on the device, their places in the global batch, and their share of it."""
@@ -153,9 +149,7 @@ class AutoencoderStage:
             x = x.contiguous(memory_format=torch.channels_last)
         return x, list(places), len(places) / self.training.batch
 
-    def _record(
-        self, metrics: dict[str, float], terms: GeneratorTerms, latent: Gaussian | Quantised, share: float
-    ) -> None:
+    def _named(self, terms: GeneratorTerms, latent: Gaussian | Quantised) -> dict[str, Tensor]:
         regulariser = "kl" if isinstance(latent, Gaussian) else "codebook_loss"
         named = {
             "loss": terms.loss,
@@ -165,15 +159,18 @@ class AutoencoderStage:
         }
         if self.objective.discriminator is not None:
             named |= {"adversarial": terms.adversarial, "adaptive_weight": terms.weight}
-        for key, value in named.items():
-            metrics[key] = metrics.get(key, 0.0) + float(value.detach()) * share
-        if isinstance(latent, Quantised):
-            self.health.count(latent.indices)
+        return named
 
-    def _sum(self, metrics: dict[str, float]) -> None:
-        if self.world.size > 1:
-            total = self.world.sum_(torch.tensor(list(metrics.values()), dtype=torch.float64, device=self.world.device))
-            metrics.update(zip(metrics, total.tolist(), strict=True))
+    @staticmethod
+    def _add(sums: dict[str, Tensor], named: Mapping[str, Tensor], share: float) -> None:
+        for key, value in named.items():
+            sums[key] = sums.get(key, 0.0) + value.detach() * share
+
+    def _numbers(self, sums: Mapping[str, Tensor], **norms: Tensor) -> dict[str, float]:
+        """Sums over processes and norms that are already theirs, brought from the device at once."""
+        total = self.world.sum_(torch.stack(list(sums.values())))
+        values = torch.cat([total, torch.stack(list(norms.values()))]).tolist()
+        return dict(zip([*sums, *norms], values, strict=True))
 
     @torch.no_grad()
     def validate(self, step: int) -> dict[str, float]:

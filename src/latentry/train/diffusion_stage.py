@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
@@ -12,6 +14,7 @@ from torch import Tensor, nn
 
 from latentry import rng
 from latentry.data.dataset import ImageData, Place
+from latentry.data.loader import Batch, batches
 from latentry.diffusion.objective import Objective
 from latentry.models.autoencoder import Autoencoder
 from latentry.models.latent_diffusion import LatentDiffusion
@@ -66,17 +69,27 @@ class DiffusionStage:
 
     def batches(self, start: int) -> Iterator[list[LatentBatch]]:
         """The parts of each step from `start` on."""
-        step = start
-        while True:
-            shares = [
-                self.world.share(self.training.batch, self.training.accumulate, p)
-                for p in range(self.training.accumulate)
-            ]
-            yield [self._batch([step * self.training.batch + i for i in places], places) for places in shares]
-            step += 1
+        t = self.training
+        shares = [self.world.share(t.batch, t.accumulate, number) for number in range(t.accumulate)]
+        if self.data.split in self.caches:
+            for step in itertools.count(start):
+                drawn = [[self.data.place(step * t.batch + i) for i in share] for share in shares]
+                yield [self.fetch(self.data, d, share) for d, share in zip(drawn, shares, strict=True)]
 
-    def _batch(self, positions: list[int], places: range) -> LatentBatch:
-        return self.fetch(self.data, [self.data.place(p) for p in positions], places)
+        def positions(part: int) -> list[int]:
+            step, number = divmod(part, t.accumulate)
+            return [step * t.batch + place for place in shares[number]]
+
+        source = batches(self.data, start * t.accumulate, positions_of=positions, workers=t.workers)
+        while True:
+            yield [self._encode(next(source), share) for share in shares]
+
+    @torch.no_grad()
+    def _encode(self, batch: Batch, places: range) -> LatentBatch:
+        """Moments of images encoded now, as the loader brings them."""
+        moments = self.autoencoder.moments(batch.image.to(self.world.device)).float()
+        picks = [self.data.place(position).caption for position in batch.position.tolist()]
+        return LatentBatch(moments, self._values(self.data, batch.index.tolist(), picks), places)
 
     @torch.no_grad()
     def fetch(self, data: ImageData, drawn: list[Place], places: range) -> LatentBatch:
@@ -89,9 +102,11 @@ class DiffusionStage:
             samples = [data.load(p) for p in drawn]
             moments = self.autoencoder.moments(torch.stack([s.image for s in samples]).to(self.world.device)).float()
             indices = [s.index for s in samples]
-        picks = [p.caption for p in drawn]
-        values = {n: values_of(o, data, indices, picks) for n, o in self.model.options.conditioning.items()}
+        values = self._values(data, indices, [p.caption for p in drawn])
         return LatentBatch(moments.to(self.world.device), values, places)
+
+    def _values(self, data: ImageData, indices: list[int], picks: list[float]) -> dict[str, list[Any]]:
+        return {n: values_of(o, data, indices, picks) for n, o in self.model.options.conditioning.items()}
 
     def losses(
         self, batch: LatentBatch, step: int, stream: str = "train", drop: float = 0.0
@@ -129,12 +144,12 @@ class DiffusionStage:
             logged[1] += errors.detach().mean() * share
             logged[2 : 2 + QUARTERS].index_add_(0, quarter, errors.detach())
             logged[2 + QUARTERS :].index_add_(0, quarter, torch.ones_like(errors))
-        norm = self.updater.reduce()
         numbers = self.world.sum_(logged).tolist()
-        metrics = {"loss": numbers[0], "error": numbers[1], "gradient_norm": float(norm)}
+        norm = float(self.updater.reduce())
+        metrics = {"loss": numbers[0], "error": numbers[1], "gradient_norm": norm}
         sums, counts = numbers[2 : 2 + QUARTERS], numbers[2 + QUARTERS :]
         metrics |= {f"error_quarter_{q + 1}": s / n for q, (s, n) in enumerate(zip(sums, counts, strict=True)) if n}
-        finite = bool(torch.isfinite(norm)) and numbers[0] - numbers[0] == 0
+        finite = math.isfinite(norm) and math.isfinite(numbers[0])
         if finite:
             self.updater.step(step, norm)
             if self.ema:

@@ -8,56 +8,64 @@ from typing import Any
 import torch
 from torch import Tensor
 
-COLLAPSED = 0.01
+from latentry.nn.posterior import Gaussian
+from latentry.nn.quantise import perplexity
+
+COLLAPSED = 0.01  # deviation beside the widest channel's
+DROWNED = 0.1  # deviation beside the posterior's noise: 1% of its variance
+FEW_CODES = 0.5
+WON = 0.1  # discriminator's loss; telling nothing costs 1 (hinge) or 0.69 (vanilla)
+LOST = -1.0  # mean logit of real images less that of reconstructions
+FEWEST_DRAWS = 10  # vectors quantised per code before an unused code is called dead
 
 
 class Health:
     """Statistics of one training. kind: `kl` or `vq`; codes: size of the codebook."""
 
-    def __init__(self, kind: str, codes: int) -> None:
+    def __init__(self, kind: str, codes: int, device: torch.device | str = "cpu") -> None:
         self.kind, self.codes = kind, codes
-        self.counts = torch.zeros(codes if kind == "vq" else 0, dtype=torch.int64)
+        self.counts = torch.zeros(codes if kind == "vq" else 0, dtype=torch.int64, device=device)
 
     def count(self, indices: Tensor) -> None:
         """Codes used in a step, since the last look."""
-        self.counts += torch.bincount(indices.flatten().cpu(), minlength=self.codes)
+        flat = indices.flatten()
+        self.counts.index_add_(0, flat, torch.ones_like(flat))
 
     def latents(self, moments: Tensor) -> dict[str, float]:
-        """Mean and deviation of each latent channel over held-out images; codebook use since the last look."""
-        means = moments.chunk(2, dim=1)[0] if self.kind == "kl" else moments
-        flat = means.transpose(0, 1).flatten(1)
+        """Statistics of each latent channel over moments (B, c or 2c, h, w) of images, and of the codebook's use.
+
+        Mean and deviation of the posterior's mean (or of the pre-quantised latent), and of `kl` the deviation of its
+        noise. Share of codes used and their perplexity since the last look, once enough vectors have been quantised.
+        """
+        posterior = Gaussian(moments) if self.kind == "kl" else None
+        flat = (posterior.mean if posterior else moments).transpose(0, 1).flatten(1)  # (c, B h w)
         result = {f"latent_{c}_mean": float(m) for c, m in enumerate(flat.mean(1))}
         result |= {f"latent_{c}_deviation": float(d) for c, d in enumerate(flat.std(1))}
-        if self.kind == "vq" and int(self.counts.sum()):
-            share = self.counts / self.counts.sum()
-            entropy = -(share * share.clamp(min=1e-12).log()).sum()
-            result |= {"codes_used": float((self.counts > 0).float().mean()), "perplexity": float(entropy.exp())}
+        if posterior:
+            noise = posterior.variance.mean(dim=(0, 2, 3)).sqrt()
+            result |= {f"latent_{c}_noise": float(d) for c, d in enumerate(noise)}
+        if self.kind == "vq" and int(self.counts.sum()) >= FEWEST_DRAWS * self.codes:
+            result |= {"codes_used": float((self.counts > 0).float().mean())}
+            result |= {"perplexity": float(perplexity(self.counts))}
             self.counts.zero_()
         return result
 
     def warnings(self, metrics: Mapping[str, float], step: int) -> list[str]:
         """Plain words about dead codes, collapsed channels, a heavy KL, a discriminator that won or lost."""
         found = []
-        if metrics.get("codes_used", 1.0) < 0.5:
+        if metrics.get("codes_used", 1.0) < FEW_CODES:
             share = f"{metrics['codes_used']:.0%}"
             found.append(
                 f"dead codes: only {share} of the {self.codes} codes are used; "
                 "fewer codes or a higher codebook_weight help"
             )
-        deviations = {k: v for k, v in metrics.items() if k.startswith("latent_") and k.endswith("_deviation")}
-        flat = [k.split("_")[1] for k, v in deviations.items() if v < COLLAPSED * max(deviations.values())]
-        if flat:
-            found.append(
-                f"collapsed channels: latent channel {', '.join(flat)} carries nothing; lower kl_weight or z_channels"
-            )
-        if "logits_real" in metrics:
-            gap = metrics["logits_real"] - metrics["logits_fake"]
-            if metrics["logits_real"] > 1 and metrics["logits_fake"] < -1 and gap > 4:
-                found.append(
-                    "the discriminator has won: it tells every reconstruction; lower discriminator.weight or its lr"
-                )
-            if gap < -1:
-                found.append("the discriminator has lost: it takes reconstructions for real; raise its lr or channels")
+        if flat := collapsed(metrics):
+            remedy = "lower kl_weight or z_channels" if self.kind == "kl" else "fewer z_channels may do"
+            found.append(f"collapsed channels: latent channel {', '.join(flat)} carries nothing; {remedy}")
+        if metrics.get("discriminator_loss", 1.0) < WON:
+            found.append("the discriminator has won: it tells every reconstruction; lower discriminator_lr or channels")
+        if "logits_real" in metrics and metrics["logits_real"] - metrics["logits_fake"] < LOST:
+            found.append("the discriminator has lost: it takes reconstructions for real; raise its lr or channels")
         return found
 
     def state(self) -> dict[str, Any]:
@@ -69,4 +77,15 @@ class Health:
         """Take back what `state` gave."""
         self.counts.zero_()
         if state["codes"]:
-            self.counts[torch.tensor(state["codes"])] = torch.tensor(state["counts"])
+            device = self.counts.device
+            self.counts[torch.tensor(state["codes"], device=device)] = torch.tensor(state["counts"], device=device)
+
+
+def collapsed(metrics: Mapping[str, float]) -> list[str]:
+    """Channels whose signal is lost: in the posterior's noise (of `kl`), or beside the widest channel."""
+    deviations = {
+        k.split("_")[1]: v for k, v in metrics.items() if k.startswith("latent_") and k.endswith("_deviation")
+    }
+    widest = max(deviations.values(), default=0.0)
+    floors = {c: max(COLLAPSED * widest, DROWNED * metrics.get(f"latent_{c}_noise", 0.0)) for c in deviations}
+    return [c for c, deviation in deviations.items() if deviation <= floors[c]]

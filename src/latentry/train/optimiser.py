@@ -54,14 +54,15 @@ class Updater:
                 grad.copy_(part.view_as(grad))
         return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))
 
-    def step(self, step: int, norm: Tensor) -> None:
-        """Apply the gradients, clipped to `clip` if their norm exceeds it, at the rate of this step."""
-        if self.training.clip is not None:
-            scale = torch.clamp(self.training.clip / (norm + 1e-6), max=1.0)
-            torch._foreach_mul_([w.grad for w in self.weights.values() if w.grad is not None], scale)
+    def step(self, step: int, norm: float) -> None:
+        """Apply the gradients at the rate of this step, clipped to `clip` if their norm exceeds it, and forget them."""
+        clip = self.training.clip
+        if clip is not None and norm > clip:
+            torch._foreach_mul_([w.grad for w in self.weights.values() if w.grad is not None], clip / norm)
         for group in self.optimiser.param_groups:
             group["lr"] = self.lr * rate_factor(step, self.training)
         self.optimiser.step()
+        self.zero()
 
     def state(self) -> dict[str, Tensor]:
         """Everything to save: `WEIGHT/KEY` for each entry of the optimiser's state."""

@@ -60,6 +60,8 @@ def train(
     if data is None:
         raise UsageError("data: name the folder of images (--data DIR)")
     world, out = join(), Path(out)
+    for name, training in (("autoencoder", asked.autoencoder.train), ("diffusion", asked.diffusion.train)):
+        world.check_batch(f"{name}.train", training.batch, training.accumulate)
     say = report if world.chief else _silent
     asked = resolve(asked, Path(data))
     images = ImageData(asked.data, data, "train", asked.seed, report=say)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+from latentry.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -40,8 +43,18 @@ class World:
         if self.size > 1:
             dist.barrier()
 
+    def check_batch(self, where: str, batch: int, accumulate: int) -> None:
+        """Raise UsageError unless every process can work on equally many images in every part of the batch."""
+        parts = self.size * accumulate
+        if batch % parts:
+            near = " or ".join(str(n) for n in (batch // parts * parts, (batch // parts + 1) * parts) if n)
+            raise UsageError(
+                f"{where}.batch: {batch} images a step; {self.size} processes x {accumulate} accumulated parts need a "
+                f"multiple of {parts}. Set {where}.batch to {near}, or change {where}.accumulate or the processes."
+            )
+
     def share(self, batch: int, accumulate: int, part: int) -> range:
-        """The places in the global batch that this process works on in microbatch `part`."""
+        """The places in the global batch that this process works on in microbatch `part`; see `check_batch`."""
         whole = batch // accumulate
         mine = whole // self.size
         first = part * whole + self.rank * mine
@@ -57,4 +70,11 @@ def join() -> World:
     from accelerate import PartialState
 
     state = PartialState(cpu=wants_cpu)
+    atexit.register(_leave)
     return World(state.process_index, state.num_processes, state.device)
+
+
+def _leave() -> None:
+    """Close the process group, which otherwise warns or waits for the others when this process ends."""
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
