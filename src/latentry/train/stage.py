@@ -33,8 +33,11 @@ class Stage(Protocol):
     """A stage of training: its batches, one step, its state, and how it is looked at."""
 
     name: str
-    training: StageTraining
     world: World
+
+    @property
+    def training(self) -> StageTraining:
+        """How the stage is trained."""
 
     def batches(self, start: int) -> Iterator[list[Any]]:
         """The parts (microbatches of this process) of each step from `start` on, without end."""
