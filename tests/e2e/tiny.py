@@ -1,4 +1,4 @@
-"""A whole experiment that takes seconds: shapes of 16x16, networks of a few thousand weights, every part of a stage on."""
+"""A whole experiment that takes seconds: shapes of 16x16, small networks, every part of both stages on."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ IMAGES, SIZE = 40, 16
 
 
 def recipe(kind: str = "kl", steps: int = 24, save_every: int = 5) -> dict[str, Any]:
-    """Both stages with EMA, accumulation, dropout, clipping, warm-up, a discriminator from step 3 on, both conditioners.
+    """Both stages with EMA, accumulation, dropout, clipping, warm-up; a discriminator from step 3; two conditioners.
 
     Saving, logging and looking fall on different steps on purpose.
     """

@@ -22,6 +22,27 @@ BUSY = (errno.EACCES, errno.EAGAIN)
 _held: dict[tuple[int, int, int], dict[str, Any]] = {}
 
 
+def refuse_if_held(folder: Path) -> None:
+    """Raise UsageError naming the holder, if a run holds the lock of `folder`; takes and writes nothing.
+
+    For an early answer, before images are read; `RunLock` decides.
+    """
+    path = folder / NAME
+    try:
+        if holder := _held.get(_identity(path.stat())):
+            raise _taken(folder, holder)
+        handle = os.open(path, os.O_RDWR)
+    except OSError:
+        return
+    try:
+        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in BUSY:
+            raise _taken(folder, _read(path)) from None
+    finally:
+        os.close(handle)
+
+
 class RunLock:
     """The lock of a run folder, for `with` or by `acquire` and `release`.
 
@@ -43,7 +64,7 @@ class RunLock:
             self.folder.mkdir(parents=True, exist_ok=True)
             path = self.folder / NAME
             if path.exists() and (holder := _held.get(_identity(path.stat()))):
-                raise self._taken(holder)
+                raise _taken(self.folder, holder)
             handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         except OSError as error:
             raise LatentryError(f"{self.folder}: cannot be written: {error.strerror}. Choose another --out.") from error
@@ -78,7 +99,7 @@ class RunLock:
             fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             if error.errno in BUSY:
-                raise self._taken(_read(self.folder / NAME)) from None
+                raise _taken(self.folder, _read(self.folder / NAME)) from None
             self._report(f"{self.folder}: this file system has no locks ({error.strerror}): start only one run here.")
 
     def _sign(self, handle: int) -> dict[str, Any]:
@@ -93,11 +114,12 @@ class RunLock:
             raise LatentryError(f"{self.folder}: cannot be written: {error.strerror}. Free some space.") from error
         return me
 
-    def _taken(self, holder: dict[str, Any]) -> UsageError:
-        return UsageError(
-            f"{self.folder}: {_who(holder)} is running here; one run per folder at a time. "
-            "Wait for it, stop it, or choose another --out."
-        )
+
+def _taken(folder: Path, holder: dict[str, Any]) -> UsageError:
+    return UsageError(
+        f"{folder}: {_who(holder)} is running here; one run per folder at a time. "
+        "Wait for it, stop it, or choose another --out."
+    )
 
 
 def _identity(status: os.stat_result) -> tuple[int, int, int]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,11 @@ from latentry import config
 from latentry.checkpoints import model_folder
 from latentry.checkpoints.model_folder import ModelFolder
 from latentry.checkpoints.store import Saved, Store
-from latentry.errors import UsageError
+from latentry.errors import LatentryError, UsageError
 from latentry.models.config import ModelConfig
 
 RECIPE = "recipe.yaml"
+TRIES, PAUSE = 50, 0.05  # of reading again what changed meanwhile; seconds between
 STAGES = ("autoencoder", "diffusion")
 
 
@@ -42,8 +45,30 @@ def split_denoiser(weights: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]
 def read(path: Path, *, averaged: bool = True, step: int | None = None) -> ModelFolder:
     """The model of a run as it is now: the newest good checkpoint, or that of `step`.
 
+    May be called at any moment of a training: what is replaced or pruned while it is read is read again.
     Raises UsageError while nothing has been saved.
     """
+    for _ in range(TRIES):
+        before = _contents(path)
+        try:
+            return _read(path, averaged, step)
+        except (LatentryError, OSError):
+            if _contents(path) == before and not any(path.glob("model*.tmp")):
+                raise
+            time.sleep(PAUSE)
+    return _read(path, averaged, step)
+
+
+def _contents(path: Path) -> list[tuple[str, int]]:
+    """Which checkpoints and model are there now, to see whether any came or went."""
+    found = []
+    for entry in [*path.glob("*/step-*"), *path.glob("model")]:
+        with suppress(OSError):
+            found.append((str(entry), entry.stat().st_ino))
+    return sorted(found)
+
+
+def _read(path: Path, averaged: bool, step: int | None) -> ModelFolder:
     stores = {stage: Store(path / stage) for stage in STAGES}
     if stores["diffusion"].steps():
         saved = stores["diffusion"].at(step) if step is not None else stores["diffusion"].newest()

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from latentry.checkpoints.lock import refuse_if_held
 from latentry.cli.output import JSON, emit_json, figures, first_process, one_of
 from latentry.cli.progress import Watch
 
@@ -34,6 +35,8 @@ def train(
     """Train a recipe on a folder of images: the autoencoder, then the diffusion model."""
     if stage is not None:
         one_of("--stage", stage, ("autoencoder", "diffusion"))
+    if first_process() and not dry_run:
+        refuse_if_held(out)
     from latentry.train.run import train as run_training
 
     watch = Watch(sys.stderr if as_json else sys.stdout)

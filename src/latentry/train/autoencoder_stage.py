@@ -25,6 +25,7 @@ from latentry.train.health import Health
 from latentry.train.objectives import AdversarialObjective, GeneratorTerms
 from latentry.train.optimiser import Updater
 from latentry.train.recipe import AutoencoderSection
+from latentry.train.signals import check_stop
 from latentry.train.stage import State, StepResult, amp, weights_of
 from latentry.train.world import World
 
@@ -181,6 +182,7 @@ class AutoencoderStage:
         scores, moments = [], []
         with self.ema.applied() if self.ema else nullcontext():
             for first in range(0, min(len(data), VALIDATED), PREVIEWED):
+                check_stop()
                 x = torch.stack(
                     [data.sample(i).image for i in range(first, min(first + PREVIEWED, len(data), VALIDATED))]
                 )

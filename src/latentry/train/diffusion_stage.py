@@ -22,6 +22,7 @@ from latentry.train.ema import EMA
 from latentry.train.latents import LatentCache
 from latentry.train.optimiser import Updater
 from latentry.train.recipe import DiffusionSection
+from latentry.train.signals import check_stop
 from latentry.train.stage import State, StepResult, amp, weights_of
 from latentry.train.values import values_of
 from latentry.train.world import World
@@ -168,6 +169,7 @@ class DiffusionStage:
                 count = min(len(data), 4 * self.training.batch, 256)
                 total = 0.0
                 for first in range(0, count, 32):
+                    check_stop()
                     places = range(first, min(first + 32, count))
                     _, errors, _ = self.losses(
                         self.fetch(data, [Place(i, i) for i in places], places), 0, stream="validation"

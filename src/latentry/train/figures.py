@@ -35,6 +35,15 @@ def measure(out: Path, data: ImageData, judge: str | None, seed: int) -> dict[st
     return figures
 
 
+def read_figures(out: Path) -> dict[str, Any] | None:
+    """What `measure` found earlier; None where it did not, or not to the end."""
+    try:
+        found = json.loads((out / FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
 def reconstructions(pipe: Pipeline, data: ImageData) -> tuple[Tensor, Tensor]:
     """Images and their reconstructions, (B, C, H, W) in [0, 1]."""
     images = torch.stack([data.sample(i).image for i in range(min(len(data), RECONSTRUCTED))])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +13,11 @@ from typing import Any
 from latentry.checkpoints.store import Store
 from latentry.errors import LatentryError
 from latentry.train.log import Log, Window
-from latentry.train.signals import Stopped, StopRequest
+from latentry.train.signals import Interrupted, Stopped, StopRequest
 from latentry.train.stage import Stage
 
 BAD_STEPS = 3
+VALIDATION, PREVIEW = "validation", "preview"
 
 
 @dataclass(frozen=True)
@@ -51,46 +54,55 @@ class Loop:
         stage: Stage,
         store: Store,
         log: Log,
+        request: StopRequest,
         *,
         previews: Path | None,
         constants: Mapping[str, Any],
         progress: Callable[[Progress], None] | None = None,
     ) -> None:
-        self.stage, self.store, self.log = stage, store, log
+        self.stage, self.store, self.log, self.request = stage, store, log, request
         self.previews, self.constants, self.progress = previews, constants, progress
         self.window, self.bad, self.done, self.warned = Window(), 0, 0, set[str]()
+        self.due: list[str] = []
 
     def resume(self) -> int:
         """Load the newest good checkpoint, if any; returns the step to begin with."""
-        saved = self.store.newest()
-        if saved is None:
-            return 0
-        self.stage.load({name: saved.tensors(name) for name in saved.groups}, saved.state["values"])
-        self.window.sums = saved.state["window"]
-        self.done = saved.step
-        if self.stage.world.chief:
-            self.log.rewind(self.stage.name, saved.step)
-            if saved.step < self.stage.training.steps:
-                self.log.event(self.stage.name, saved.step, f"{self.stage.name}: goes on from step {saved.step}")
-        return saved.step
+        saved, world = self.store.newest(), self.stage.world
+        if saved is not None:
+            self.stage.load({name: saved.tensors(name) for name in saved.groups}, saved.state["values"])
+            self.window.sums = saved.state["window"]
+            self.bad, self.due = saved.state.get("bad", 0), saved.state.get("due", [])
+            self.warned = set(saved.state.get("warned", []))
+            self.done = saved.step
+        if world.chief:
+            rows = saved.state.get("rows") if saved is not None else None
+            self.log.rewind(self.stage.name, self.done, rows)
+            if 0 < self.done < self.stage.training.steps:
+                self._tell(self.done, f"goes on from step {self.done}")
+            elif saved is None and self.store.steps():
+                self._tell(0, "no checkpoint is undamaged; begins anew")
+        return self.done
 
     def run(self) -> None:
         """Train to the last step. Raises Stopped after a requested stop, when everything is saved."""
         training, world = self.stage.training, self.stage.world
-        step = self.resume()
-        if step >= training.steps:
-            return
-        clock, source = Clock(step), self.stage.batches(step)
-        with StopRequest() as request:
-            while step < training.steps:
-                self._step(step, next(source))
-                step += 1
-                self._look(step, clock)
-                stop = world.any(bool(request.code))
-                if stop or step % training.save_every == 0 or step == training.steps:
-                    self.save(step)
-                if stop:
-                    raise Stopped(request.code or 143)
+        with self.request.deferred():
+            step = self.resume()
+            self._look(step)
+            clock = Clock(step)
+            endless: Any = self.stage.batches(step)
+            with closing(endless) as source:
+                while step < training.steps:
+                    self._step(step, next(source))
+                    step += 1
+                    self._record(step, clock)
+                    self._look(step)
+                    stop = world.any(bool(self.request.code))
+                    if stop or step % training.save_every == 0 or step == training.steps:
+                        self.save(step)
+                    if stop:
+                        self._tell(step, f"stopped; saved at step {step}, the same command goes on from there")
+                        raise Stopped(self.request.code or 143)
 
     def _step(self, step: int, parts: list[Any]) -> None:
         metrics, finite = self.stage.step(step, parts)
@@ -99,60 +111,67 @@ class Loop:
             self.window.add(metrics)
             return
         self.bad += 1
-        names = ", ".join(k for k, v in metrics.items() if v != v or abs(v) == float("inf")) or "a gradient"
-        self.log.event(
-            self.stage.name, step, f"{self.stage.name}: step {step}: {names} not finite; this step is not applied"
-        )
+        names = ", ".join(k for k, v in metrics.items() if not math.isfinite(v)) or "a gradient"
+        self._tell(step + 1, f"step {step}: {names} not finite; this update is not applied")
         if self.bad == BAD_STEPS:
+            kept = f"the last checkpoint is that of step {self.done}" if self.done else "there is no checkpoint yet"
             raise LatentryError(
-                f"{self.stage.name}: step {step}: {names} not finite {BAD_STEPS} times in a row; stopped. The weights "
-                f"are those before the first of them, and the last checkpoint is step {self.done}. "
-                "Lower lr, set clip: 1.0, or precision: fp32."
+                f"{self.stage.name}: step {step}: {names} not finite {BAD_STEPS} times in a row; stopped. None of "
+                f"these updates was applied; {kept}. Look at the images of these steps, or begin a new --out with a "
+                "lower lr, clip: 1.0 or precision: fp32."
             )
 
-    def _look(self, step: int, clock: Clock) -> None:
-        """Log, validate and preview when due."""
-        training, name, chief = self.stage.training, self.stage.name, self.stage.world.chief
+    def _record(self, step: int, clock: Clock) -> None:
+        """Log the step, show where training is, and note which looks are due, each where its turn has come."""
+        training, name = self.stage.training, self.stage.name
         last = step == training.steps
         if step % training.log_every == 0 or last:
-            row = self.window.take()
+            row = self.window.means()
+            if step % training.log_every == 0:
+                self.window.clear()
             rate, left = clock.look(step, training.batch, training.steps)
-            if chief:
+            if self.stage.world.chief:
                 self.log.row(name, step, {**row, "images_per_second": rate})
                 self._warn(row, step)
                 if self.progress:
                     self.progress(Progress(name, step, training.steps, row.get("loss", float("nan")), rate, left))
-        if chief and (step % training.validate_every == 0 or last):
-            row = self._careful("validation", step, lambda: self.stage.validate(step)) or {}
-            if row:
-                self.log.row(name, step, row)
-                self._warn(row, step)
-        if chief and self.previews is not None and (step % training.sample_every == 0 or last):
-            path = self.previews / f"{name}-{step:07d}.png"
-            self._careful("preview", step, lambda: self.stage.preview(path))
+        every = {VALIDATION: training.validate_every, PREVIEW: training.sample_every}
+        self.due = [look for look, interval in every.items() if step % interval == 0 or last]
 
-    def _careful(self, what: str, step: int, look: Callable[[], Any]) -> Any:
-        """Looking never ends a run: what goes wrong there is said, and training goes on."""
-        try:
-            return look()
-        except (RuntimeError, OSError, MemoryError) as error:
-            text = str(error).splitlines()[0] if str(error) else type(error).__name__
-            self.log.event(
-                self.stage.name, step, f"{self.stage.name}: {what} at step {step} failed ({text}); training goes on"
-            )
-            return None
+    def _look(self, step: int) -> None:
+        """Validate and preview where due; what a stop leaves undone is due when training goes on."""
+        while self.due and self.stage.world.chief and not self.request.code:
+            try:
+                if self.due[0] == VALIDATION:
+                    row = self.stage.validate(step)
+                    self.log.row(self.stage.name, step, row)
+                    self._warn(row, step)
+                elif self.previews is not None:
+                    self.stage.preview(self.previews / f"{self.stage.name}-{step:07d}.png")
+            except Interrupted:
+                return
+            except Exception as error:  # looking never ends a run
+                text = str(error).splitlines()[0] if str(error) else type(error).__name__
+                self._tell(step, f"{self.due[0]} at step {step} failed ({text}); training goes on")
+            del self.due[0]
 
     def _warn(self, row: Mapping[str, float], step: int) -> None:
         for text in self.stage.warnings(row, step):
             if text not in self.warned:
                 self.warned.add(text)
-                self.log.event(self.stage.name, step, f"{self.stage.name}: warning at step {step}: {text}")
+                self._tell(step, f"warning at step {step}: {text}")
+
+    def _tell(self, step: int, text: str) -> None:
+        if self.stage.world.chief:
+            self.log.event(self.stage.name, step, f"{self.stage.name}: {text}")
 
     def save(self, step: int) -> None:
         """Save everything a resume needs; only the chief writes, all wait."""
         if self.stage.world.chief:
             state = self.stage.state()
-            values = {"values": state.values, "window": self.window.sums, **self.constants}
-            self.store.save(step, state.tensors, values)
+            own = {"window": self.window.sums, "bad": self.bad, "due": self.due, "warned": sorted(self.warned)}
+            own["rows"] = self.log.rows.get(self.stage.name, 0)
+            self.log.sync()
+            self.store.save(step, state.tensors, {"values": state.values, **own, **self.constants})
         self.done = step
         self.stage.world.barrier()

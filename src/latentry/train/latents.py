@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from latentry import rng
+from latentry.checkpoints import durable
 from latentry.data.dataset import ImageData
 from latentry.models.autoencoder import Autoencoder
 from latentry.train.world import World
@@ -56,6 +58,17 @@ def measure_scale(autoencoder: Autoencoder, data: ImageData, seed: int) -> float
     return float(np.sqrt(max(squares / numbers - mean**2, 0.0) * numbers / max(numbers - 1, 1)))
 
 
+def _create(path: Path, kind: type[np.generic], shape: tuple[int, ...]) -> None:
+    """An array on disk with its space taken: writing to a mapped file on a full disk would kill the process."""
+    np.lib.format.open_memmap(path, mode="w+", dtype=kind, shape=shape).flush()
+    size = path.stat().st_size
+    try:
+        with path.open("rb+") as file:
+            os.posix_fallocate(file.fileno(), 0, size)
+    except OSError as error:
+        raise durable.explain(error, path, size) from error
+
+
 class LatentCache:
     """Moments of image i at [i, flipped], memory-mapped from `root/KEY/moments.npy`.
 
@@ -98,8 +111,8 @@ class LatentCache:
                 shutil.rmtree(old, ignore_errors=True)
             self.folder.mkdir(parents=True, exist_ok=True)
             report(f"latents: encoding {len(data)} {data.split} images once")
-            np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(len(data), flips, *shape)).flush()
-            np.lib.format.open_memmap(self.folder / "used.npy", mode="w+", dtype=np.int64, shape=(len(data),)).flush()
+            _create(path, np.float32, (len(data), flips, *shape))
+            _create(self.folder / "used.npy", np.int64, (len(data),))
         world.barrier()
         array = np.lib.format.open_memmap(path, mode="r+")
         used = np.lib.format.open_memmap(self.folder / "used.npy", mode="r+")

@@ -1,77 +1,153 @@
-"""The record of a run: `log.jsonl`, TensorBoard, and lines for a person."""
+"""The record of a run: `log.jsonl`, `events.jsonl`, TensorBoard, and lines for a person."""
 
 from __future__ import annotations
 
 import json
+import os
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from latentry.checkpoints import durable
+from latentry.errors import LatentryError
+
 Report = Callable[[str], None]
+ROWS, EVENTS = "log.jsonl", "events.jsonl"
 WALL_CLOCK = ("time", "images_per_second", "seconds_left")
 
 
 class Log:
-    """Appends rows to RUN/log.jsonl and RUN/tensorboard. A logger that fails never ends the run."""
+    """Appends to the files of a run; None keeps nothing. What fails here is said, and never ends the run.
+
+    rows: how many rows of numbers each stage has.
+    """
 
     def __init__(self, run: Path | None, report: Report) -> None:
         self.run, self.report = run, report
-        self._writer: Any = None
+        self.rows: Counter[str] = Counter()
+        self._waiting: dict[str, list[str]] = {ROWS: [], EVENTS: []}
+        self._boards: dict[str, Any] = {}
+        self._no_board = run is None
 
-    def rewind(self, stage: str, step: int) -> None:
-        """Forget the rows of `stage` beyond `step`, which a resume will write again."""
-        path = self.run / "log.jsonl" if self.run else None
-        if path is None or not path.exists():
+    def rewind(self, stage: str, step: int, rows: int | None = None) -> None:
+        """Forget what `stage` did beyond `step` (beyond its first `rows`), and torn lines: it will be written again."""
+        if self.run is None:
             return
-        rows = []
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError:
-                continue
-            if row["stage"] != stage or row["step"] <= step:
-                rows.append(line)
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
-        temporary.replace(path)
+        try:
+            self.rows[stage] = _take_back(self.run / ROWS, stage, step, rows)
+            _take_back(self.run / EVENTS, stage, step, None)
+        except (OSError, LatentryError) as error:
+            self.report(f"log: could not be taken back to step {step} ({error}); training goes on")
+        self._open_board(stage, step + 1)
 
     def row(self, stage: str, step: int, values: Mapping[str, float]) -> None:
         """One line of numbers."""
-        if self.run is None:
-            return
-        row = {"stage": stage, "step": step, **values, "time": time.time()}
-        try:
-            with (self.run / "log.jsonl").open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
-            writer = self._tensorboard()
-            for name, value in values.items():
-                writer.add_scalar(f"{stage}/{name}", value, step)
-        except OSError as error:
-            self.report(f"log: could not write ({error}); training goes on")
+        self.rows[stage] += 1
+        self._append(ROWS, {"stage": stage, "step": step, **values, "time": time.time()})
+        board = self._open_board(stage)
+        if board is not None:
+            try:
+                for name, value in values.items():
+                    board.add_scalar(f"{stage}/{name}", value, step)
+            except Exception as error:
+                self._give_up_board(error)
 
     def event(self, stage: str, step: int, text: str) -> None:
-        """Something a person should know: said, and kept in events.jsonl."""
+        """Something a person should know: said, and kept."""
         self.report(text)
-        if self.run is not None:
+        self._append(EVENTS, {"stage": stage, "step": step, "event": text, "time": time.time()})
+
+    def sync(self) -> None:
+        """Wait until the disk has every row, so that no checkpoint outlives the rows before it."""
+        if self.run is None or not (self.run / ROWS).exists():
+            return
+        try:
+            handle = os.open(self.run / ROWS, os.O_RDONLY)
             try:
-                with (self.run / "events.jsonl").open("a", encoding="utf-8") as file:
-                    file.write(json.dumps({"stage": stage, "step": step, "event": text, "time": time.time()}) + "\n")
-            except OSError:
-                pass
-
-    def _tensorboard(self) -> Any:
-        if self._writer is None:
-            from torch.utils.tensorboard import SummaryWriter
-
-            assert self.run is not None
-            self._writer = SummaryWriter(str(self.run / "tensorboard"))
-        return self._writer
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+        except OSError:
+            pass  # a row that could not be written was told of already
 
     def close(self) -> None:
         """Flush what is open."""
-        if self._writer is not None:
-            self._writer.close()
+        try:
+            for board in self._boards.values():
+                board.close()
+        except Exception as error:
+            self._give_up_board(error)
+        self._boards = {}
+
+    def _append(self, name: str, row: Mapping[str, Any]) -> None:
+        """Write the row, after those that could not be written before; all of it or nothing."""
+        if self.run is None:
+            return
+        waiting = self._waiting[name]
+        waiting.append(json.dumps(row) + "\n")
+        try:
+            handle = os.open(self.run / name, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+            try:
+                _write_whole(handle, "".join(waiting).encode())
+            finally:
+                os.close(handle)
+            waiting.clear()
+        except OSError as error:
+            if len(waiting) == 1:
+                self.report(f"log: {name} cannot be written ({error.strerror}); training goes on")
+
+    def _open_board(self, stage: str, first: int | None = None) -> Any:
+        """TensorBoard's writer of a stage. first: what an earlier start wrote from this step on is not shown."""
+        if self._no_board or self.run is None:
+            return None
+        if stage not in self._boards:
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+
+                folder = str(self.run / "tensorboard" / stage)
+                self._boards[stage] = SummaryWriter(folder, purge_step=first)
+            except Exception as error:
+                self._give_up_board(error)
+        return self._boards.get(stage)
+
+    def _give_up_board(self, error: Exception) -> None:
+        if not self._no_board:
+            self.report(f"log: TensorBoard failed ({type(error).__name__}: {error}); training goes on without it")
+        self._no_board = True
+
+
+def _write_whole(handle: int, data: bytes) -> None:
+    size = os.fstat(handle).st_size
+    try:
+        if size and os.pread(handle, 1, size - 1) != b"\n":
+            data = b"\n" + data
+        while data:
+            data = data[os.write(handle, data) :]
+    except OSError:
+        os.ftruncate(handle, size)
+        raise
+
+
+def _take_back(path: Path, stage: str, step: int, most: int | None) -> int:
+    """Rewrite the file without what is to be forgotten; how many lines of `stage` stay."""
+    if not path.exists():
+        return 0
+    lines, kept, own = path.read_bytes().splitlines(keepends=True), [], 0
+    for line in lines:
+        try:
+            row = json.loads(line) if line.endswith(b"\n") else {}
+            mine, at = row["stage"] == stage, row["step"]
+        except (ValueError, KeyError, TypeError):
+            continue
+        if mine and (at > step or (most is not None and own >= most)):
+            continue
+        own += mine
+        kept.append(line)
+    if kept != lines:
+        durable.replace_file(path, b"".join(kept))
+    return own
 
 
 class Window:
@@ -87,8 +163,10 @@ class Window:
             entry[0] += value
             entry[1] += 1
 
-    def take(self) -> dict[str, float]:
-        """The means, and begin anew."""
-        means = {name: total / count for name, (total, count) in self.sums.items()}
+    def means(self) -> dict[str, float]:
+        """The means since the window was cleared."""
+        return {name: total / count for name, (total, count) in self.sums.items()}
+
+    def clear(self) -> None:
+        """Begin anew."""
         self.sums = {}
-        return means

@@ -7,6 +7,7 @@ from typing import Any
 
 from latentry.data.dataset import ImageData
 from latentry.pipeline import Pipeline
+from latentry.train.signals import check_stop
 from latentry.train.values import values_of
 
 COUNT, STEPS = 16, 20
@@ -25,10 +26,11 @@ class Previewer:
         }
 
     def __call__(self, path: Path) -> None:
-        """Write the sheet."""
+        """Write the sheet. Raises Interrupted if training is to stop."""
         assert self.pipe.denoiser is not None
         self.pipe.denoiser.eval()
         asked = {"n": 1, **self.values} if self.values else {"n": COUNT}
-        out = self.pipe.sample(steps=min(STEPS, self.pipe.config.sample.steps), seed=self.seed, **asked)
+        steps = min(STEPS, self.pipe.config.sample.steps)
+        out = self.pipe.sample(steps=steps, seed=self.seed, progress=lambda done, total: check_stop(), **asked)
         path.parent.mkdir(parents=True, exist_ok=True)
         out.grid().save(path)

@@ -5,19 +5,21 @@ from __future__ import annotations
 import platform
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from latentry import __version__, config
-from latentry.checkpoints import durable
+from latentry.checkpoints import durable, model_folder
 from latentry.checkpoints.run_folder import RECIPE, read_recipe
+from latentry.checkpoints.store import Store
 from latentry.data.dataset import ImageData
 from latentry.data.listing import Listing, difference
 from latentry.errors import UsageError
 from latentry.train.recipe import Recipe, dump
 from latentry.train.world import World
 
+MODEL = "model"
 LISTING = "data.listing"
 FREE = {"steps", "workers", "log_every", "validate_every", "sample_every", "save_every", "keep", "milestones"}
 FREE_SECTIONS = ("sample.", "about", "judge", "made_with.")
@@ -63,8 +65,30 @@ def settled(asked: Recipe, out: Path) -> Recipe:
     return config.validate(Recipe, tree, str(out / RECIPE))
 
 
-def write(recipe: Recipe, data: ImageData, fingerprint: str, out: Path, world: World) -> None:
-    """Write the resolved recipe with what made it."""
+def is_finished(recipe: Recipe, out: Path, stage: str) -> bool:
+    """Whether RUN/model holds this stage, trained for at least the steps asked for.
+
+    Raises UsageError where the first stage is to be trained further after the second was trained on it.
+    """
+    if not model_folder.is_model(out / MODEL):
+        return False
+    done = model_folder.read(out / MODEL, weights=False).config.trained.get(f"{stage}_steps", 0)
+    asked = recipe.autoencoder.train.steps if stage == "autoencoder" else recipe.diffusion.train.steps
+    if stage == "autoencoder" and 0 < done < asked and Store(out / "diffusion").steps():
+        raise UsageError(
+            f"{out}: autoencoder.train.steps {asked}, but the diffusion stage was trained on the autoencoder of step "
+            f"{done}. Train the longer autoencoder in a run of its own and name it by autoencoder.from."
+        )
+    return bool(done >= asked)
+
+
+def judge(out: Path) -> str | None:
+    """The judge that an earlier start of the run was to be measured by."""
+    return read_recipe(out).get("judge") if (out / RECIPE).is_file() else None
+
+
+def write(recipe: Recipe, data: ImageData, images: Images, out: Path, world: World) -> None:
+    """Write the resolved recipe with what made it, then the listing of the images."""
     if not world.chief:
         return
     made_with = {
@@ -73,14 +97,25 @@ def write(recipe: Recipe, data: ImageData, fingerprint: str, out: Path, world: W
         "python": platform.python_version(),
         "processes": world.size,
         "images": len(data),
-        "data": fingerprint,
+        "data": images.listing.fingerprint,
+        "data_changes": images.changes,
     }
     out.mkdir(parents=True, exist_ok=True)
     durable.replace_file(out / RECIPE, config.dump_yaml({**dump(recipe), "made_with": made_with}))
+    if images.new:
+        durable.replace_file(out / LISTING, images.listing.to_bytes())
 
 
-def check_data(data: ImageData, out: Path, accept: bool, world: World) -> tuple[str, str]:
-    """(fingerprint of the data, what changed since the run began or ""); the listing is kept in the run.
+class Images(NamedTuple):
+    """The images of a run. new: the listing is not yet kept in it. changes: accepted ones since it began, in words."""
+
+    listing: Listing
+    new: bool
+    changes: list[str]
+
+
+def check_data(data: ImageData, out: Path, accept: bool) -> Images:
+    """What the images are now, compared with the listing in the run.
 
     Raises UsageError with the list of changes unless they are accepted.
     """
@@ -93,8 +128,12 @@ def check_data(data: ImageData, out: Path, accept: bool, world: World) -> tuple[
             f"{data.root}: the images are not those this run began with: {changes.describe()}. "
             "Restore them, choose another --out, or go on with --accept-data-change."
         )
-    world.barrier()
-    if world.chief and (known is None or changes):
-        out.mkdir(parents=True, exist_ok=True)
-        durable.replace_file(path, now.to_bytes())
-    return now.fingerprint, changes.describe() if changes else ""
+    told = _accepted_before(out)
+    if changes and changes.describe() not in told[-1:]:
+        told = [*told, changes.describe()]
+    return Images(now, bool(changes) or known is None, told)
+
+
+def _accepted_before(out: Path) -> list[str]:
+    made_with = read_recipe(out).get("made_with") if (out / RECIPE).is_file() else None
+    return list((made_with or {}).get("data_changes", []))

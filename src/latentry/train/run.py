@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from latentry.checkpoints import lock
 from latentry.checkpoints.lock import RunLock
+from latentry.checkpoints.manifest import recover
 from latentry.checkpoints.store import Store
 from latentry.data.dataset import ImageData
 from latentry.errors import UsageError
@@ -15,11 +18,14 @@ from latentry.train import recipe as recipes
 from latentry.train import record
 from latentry.train.dry_run import dry_run as rehearse
 from latentry.train.experiment import Experiment
-from latentry.train.figures import measure
+from latentry.train.figures import FILE as FIGURES
+from latentry.train.figures import measure, read_figures
 from latentry.train.fit import Loop, Progress
 from latentry.train.log import Log
 from latentry.train.plugins import load_plugins
 from latentry.train.resolve import resolve
+from latentry.train.signals import StopRequest
+from latentry.train.stage import Stage
 from latentry.train.world import World, join
 
 StageName = Literal["autoencoder", "diffusion"]
@@ -62,7 +68,9 @@ def train(
     world, out = join(), Path(out)
     for name, training in (("autoencoder", asked.autoencoder.train), ("diffusion", asked.diffusion.train)):
         world.check_batch(f"{name}.train", training.batch, training.accumulate)
-    say = report if world.chief else _silent
+    say = _unbreakable(report) if world.chief else _silent
+    if world.chief and not dry_run:
+        lock.refuse_if_held(out)
     asked = resolve(asked, Path(data))
     images = ImageData(asked.data, data, "train", asked.seed, report=say)
     if not len(images):
@@ -71,57 +79,89 @@ def train(
         )
     if dry_run:
         return Run(out, rehearse(asked, images, out, say))
-    if world.chief:
-        out.mkdir(parents=True, exist_ok=True)
-        with RunLock(out, say):
-            return _locked(asked, images, out, world, stage, say, progress, accept_data_change)
-    return _locked(asked, images, out, world, stage, say, progress, accept_data_change)
+    with StopRequest().entered() as request, RunLock(out, say) if world.chief else nullcontext():
+        session = Session(out, world, say, request, _unbreakable(progress) if progress else None)
+        return session.train(asked, images, stage, accept_data_change)
 
 
-def _locked(
-    asked: recipes.Recipe,
-    images: ImageData,
-    out: Path,
-    world: World,
-    stage: StageName | None,
-    say: Callable[[str], None],
-    progress: Callable[[Progress], None] | None,
-    accept_data_change: bool,
-) -> Run:
-    asked = record.settled(asked, out)
-    fingerprint, changes = record.check_data(images, out, accept_data_change, world)
-    if changes:
-        say(f"data: goes on although {changes}")
-    experiment = Experiment(asked, images, fingerprint, out, world, say, changes)
-    chosen = experiment.settle_precision()
-    record.write(chosen, images, fingerprint, out, world)
-    log = Log(out if world.chief else None, say)
-    try:
-        if stage in (None, "autoencoder") and chosen.autoencoder.from_ is None:
-            _fit(experiment, experiment.autoencoder_stage(), "autoencoder", log, progress)
-        experiment.finish_autoencoder()
-        world.barrier()
-        if stage == "autoencoder":
-            return Run(out, measure(out, images, None, chosen.seed) if world.chief else {})
-        _fit(experiment, experiment.diffusion_stage(), "diffusion", log, progress)
-        experiment.finish_diffusion()
-        return Run(out, measure(out, images, chosen.judge, chosen.seed) if world.chief else {})
-    finally:
-        log.close()
+@dataclass
+class Session:
+    """One call of `train`, holding the lock of its run."""
+
+    out: Path
+    world: World
+    say: Callable[[str], None]
+    request: StopRequest
+    progress: Callable[[Progress], None] | None
+
+    def train(self, asked: recipes.Recipe, images: ImageData, stage: StageName | None, accept_data_change: bool) -> Run:
+        """What of both stages is not yet done, then the figures."""
+        asked, judge_before = record.settled(asked, self.out), record.judge(self.out)
+        known = record.check_data(images, self.out, accept_data_change)
+        if known.new and known.changes:
+            self.say(f"data: goes on although {known.changes[-1]}")
+        if self.world.chief:
+            recover(self.out, "model*")
+        self.world.barrier()
+        experiment = Experiment(
+            asked, images, known.listing.fingerprint, self.out, self.world, self.say, "; ".join(known.changes)
+        )
+        chosen = experiment.settle_precision()
+        record.write(chosen, images, known, self.out, self.world)
+        trained = self._stages(experiment, stage)
+        if not self.world.chief:
+            return Run(self.out)
+        judge = None if stage == "autoencoder" else chosen.judge
+        earlier = None if trained or judge != judge_before else read_figures(self.out)
+        return Run(self.out, earlier or measure(self.out, images, judge, chosen.seed))
+
+    def _stages(self, experiment: Experiment, stage: StageName | None) -> bool:
+        """Train what is not finished; whether anything was."""
+        log, first, second = Log(self.out if self.world.chief else None, self.say), False, False
+        try:
+            if stage != "diffusion" and experiment.given is None and not self._finished(experiment, "autoencoder"):
+                first = True
+                self._fit(experiment, experiment.autoencoder_stage(), log)
+            experiment.finish_autoencoder()
+            self.world.barrier()
+            if stage != "autoencoder" and not self._finished(experiment, "diffusion"):
+                second = True
+                self._fit(experiment, experiment.diffusion_stage(), log)
+                experiment.finish_diffusion()
+        finally:
+            log.close()
+        return first or second
+
+    def _finished(self, experiment: Experiment, stage: StageName) -> bool:
+        return record.is_finished(experiment.recipe, self.out, stage)
+
+    def _fit(self, experiment: Experiment, stage: Stage, log: Log) -> None:
+        training, folder = stage.training, self.out / stage.name
+        store = Store(folder, training.keep, training.milestones, self.say)
+        if self.world.chief:
+            (self.out / FIGURES).unlink(missing_ok=True)
+            store.clean()
+        self.world.barrier()
+        loop = Loop(
+            stage,
+            store,
+            log,
+            self.request,
+            previews=self.out / "samples",
+            constants=experiment.constants(),
+            progress=self.progress,
+        )
+        loop.run()
 
 
-def _fit(
-    experiment: Experiment, stage: Any, name: StageName, log: Log, progress: Callable[[Progress], None] | None
-) -> None:
-    training = stage.training
-    store = Store(experiment.out / name, training.keep, training.milestones, experiment.report)
-    if experiment.world.chief:
-        store.clean()
-    experiment.world.barrier()
-    loop = Loop(
-        stage, store, log, previews=experiment.out / "samples", constants=experiment.constants(), progress=progress
-    )
-    loop.run()
+def _unbreakable(tell: Callable[[Any], None]) -> Callable[[Any], None]:
+    """A terminal that is gone does not end a training."""
+
+    def told(what: Any) -> None:
+        with suppress(OSError):
+            tell(what)
+
+    return told
 
 
 def _silent(_: str) -> None:

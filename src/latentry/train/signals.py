@@ -1,37 +1,76 @@
-"""A request to stop: saved at the end of the step, then left. A second Ctrl-C leaves at once."""
+"""A request to stop: training saves at the end of its step, then leaves. A second Ctrl-C leaves at once."""
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import threading
-from types import FrameType, TracebackType
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR1: 143}
 
 
 class Stopped(SystemExit):
-    """Training was asked to stop and has saved. `code` is 143 for SIGTERM, 130 for SIGINT."""
+    """Training was asked to stop. `code` is 143 for SIGTERM or a scheduler's warning (SIGUSR1), 130 for SIGINT."""
+
+
+class Interrupted(Exception):
+    """A look at the training was broken off because it is to stop."""
 
 
 class StopRequest:
-    """While entered, SIGTERM, SIGINT and SIGUSR1 (a scheduler's warning) only set `code`."""
+    """While entered, a signal to stop raises `Stopped`; inside `deferred` it only sets `code`, for the loop to see.
+
+    Does nothing outside of the main thread, which alone is given signals.
+    """
 
     def __init__(self) -> None:
         self.code = 0
-        self._old: dict[int, object] = {}
+        self._deferred = False
+
+    @contextmanager
+    def entered(self) -> Iterator[StopRequest]:
+        """Take the signals for the length of a `with`."""
+        if threading.current_thread() is not threading.main_thread():
+            yield self
+            return
+        _entered.append(self)
+        old = {number: signal.signal(number, self._set) for number in CODES}
+        try:
+            yield self
+        finally:
+            _entered.pop()
+            for number, handler in old.items():
+                signal.signal(number, handler)
+
+    @contextmanager
+    def deferred(self) -> Iterator[None]:
+        """For the length of a `with` only `code` is set; at its end the request is obeyed."""
+        self._deferred = True
+        try:
+            yield
+        finally:
+            self._deferred = False
+        if self.code:
+            raise Stopped(self.code)
 
     def _set(self, number: int, _: FrameType | None) -> None:
         if number == signal.SIGINT and self.code:
+            for worker in multiprocessing.active_children():
+                worker.kill()
             os._exit(130)
-        self.code = 130 if number == signal.SIGINT else 143
+        again, self.code = bool(self.code), self.code or CODES[signal.Signals(number)]
+        if not self._deferred and not again:
+            raise Stopped(self.code)
 
-    def __enter__(self) -> StopRequest:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
-                self._old[number] = signal.signal(number, self._set)
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for number, handler in self._old.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
+_entered: list[StopRequest] = []
+
+
+def check_stop() -> None:
+    """Called now and then by whatever takes long and may be left for later: raises Interrupted if a stop is wanted."""
+    if any(request.code for request in _entered):
+        raise Interrupted
