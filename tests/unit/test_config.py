@@ -167,6 +167,12 @@ def test_overrides_reach_inner_keys_and_leave_the_original():
     assert config.override(tree, {"a.b": 5}) == {"a": {"b": 5, "c": 2}, "schedule": "cosine"}
 
 
+def test_an_override_of_one_section_is_none_of_another_that_shared_its_values():
+    shared = {"steps": 1}
+    changed = config.override({"a": shared, "b": shared}, {"a.steps": 2})
+    assert changed == {"a": {"steps": 2}, "b": {"steps": 1}}
+
+
 @pytest.mark.parametrize("change", ["a.b", "=1", "a..b=1", "a.b.c=1", "l.0=1", "a=[1"])
 def test_a_bad_override_is_named(change):
     with pytest.raises(UsageError, match="override") as caught:

@@ -27,11 +27,18 @@ def override(tree: Mapping[str, Any], changes: Mapping[str, Any] | Iterable[str]
     alone opens up: `schedule: cosine` with `schedule.steps=500` is `{kind: cosine, steps: 500}`.
     Errors: `UsageError` for text without `=`, an empty path, or a path through a number or list.
     """
-    result = copy.deepcopy(dict(tree))
+    result: dict[str, Any] = _own(tree)
     pairs = changes.items() if isinstance(changes, Mapping) else map(_split, changes)
     for path, value in pairs:
         _set(result, path, copy.deepcopy(value))
     return result
+
+
+def _own(value: Any) -> Any:
+    """A copy in which a mapping that stands in two places is two: a change of one is none of the other."""
+    if isinstance(value, Mapping):
+        return {key: _own(inner) for key, inner in value.items()}
+    return copy.deepcopy(value)
 
 
 def _split(change: str) -> tuple[str, Any]:
