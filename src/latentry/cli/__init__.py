@@ -11,11 +11,11 @@ import typer
 from latentry import __version__
 from latentry.cli import data, recipes
 from latentry.cli.inspect import inspect
-from latentry.cli.output import complain
+from latentry.cli.output import complain, first_process
 from latentry.cli.reconstruct import reconstruct
 from latentry.cli.sample import sample
 from latentry.cli.train import train
-from latentry.errors import LatentryError
+from latentry.errors import LatentryError, UsageError
 
 FULL_DISK = 74
 
@@ -49,7 +49,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     try:
         result = app(args=arguments, prog_name="latentry", standalone_mode=False)
     except LatentryError as error:
-        complain(str(error))
+        if first_process() or not isinstance(error, UsageError):  # wrong usage is the same in every process
+            complain(str(error))
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
         complain("interrupted")

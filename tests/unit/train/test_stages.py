@@ -192,9 +192,7 @@ def test_images_from_the_loader_and_from_the_cache_are_the_same(root: Path, tmp_
 
     direct = second_stage(root)
     cached = second_stage(root)
-    cached.caches = {
-        "train": LatentCache(cached.autoencoder, cached.data, "", tmp_path, cached.world, lambda _: None)
-    }
+    cached.caches = {"train": LatentCache(cached.autoencoder, cached.data, "", tmp_path, cached.world, lambda _: None)}
     for (one,), (other,), _ in zip(direct.batches(5), cached.batches(5), range(2)):
         assert torch.allclose(one.moments, other.moments, atol=1e-5)
         assert one.values == other.values

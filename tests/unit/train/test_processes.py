@@ -1,0 +1,159 @@
+"""Two processes train what one trains on the same batches; else a model would depend on how many made it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+import yaml
+from torch.multiprocessing.spawn import spawn
+
+from latentry.errors import UsageError
+from latentry.train.world import World
+from tests.unit.train.small_stages import (
+    ALONE,
+    DISCRIMINATOR,
+    RECIPE,
+    assert_close,
+    first_stage,
+    gradients,
+    images,
+    second_stage,
+    train,
+    weights,
+)
+
+Result = dict[str, Any]
+PERCEPTUAL = {"net": "none", "weight": 0.5}
+FIRST = {"objective__discriminator": {**DISCRIMINATOR, "weight": 0.5}, "objective__perceptual": PERCEPTUAL}
+STAGES: dict[str, tuple[Callable[..., Any], dict[str, Any], float]] = {
+    "kl": (
+        first_stage,
+        {**FIRST, "train__batch": 4, "objective__reduction": "mean", "objective__learn_log_variance": True},
+        1e-2,
+    ),
+    "vq": (first_stage, {**FIRST, "train__batch": 4, "kind": "vq"}, 1e-2),
+    "diffusion": (second_stage, {"train__accumulate": 2, "objective__learn_log_variance": True}, 1e-2),
+}
+STEPS = 20
+
+
+def run(root: Path, name: str, world: World) -> Result:
+    """First gradients; weights after 20 steps of SGD; the loss of 20 steps of the stage's own optimiser."""
+    build, changes, rate = STAGES[name]
+    sgd = build(root, world, train__optimiser="sgd", train__lr=rate, **changes)
+    train(sgd, STEPS)
+    adam = build(root, world, train__optimiser="adamw", **changes)
+    return {
+        "gradients": gradients(build(root, world, **changes)),
+        "sgd": weights(sgd) | dict(sgd.objective.named_buffers() if name != "diffusion" else ()),
+        "loss": [row["loss"] for row in train(adam, STEPS)],
+    }
+
+
+def worker(rank: int, root: str, folder: str) -> None:
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    world = World(rank, 2, torch.device("cpu"))
+    torch.save({name: run(Path(root), name, world) for name in STAGES}, Path(folder) / f"{rank}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return images(tmp_path_factory.mktemp("shapes"))
+
+
+@pytest.fixture(scope="module")
+def two(root: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Result]]:
+    folder = tmp_path_factory.mktemp("processes")
+    spawn(worker, (str(root), str(folder)), nprocs=2)
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
+
+
+@pytest.fixture(scope="module")
+def one(root: Path) -> dict[str, Result]:
+    return {name: run(root, name, ALONE) for name in STAGES}
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_first_gradients(name: str, one: dict[str, Result], two: list[dict[str, Result]]) -> None:
+    expected = one[name]["gradients"]
+    assert expected.keys() == ({"updater"} if name == "diffusion" else {"updater", "critic"})
+    for rank in two:
+        for updater, whole in expected.items():
+            assert whole
+            assert_close(rank[name]["gradients"][updater], whole, 1e-5)
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_twenty_steps_of_sgd(name: str, one: dict[str, Result], two: list[dict[str, Result]]) -> None:
+    for rank in two:
+        for key, value in one[name]["sgd"].items():
+            assert (rank[name]["sgd"][key] - value).abs().max() <= 1e-5, key
+            assert torch.equal(rank[name]["sgd"][key], two[0][name]["sgd"][key])
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_loss_of_twenty_steps_of_adamw(name: str, one: dict[str, Result], two: list[dict[str, Result]]) -> None:
+    for rank in two:
+        assert rank[name]["loss"] == pytest.approx(one[name]["loss"], rel=0, abs=1e-4)
+    assert two[0][name]["loss"] == two[1][name]["loss"]
+
+
+@pytest.mark.parametrize("size", [1, 2, 4])
+@pytest.mark.parametrize("accumulate", [1, 2, 3])
+def test_shares_are_the_batch_once(size: int, accumulate: int) -> None:
+    worlds = [World(rank, size, torch.device("cpu")) for rank in range(size)]
+    worlds[0].check_batch("train", 24, accumulate)
+    places = [p for part in range(accumulate) for world in worlds for p in world.share(24, accumulate, part)]
+    assert places == list(range(24))
+
+
+def test_uneven_shares_are_refused() -> None:
+    world = World(0, 2, torch.device("cpu"))
+    with pytest.raises(UsageError, match=r"diffusion\.train\.batch: 10 .* 2 processes x 2 .* multiple of 4.* 8 or 12"):
+        world.check_batch("diffusion.train", 10, 2)
+    with pytest.raises(UsageError, match="batch to 2,"):
+        world.check_batch("diffusion.train", 1, 1)
+
+
+def launch(root: Path, out: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
+    """`torchrun -m latentry train` on two processes of this machine."""
+    tree = {**RECIPE, "sample": {"steps": 2}}
+    for stage in ("autoencoder", "diffusion"):
+        every = {"steps": 3, "save_every": 2, "log_every": 1, "validate_every": 3, "sample_every": 3}
+        tree[stage] = {**RECIPE[stage], "train": {**RECIPE[stage]["train"], **every}}
+    recipe = root.parent / "small.yaml"
+    recipe.write_text(yaml.safe_dump(tree))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "latentry"]
+    command += ["train", str(recipe), *overrides, "--data", str(root), "--out", str(out)]
+    environment = {**os.environ, "LATENTRY_DEVICE": "cpu", "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+
+
+def test_torchrun_trains_both_stages_once(root: Path, tmp_path: Path) -> None:
+    """One process prints, locks and saves; both end, and the model is there."""
+    from latentry import load
+
+    done = launch(root, tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("autoencoder: deviation of latents") == 1
+    assert "destroy_process_group" not in done.stderr
+    rows = (tmp_path / "run/log.jsonl").read_text().splitlines()
+    assert sum('"gradient_norm"' in row for row in rows) == 6
+    assert (tmp_path / "run/autoencoder/step-3").is_dir()
+    assert load(tmp_path / "run/model").sample("a red circle", n=1).tensor.shape == (1, 3, 16, 16)
+
+
+def test_torchrun_refuses_uneven_shares(root: Path, tmp_path: Path) -> None:
+    done = launch(root, tmp_path / "run", "diffusion.train.batch=7")
+    assert done.returncode != 0
+    assert done.stderr.count("error: diffusion.train.batch: 7 images") == 1
+    assert not (tmp_path / "run").exists()
