@@ -23,7 +23,7 @@ from latentry.pipeline import Pipeline, load
 from latentry.pipeline.build import build_conditioners, named_files
 from latentry.pipeline.load import assemble
 from latentry.rng import key
-from latentry.train import objectives
+from latentry.train import objectives, record
 from latentry.train.autoencoder_stage import AutoencoderStage
 from latentry.train.card import model_card
 from latentry.train.compiling import compile_or_not
@@ -32,11 +32,11 @@ from latentry.train.latents import LatentCache, measure_scale
 from latentry.train.precision import choose
 from latentry.train.preview import Previewer
 from latentry.train.recipe import Recipe, StageTraining, dump
+from latentry.train.record import MODEL
 from latentry.train.stage import weights_of
-from latentry.train.values import check_fields
+from latentry.train.values import check_fields, labels_kept
 from latentry.train.world import World
 
-MODEL = "model"
 DEVIATION_RANGE = (0.5, 2.0)
 
 
@@ -62,6 +62,7 @@ class Experiment:
             report,
         )
         self.notes = notes
+        self.labels = tuple(data.labels)
         self.held_out = data.other("held_out")
         self.given = load(recipe.autoencoder.from_) if recipe.autoencoder.from_ else None
         self.texts: dict[str, str] = {}
@@ -88,7 +89,7 @@ class Experiment:
             channels=o.channels,
             depth=self.data.depth,
             background=o.background,
-            labels=tuple(self.data.labels),
+            labels=self.labels,
         )
         return ModelConfig(
             name=self.recipe.name,
@@ -164,29 +165,18 @@ class Experiment:
 
     def finish_autoencoder(self) -> None:
         """Measure the latent scale and write the first stage into RUN/model, once."""
-        if self.given is not None or not self.world.chief:
+        if self.given is not None or not self.world.chief or record.is_finished(self.recipe, self.out, "autoencoder"):
             return
-        saved = Store(self.out / "autoencoder", report=self.report).newest()
-        if saved is None:
+        saved, asked = Store(self.out / "autoencoder", report=self.report).newest(), self.recipe.autoencoder.train.steps
+        if saved is None or saved.step < asked:
             raise UsageError(
-                f"{self.out}: no trained autoencoder; train that stage first (no --stage, or --stage autoencoder)"
+                f"{self.out}: the autoencoder is at step {saved.step if saved else 0} of {asked}; finish that stage "
+                "first (no --stage, or --stage autoencoder), or set autoencoder.train.steps to what it has."
             )
-        target = self.out / MODEL
-        trained = {"autoencoder_steps": saved.step}
-        if model_folder.is_model(target):
-            before = model_folder.read(target, weights=False).config
-            if before.trained.get("autoencoder_steps") == saved.step:
-                return
-            if Store(self.out / "diffusion").steps():
-                raise UsageError(
-                    f"{self.out}: the diffusion stage was trained on the autoencoder of step "
-                    f"{before.trained.get('autoencoder_steps')}, which is now at {saved.step}. Train the longer "
-                    "autoencoder in a run of its own and name it by autoencoder.from."
-                )
         model = self.autoencoder().to(self.world.device).eval()
         model.load_state_dict(trained_weights(saved, averaged=True))
         self._set_scale(model)
-        self._write(model, None, trained)
+        self._write(model, None, {"autoencoder_steps": saved.step})
 
     def _set_scale(self, model: Autoencoder) -> None:
         """latent_scale: as the recipe says; measured for KL by default."""
@@ -217,9 +207,11 @@ class Experiment:
         for name, o in options.conditioning.items():
             check_fields(name, o, self.data)
         torch.manual_seed(key(self.recipe.seed, "diffusion weights", 0))
-        saved = Store(self.out / "diffusion").newest()
+        saved = Store(self.out / "diffusion", report=lambda _: None).newest()
         files = saved.state["texts"] if saved else {}
-        context = BuildContext(self.data.labels, self.data.captions(), files, self.report)
+        if saved:
+            self.labels = labels_kept(saved.state["model"], options.conditioning.values(), self.data)
+        context = BuildContext(self.labels, self.data.captions(), files, self.report)
         conditioners = build_conditioners(options, dict.fromkeys(options.conditioning, context))
         self.texts = named_files(conditioners)
         complete = {name: c.options for name, c in conditioners.items()}
@@ -265,6 +257,7 @@ class Experiment:
         saved = Store(self.out / "diffusion", report=self.report).newest()
         assert saved is not None
         autoencoder = self.first_stage()
+        self.labels = tuple(saved.state["model"]["data"].get("labels", ()))
         self.diffusion = config.validate(ModelConfig, saved.state["model"], str(saved.path)).diffusion
         self.texts = saved.state["texts"]
         trained: dict[str, Any] = {"diffusion_steps": saved.step}
