@@ -43,7 +43,7 @@ typecheck: .venv/dev.stamp
 	$(BIN)/mypy
 
 soak: .venv/dev.stamp
-	$(BIN)/python -m pytest -s -m soak
+	$(BIN)/python scripts/soak.py
 
 bench: .venv/dev.stamp
 	for script in $(filter-out %/emoji_figures.py, $(wildcard benchmarks/*.py)); do $(BIN)/python $$script || exit 1; done
