@@ -87,6 +87,6 @@ class Autoencoder(nn.Module):
         """Scaled latents (B, c, h, w) to images (B, C, H, W), about [-1, 1], not clamped."""
         latent = z / self.latent_scale + self.latent_shift.view(-1, 1, 1)
         if self.quantiser is not None:
-            latent = self.quantiser(latent).z
+            latent = self.quantiser.lookup(self.quantiser.nearest(latent))
         image: Tensor = self.decoder.conv_out(self.features(latent))
         return image

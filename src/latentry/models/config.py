@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import Field, PositiveInt, field_validator, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 
 from latentry.conditioning import CONDITIONERS
 from latentry.diffusion.levels import LEVELS
@@ -84,7 +84,7 @@ class UNetOptions(Options):
     attention: tuple[PositiveInt, ...] = (2, 4)
     heads: PositiveInt | None = None
     head_channels: PositiveInt | None = None
-    transformer_depth: int | tuple[int, ...] = 1
+    transformer_depth: NonNegativeInt | tuple[NonNegativeInt, ...] = 1
     context_channels: PositiveInt | None = None
     scale_shift: bool = False
     resblock_updown: bool = False

@@ -26,9 +26,10 @@ class LatentDiffusion(nn.Module):
     ) -> None:
         super().__init__()
         self.options = options
-        self.schedule: Schedule = build(SCHEDULES, options.schedule)
+        with torch.device("cpu"):  # its numbers are needed also where the network is built without memory
+            self.schedule: Schedule = build(SCHEDULES, options.schedule)
+            check_prediction(self.schedule, options.prediction)
         self.prediction = PREDICTIONS[options.prediction]
-        check_prediction(self.schedule, options.prediction)
         self.conditioners = nn.ModuleDict(dict(conditioners))
         widths = [c.context_width for c in conditioners.values() if c.context_width]
         vectors = {c.vector_width for c in conditioners.values() if c.vector_width}

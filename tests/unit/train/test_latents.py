@@ -18,9 +18,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return images(tmp_path_factory.mktemp("shapes"))
 
 
-def parts(root: Path, kind: str = "kl", **changes):
+def parts(root: Path, kind: str = "kl", flip: bool = False):
     """(first stage, training images) with latents far from unit deviation."""
-    made = experiment(root, {"autoencoder.kind": kind, **changes})
+    made = experiment(root, {"autoencoder.kind": kind, "data.flip": flip})
     autoencoder = made.autoencoder().eval()
     autoencoder.quant_conv.weight.data *= 3.0
     return autoencoder, made.data
@@ -48,7 +48,7 @@ def test_moments_of_every_image(root: Path, tmp_path: Path, kind: str) -> None:
 
 def test_mirrored_images_are_encoded_for_themselves(root: Path, tmp_path: Path) -> None:
     """The encoder pads on the right: the latent of a mirrored image is not the mirrored latent."""
-    autoencoder, data = parts(root, **{"data.flip": True})
+    autoencoder, data = parts(root, flip=True)
     found, _ = cache(autoencoder, data, tmp_path)
     plain, mirrored = found([2, 2], [False, True])
     assert torch.allclose(mirrored, encoded(autoencoder, data, 2, flip=True), atol=1e-4)
@@ -91,7 +91,7 @@ def test_scale_makes_sampled_latents_unit_deviation(root: Path) -> None:
         posterior = autoencoder.posterior(encoded(autoencoder, data, index)[None])
         draws.append(posterior.sample(torch.randn_like(posterior.mean)))
     expected = torch.cat(draws).std()
-    assert expected > 1.3
+    assert expected > 1.1
     assert deviation == pytest.approx(float(expected), rel=0.03)  # other draws of the posterior
     assert measure_scale(autoencoder, data, seed=0) == deviation
 

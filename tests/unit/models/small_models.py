@@ -1,0 +1,45 @@
+"""Second stages small enough for a test, with weights that make every condition matter."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from latentry.conditioning import BuildContext
+from latentry.models.config import DiffusionOptions
+from latentry.models.latent_diffusion import LatentDiffusion
+from latentry.pipeline.build import build_conditioners
+
+LABELS = ("circle", "square", "star")
+CAPTIONS = ("a red circle", "a blue square", "a green star on grey")
+LABEL = {"kind": "class_label", "via": "vector", "width": 8}
+TOKEN = {"kind": "class_label", "via": "context", "width": 12}
+TEXT = {"kind": "text", "width": 16, "layers": 1, "heads": 2, "head_channels": 8, "length": 8, "vocabulary": 256}
+CONDITIONS: dict[str, dict[str, Any]] = {
+    "none": {},
+    "vector": {"label": LABEL},
+    "text": {"text": TEXT},
+    "both": {"text": TEXT, "label": LABEL},
+    "two contexts": {"text": TEXT, "label": TOKEN},
+}
+VALUES: dict[str, list[Any]] = {"text": ["a red circle", "a green star"], "label": ["circle", "star"]}
+
+
+def denoiser(conditions: str = "both", **options: Any) -> LatentDiffusion:
+    """Four latent channels; the zero layers of a fresh UNet are filled."""
+    torch.manual_seed(0)
+    unet = {"channels": 16, "multipliers": [1, 2], "blocks": 1, "attention": [2], "heads": 2, "norm_groups": 4}
+    chosen = {"unet": unet, "conditioning": CONDITIONS[conditions], **options}
+    made = DiffusionOptions.model_validate(chosen)
+    context = BuildContext(labels=LABELS, captions=CAPTIONS, report=lambda _: None)
+    conditioners = build_conditioners(made, dict.fromkeys(made.conditioning, context))
+    model = LatentDiffusion(made, 4, conditioners).eval()
+    for parameter in model.parameters():
+        parameter.data += 0.1 * torch.randn(parameter.shape)
+    return model
+
+
+def values_for(conditions: str) -> dict[str, list[Any]]:
+    """Values for a batch of two, of what the model takes."""
+    return {name: VALUES[name] for name in CONDITIONS[conditions]}
