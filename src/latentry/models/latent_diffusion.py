@@ -17,6 +17,9 @@ from latentry.kinds import build
 from latentry.models.config import DiffusionOptions
 from latentry.nn.unet import UNet
 
+Values = Sequence[Any] | Tensor
+"""One value an image, as the conditioner takes them: labels or texts, or their numbers as a tensor."""
+
 
 class LatentDiffusion(nn.Module):
     """UNet, conditioners in recipe order, schedule and prediction. Knows nothing of images."""
@@ -57,17 +60,17 @@ class LatentDiffusion(nn.Module):
             **arguments,
         )
 
-    def condition(self, values: Mapping[str, Sequence[Any] | None], batch: int) -> Cond:
+    def condition(self, values: Mapping[str, Values | None], batch: int) -> Cond:
         """What the UNet is told. values: for each conditioner a list of `batch` values; absent or None = its null."""
         return self.join({name: self.encode(name, values.get(name), batch) for name in self.conditioners})
 
-    def encode(self, name: str, values: Sequence[Any] | None, batch: int) -> Cond:
+    def encode(self, name: str, values: Values | None, batch: int) -> Cond:
         """The output of one conditioner for `batch` samples; None = null."""
         conditioner = self.conditioners[name]
         assert isinstance(conditioner, Conditioner)
         return conditioner.null(batch) if values is None else conditioner.encode(values)
 
-    def dropped(self, values: Mapping[str, Sequence[Any]], keep: Mapping[str, Tensor]) -> Cond:
+    def dropped(self, values: Mapping[str, Values], keep: Mapping[str, Tensor]) -> Cond:
         """As `condition`, with rows where keep[name] (B,) is False replaced by the null (training)."""
         conds = {}
         for name in self.conditioners:
