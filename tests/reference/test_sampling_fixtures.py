@@ -19,7 +19,7 @@ from latentry.kinds import build
 from latentry.models.bind import bind
 from latentry.models.config import SampleOptions
 from latentry.pipeline import Pipeline
-from latentry.train.diffusion_stage import DiffusionStage, LatentBatch
+from latentry.train.diffusion_stage import DiffusionStage, Draws, LatentBatch
 from latentry.train.recipe import DiffusionSection
 from tests.reference.first_stages import assert_close
 from tests.reference.unets import Fixture
@@ -154,9 +154,8 @@ def test_training_loss_and_gradients(name: str, monkeypatch: pytest.MonkeyPatch)
     given, training = fixture(name).expected, stage(name)
     x0 = given["in.x0"] / training.autoencoder.latent_scale
     moments = x0 if training.autoencoder.quantiser else torch.cat([x0, torch.full_like(x0, -60.0)], dim=1)
-    draws = {"train noise": given["in.noise"], "train posterior": torch.zeros_like(x0)}
-    monkeypatch.setattr(rng, "normal", lambda seed, stream, *place: draws[stream])
-    monkeypatch.setattr(rng, "integers", lambda *place: given["in.t4"])
+    draws = Draws(given["in.t4"], given["in.noise"], torch.zeros_like(x0), torch.ones(len(told(fixture(name))), 4))
+    monkeypatch.setattr(training, "draw", lambda *place: draws)
     conditions: Any = {key: torch.cat([value, value]) for key, value in told(fixture(name)).items()}
     loss, errors, _ = training.losses(LatentBatch(moments, conditions, range(4)), step=0)
     assert_close(loss.detach(), given["out.loss.total"], "out.loss.total")

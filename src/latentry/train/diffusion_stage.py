@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -36,6 +37,15 @@ class LatentBatch(NamedTuple):
     moments: Tensor
     values: dict[str, list[Any]]
     places: range
+
+
+class Draws(NamedTuple):
+    """t (B,); noise, posterior (B, c, h, w); chances: of each conditioner (B,), to be compared with its dropping."""
+
+    t: Tensor
+    noise: Tensor
+    posterior: Tensor
+    chances: Tensor
 
 
 class DiffusionStage:
@@ -109,22 +119,26 @@ class DiffusionStage:
     def _values(self, data: ImageData, indices: list[int], picks: list[float]) -> dict[str, list[Any]]:
         return {n: values_of(o, data, indices, picks) for n, o in self.model.options.conditioning.items()}
 
+    def draw(self, stream: str, places: Iterable[int], step: int, shape: tuple[int, ...]) -> Draws:
+        """What is random in a step, for each place by itself."""
+        rows = [rng.generator(self.seed, stream, place, step) for place in places]
+        t = torch.tensor([int(row.integers(self.model.schedule.steps)) for row in rows])
+        chances = torch.tensor([[row.random() for _ in self.model.conditioners] for row in rows])
+        noise, posterior = (
+            torch.from_numpy(np.stack([row.standard_normal(shape, dtype=np.float32) for row in rows])) for _ in range(2)
+        )
+        return Draws(*(drawn.to(self.world.device) for drawn in (t, noise, posterior, chances.T)))
+
     def losses(
         self, batch: LatentBatch, step: int, stream: str = "train", drop: float = 0.0
     ) -> tuple[Tensor, Tensor, Tensor]:
         """(loss to minimise, plain error a sample (B,), t (B,)); every draw is fixed by stream, place and step."""
-        places, device = list(batch.places), self.world.device
         shape = (self.autoencoder.latent_channels, *batch.moments.shape[2:])
-        posterior_noise = rng.normal(self.seed, f"{stream} posterior", places, step, shape).to(device)
-        noise = rng.normal(self.seed, f"{stream} noise", places, step, shape).to(device)
-        t = rng.integers(self.seed, f"{stream} t", places, step, self.model.schedule.steps).to(device)
-        keep = {
-            n: rng.uniform(self.seed, f"{stream} drop {n}", places, step).to(device) >= drop
-            for n in self.model.conditioners
-        }
-        z = self.autoencoder.latent(batch.moments, posterior_noise)
+        t, noise, posterior, chances = self.draw(stream, batch.places, step, shape)
+        keep = {name: chance >= drop for name, chance in zip(self.model.conditioners, chances, strict=True)}
+        z = self.autoencoder.latent(batch.moments, posterior)
         alpha, sigma = (v.view(-1, 1, 1, 1) for v in self.model.schedule.at(t))
-        with amp(device, self.training.precision):
+        with amp(self.world.device, self.training.precision):
             out = self.model(alpha * z + sigma * noise, t, self.model.dropped(batch.values, keep))
         target = self.model.prediction.target(z, noise, alpha, sigma)
         loss = self.objective(out, target, t, self.log_variance)

@@ -36,8 +36,9 @@ class Updater:
     def __init__(self, weights: Mapping[str, nn.Parameter], training: StageTraining, lr: float, world: World) -> None:
         self.weights, self.training, self.lr, self.world = dict(weights), training, lr, world
         options: dict[str, Any] = {"lr": lr}
+        self.fused = training.optimiser != "sgd" and world.device.type in ("cpu", "cuda")  # several times as fast
         if training.optimiser != "sgd":
-            options |= {"betas": training.betas, "weight_decay": training.weight_decay}
+            options |= {"betas": training.betas, "weight_decay": training.weight_decay, "fused": self.fused}
         self.optimiser = OPTIMISERS[training.optimiser](list(self.weights.values()), **options)
 
     def zero(self) -> None:
@@ -79,4 +80,6 @@ class Updater:
         for key, value in state.items():
             name, entry = key.rsplit("/", 1)
             weight = self.weights[name]
-            self.optimiser.state[weight][entry] = value.to(weight.device if value.ndim else "cpu")
+            if value.shape == weight.shape and value.ndim:
+                value = torch.empty_like(weight, dtype=value.dtype).copy_(value)  # in the weight's memory format
+            self.optimiser.state[weight][entry] = value.to(weight.device if value.ndim or self.fused else "cpu")

@@ -103,3 +103,19 @@ def test_gradients_are_gone_after_a_step() -> None:
     weight = nn.Parameter(torch.zeros(2))
     stepped(updater(weight), GRADIENT)
     assert weight.grad is None
+
+
+def test_state_comes_back_in_another_memory_format() -> None:
+    """A file holds tensors row by row; the optimiser walks memory, where the weight may lie channels last."""
+
+    def weight(value: Tensor) -> nn.Parameter:
+        return nn.Parameter(value.clone().contiguous(memory_format=torch.channels_last))
+
+    generator = torch.Generator().manual_seed(0)
+    first, *gradients = (weight(value).data for value in torch.randn(4, 3, 5, 2, 2, generator=generator))
+    whole = updater(weight(first), optimiser="adam")
+    stepped(whole, gradients[0], 0)
+    resumed = updater(weight(whole.weights["w"].detach()), optimiser="adam")
+    resumed.load({key: value.clone(memory_format=torch.contiguous_format) for key, value in whole.state().items()})
+    for step in (1, 2):
+        assert torch.equal(stepped(whole, gradients[step], step), stepped(resumed, gradients[step], step))

@@ -171,7 +171,7 @@ def test_log_variance_of_the_second_stage(root: Path) -> None:
     """One for each time: exactly the times that were drawn are trained."""
     stage = second_stage(root, objective__learn_log_variance=True, objective__log_variance_init=0.25)
     train(stage, 3)
-    drawn = torch.cat([rng.integers(stage.seed, "train t", range(8), step, 1000) for step in range(3)])
+    drawn = torch.cat([stage.draw("train", range(8), step, (4, 8, 8)).t for step in range(3)])
     moved = (stage.log_variance.detach() != 0.25).nonzero().flatten()
     assert moved.tolist() == sorted(set(drawn.tolist()))
     assert "log_variance" in stage.state().tensors["objective"]
