@@ -61,11 +61,21 @@ def run(arguments: Sequence[str] | None = None) -> int:
         complain(f"{error.filename}: {error.strerror}. Choose a path that can be read and written.")
         return FULL_DISK if error.errno == errno.ENOSPC else 1
     except Exception as error:
+        if _out_of_memory(error):
+            complain("not enough memory. Ask for fewer or smaller images, or train with a smaller batch or accumulate.")
+            return 1
         if not hasattr(error, "format_message"):
             raise
         _explain_usage(error)
         return int(getattr(error, "exit_code", 2))
     return result if isinstance(result, int) else 0
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Whether numpy, torch on the CPU, or torch on a GPU could not get memory."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 
 def _explain_usage(error: Exception) -> None:

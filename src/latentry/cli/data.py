@@ -44,8 +44,9 @@ def check(
     options = None
     if recipe is not None:
         from latentry.train.recipe import load
+        from latentry.train.resolve import resolve
 
-        options = load(recipe).data
+        options = resolve(load(recipe), folder).data
     with bar("reading") as progress:
         report = check_folder(folder, options, progress)
     if as_json:

@@ -19,7 +19,9 @@ def reconstruct(
 ) -> None:
     """Encode images and decode them again: what the first stage keeps of them."""
     from latentry import pipeline
+    from latentry.pipeline.output import check_target
 
+    check_target(out, len(images))
     pipe = pipeline.load(model)
     written = {str(image): [str(path) for path in pipe.reconstruct([image]).save(out)] for image in images}
     if as_json:

@@ -31,7 +31,10 @@ def sample(
     shape = parse_size(size)
     one_of("--weights", weights, ("ema", "raw"))
     from latentry import pipeline
+    from latentry.pipeline.output import check_target
 
+    sheet = count > 1 and out.suffix.lower() == ".png"
+    check_target(out, 1 if sheet else count)
     pipe = pipeline.load(model, weights=weights, step=step)  # type: ignore[arg-type]
     with bar("sampling") as progress:
         result = pipe.sample(
@@ -45,12 +48,7 @@ def sample(
             size=shape,
             progress=progress,
         )
-    if count > 1 and out.suffix.lower() == ".png":
-        out.parent.mkdir(parents=True, exist_ok=True)
-        result.grid().save(out)
-        paths = [out]
-    else:
-        paths = result.save(out)
+    paths = [result.save_sheet(out)] if sheet else result.save(out)
     if as_json:
         emit_json({"images": [str(path) for path in paths], "seed": seed})
     else:

@@ -81,7 +81,8 @@ def _accepted(error: ErrorDetails) -> str:
     for start in ("Input should be ", "Value should have ", "Tuple should have ", "List should have "):
         text = text.removeprefix(start)
     text = text.removeprefix("a valid ").split(" after validation")[0]
-    return text.replace("dictionary or instance of", "mapping for").replace("dictionary", "mapping")
+    text = text.replace("dictionary or instance of", "mapping for").replace("dictionary", "mapping")
+    return text.replace("tuple", "list")
 
 
 def _nearest(error: ErrorDetails) -> str:

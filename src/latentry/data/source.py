@@ -33,6 +33,7 @@ class Source:
         self.labels: list[str] = select.label_names(self.records, options.label)
         self.bad: dict[str, str] = {}
         headers = self._read_headers()
+        self.records = [record for record in self.records if record.path not in self.bad]
         refuse_mixed_channels(headers, options)
         self._refuse_bad_values([path for path, header in headers.items() if header.depth == 32])
         self.depth = common_depth(headers, options)

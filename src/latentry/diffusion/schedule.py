@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 import torch
-from pydantic import Field, TypeAdapter
+from pydantic import Field, TypeAdapter, model_validator
 from torch import Tensor
 
 from latentry.errors import UsageError
@@ -76,7 +76,18 @@ class Schedule:
         return Level(float(t), math.sqrt(abar), math.sqrt(1 - abar))
 
 
-class ScaledLinear(KindOptions):
+class _Rising(KindOptions):
+    start: float
+    end: float
+
+    @model_validator(mode="after")
+    def _check(self) -> _Rising:
+        if self.start > self.end:
+            raise ValueError(f"start {self.start:g} is above end {self.end:g}; noise has to rise")
+        return self
+
+
+class ScaledLinear(_Rising):
     """betas whose square roots are evenly spaced: what the published latent diffusion code calls `linear`."""
 
     kind: Literal["scaled_linear"] = "scaled_linear"
@@ -85,7 +96,7 @@ class ScaledLinear(KindOptions):
     steps: int = Field(1000, ge=2, description="number of noise levels T")
 
 
-class Linear(KindOptions):
+class Linear(_Rising):
     """betas evenly spaced (Ho et al. 2020)."""
 
     kind: Literal["linear"] = "linear"
@@ -94,7 +105,7 @@ class Linear(KindOptions):
     steps: int = Field(1000, ge=2, description="number of noise levels T")
 
 
-class Sqrt(KindOptions):
+class Sqrt(_Rising):
     """betas that are square roots of evenly spaced values."""
 
     kind: Literal["sqrt"] = "sqrt"

@@ -24,6 +24,8 @@ def read_image(path: Path, facts: DataFacts) -> Tensor:
 
     Raises UsageError for channels that cannot become the model's.
     """
+    if path.is_dir():
+        raise UsageError(f"{path}: is a folder; name image files, as in {path}/*.png")
     options = DataOptions(channels=facts.channels, background=facts.background, depth=facts.depth)
     header, array = images.decode(path, options.pixel_limit)
     problem = prepare.mismatch(header, options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +15,10 @@ from PIL import Image
 from torch import Tensor
 
 from latentry.data.saving import default_suffix, quantise, save
-from latentry.errors import UsageError
+from latentry.errors import LatentryError, UsageError
 
+SUFFIXES = (".png", ".tif", ".tiff")
+OTHERS = (".jpg", ".jpeg", ".webp", ".gif", ".bmp")
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
@@ -41,9 +44,7 @@ class Output:
         """Write every image into a folder, or a single one to a file; the files carry what made them."""
         path = Path(path)
         suffix = default_suffix(self.tensor.shape[1])
-        single = path.suffix.lower() in (".png", ".tif", ".tiff")
-        if single and len(self.tensor) > 1:
-            raise UsageError(f"{path}: {len(self.tensor)} images into one file; give a folder")
+        single = check_target(path, len(self.tensor))
         (path.parent if single else path).mkdir(parents=True, exist_ok=True)
         written = []
         for image, facts in zip(self.tensor.permute(0, 2, 3, 1).numpy(), self.facts, strict=True):
@@ -54,6 +55,34 @@ class Output:
     def grid(self, columns: int | None = None) -> Image.Image:
         """All images on one sheet: 8-bit RGB (three bands of many; one band as grey)."""
         return grid(self.tensor, columns)
+
+    def save_sheet(self, path: str | Path) -> Path:
+        """Write the sheet as one PNG that carries what made the first image, and how many there are."""
+        path = Path(path)
+        check_target(path, 1)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return save(path, np.asarray(self.grid()) / 255, 8, {**self.facts[0], "images": str(len(self.tensor))})
+
+
+def check_target(path: Path, count: int) -> bool:
+    """Whether `path` names a single file; else it is a folder. Asked before the images are drawn.
+
+    Raises UsageError for several images into one file and for formats that are not written, LatentryError where
+    nothing can be written.
+    """
+    suffix = path.suffix.lower()
+    single = suffix in SUFFIXES
+    if suffix in OTHERS:
+        raise UsageError(f"{path}: images are saved as {', '.join(SUFFIXES)}; name such a file, or a folder")
+    if single and count > 1:
+        raise UsageError(f"{path}: {count} images into one file; give a folder")
+    parents = path.absolute().parents if single else (path.absolute(), *path.absolute().parents)
+    nearest = next(parent for parent in parents if parent.exists())
+    if not nearest.is_dir():
+        raise LatentryError(f"{path}: {nearest} is a file, not a folder. Choose another place for the images.")
+    if not os.access(nearest, os.W_OK):
+        raise LatentryError(f"{path}: {nearest} cannot be written. Choose another place for the images.")
+    return single
 
 
 def _free(folder: Path, stem: str, suffix: str) -> Path:

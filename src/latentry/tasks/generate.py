@@ -8,6 +8,8 @@ from typing import Any
 
 from latentry.errors import UsageError, did_you_mean
 
+MOST_IMAGES, MOST_PIXELS = 1_000_000, 16_384
+
 
 @dataclass(frozen=True)
 class Request:
@@ -36,10 +38,14 @@ def generate(
             )
     if n < 1:
         raise UsageError(f"n: {n}; ask for at least one image")
+    if max(size) > MOST_PIXELS:
+        raise UsageError(f"size: {size[0]}x{size[1]}; sides are at most {MOST_PIXELS} pixels")
     if seed < 0:
         raise UsageError(f"seed: {seed}; seeds are 0 or above")
     lists = {name: list(v) if isinstance(v, (list, tuple)) else [v] for name, v in asked.items()}
     count = max((len(v) for v in lists.values()), default=1)
+    if count * n > MOST_IMAGES:
+        raise UsageError(f"n: {count * n} images at once; ask for at most {MOST_IMAGES} at a time")
     for name, given in lists.items():
         if len(given) not in (1, count):
             raise UsageError(f"{name}: {len(given)} values where others have {count}; give one, or as many")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ from latentry.checkpoints.run_folder import split_denoiser, trained_weights
 from latentry.checkpoints.store import Store
 from latentry.conditioning import BuildContext
 from latentry.data.dataset import ImageData
-from latentry.errors import UsageError
+from latentry.errors import LatentryError, UsageError
 from latentry.models.autoencoder import Autoencoder
-from latentry.models.config import AutoencoderOptions, DataFacts, DiffusionOptions, ModelConfig, check_size
+from latentry.models.config import AutoencoderOptions, DataFacts, DiffusionOptions, ModelConfig
+from latentry.models.initial import initialise
 from latentry.models.latent_diffusion import LatentDiffusion
 from latentry.pipeline import Pipeline, load
 from latentry.pipeline.build import build_conditioners, named_files
@@ -53,28 +55,13 @@ class Experiment:
         report: Callable[[str], None],
         notes: str = "",
     ) -> None:
-        self.recipe, self.data, self.fingerprint, self.out, self.world, self.report = (
-            recipe,
-            data,
-            fingerprint,
-            out,
-            world,
-            report,
-        )
-        self.notes = notes
+        self.recipe, self.data, self.fingerprint, self.out = recipe, data, fingerprint, out
+        self.world, self.report, self.notes = world, report, notes
         self.labels = tuple(data.labels)
         self.held_out = data.other("held_out")
         self.given = load(recipe.autoencoder.from_) if recipe.autoencoder.from_ else None
         self.texts: dict[str, str] = {}
         self.diffusion: DiffusionOptions | None = None
-        problem = check_size(data.options.height_width, self.architecture, recipe.diffusion.unet)
-        if problem:
-            raise UsageError(f"recipe {recipe.name}: {problem}")
-        if self.given is not None and self.given.config.data.channels != data.options.channels:
-            raise UsageError(
-                f"autoencoder.from {recipe.autoencoder.from_}: made for {self.given.config.data.channels} channels, "
-                f"data.channels is {data.options.channels}. Train a first stage of your own, or change data.channels."
-            )
 
     @property
     def architecture(self) -> AutoencoderOptions:
@@ -139,7 +126,9 @@ class Experiment:
         """A fresh first stage; its first weights depend on the seed alone."""
         torch.manual_seed(key(self.recipe.seed, "autoencoder weights", 0))
         recompute = self.recipe.autoencoder.train.checkpoint_activations
-        return Autoencoder(self.architecture, self.data.options.channels, checkpoint=recompute)
+        model = Autoencoder(self.architecture, self.data.options.channels, checkpoint=recompute)
+        initialise(model)
+        return model
 
     def autoencoder_stage(self) -> AutoencoderStage:
         """The first stage with its objective, ready for the loop."""
@@ -157,11 +146,20 @@ class Experiment:
             parts = [(model.encoder, "forward"), (model.decoder, "features")]
             compile_or_not(parts, "autoencoder.train.compile", self.world.device, self.report)
         return AutoencoderStage(
-            model, objective, section, self.data, self._validation(), seed=self.recipe.seed, world=self.world
+            model, objective, section, self.data, self.validation, seed=self.recipe.seed, world=self.world
         )
 
-    def _validation(self) -> ImageData | None:
-        return self.held_out if len(self.held_out) else None
+    @cached_property
+    def validation(self) -> ImageData | None:
+        """The held-out images, if any of them can be read."""
+        if not len(self.held_out):
+            return None
+        try:
+            self.held_out.sample(0)
+        except LatentryError as error:
+            self.report(f"held-out images: {error} Training goes on without them.")
+            return None
+        return self.held_out
 
     def finish_autoencoder(self) -> None:
         """Measure the latent scale and write the first stage into RUN/model, once."""
@@ -229,7 +227,7 @@ class Experiment:
             model.unet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         caches: dict[str, LatentCache] = {}
         if section.train.cache_latents:
-            for data in (self.data, self._validation()):
+            for data in (self.data, self.validation):
                 if data is not None:
                     caches[data.split] = LatentCache(
                         autoencoder, data, self.fingerprint, self.out / "latents", self.world, self.report
@@ -237,13 +235,13 @@ class Experiment:
         if section.train.compile:
             compile_or_not([(model.unet, "forward")], "diffusion.train.compile", self.world.device, self.report)
         pipe = Pipeline(self.model_config(), autoencoder, model)
-        previewer = Previewer(pipe, self._validation() or self.data, self.recipe.seed)
+        previewer = Previewer(pipe, self.validation or self.data, self.recipe.seed)
         return DiffusionStage(
             model,
             autoencoder,
             section,
             self.data,
-            self._validation(),
+            self.validation,
             caches,
             seed=self.recipe.seed,
             world=self.world,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import torch
 from torch import Tensor
 
 from latentry.checkpoints import durable
-from latentry.data.dataset import ImageData
+from latentry.data.dataset import ImageData, Sample
+from latentry.errors import LatentryError
 from latentry.metrics import JUDGES, psnr
 from latentry.pipeline import Pipeline, load
 from latentry.pipeline.images import to_unit
@@ -26,11 +28,16 @@ def measure(out: Path, data: ImageData, judge: str | None, seed: int) -> dict[st
     """Figures of RUN/model, also written to RUN/figures.json."""
     pipe = load(out / "model")
     held_out = data.other("held_out")
-    real, again = reconstructions(pipe, held_out if len(held_out) else data)
-    split = "held-out" if len(held_out) else "training"
+    samples = readable(held_out)
+    split = "held-out" if samples else "training"
+    samples = samples or readable(data)
+    real, again = reconstructions(pipe, samples)
     figures: dict[str, Any] = {f"PSNR of {split} reconstructions (dB)": round(float(psnr(real, again, 1.0).mean()), 2)}
     if judge is not None:
-        figures |= judged(pipe, data, held_out, JUDGES[judge], seed, real, again)
+        shown = held_out if split == "held-out" else data
+        records = [dict(shown.records[s.index].fields) for s in samples]
+        figures |= real_judged(JUDGES[judge], split, records, real, again)
+        figures |= samples_judged(pipe, data, held_out, JUDGES[judge], seed)
     durable.replace_file(out / FILE, json.dumps(figures, indent=1) + "\n")
     return figures
 
@@ -44,22 +51,38 @@ def read_figures(out: Path) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def reconstructions(pipe: Pipeline, data: ImageData) -> tuple[Tensor, Tensor]:
+def readable(data: ImageData) -> list[Sample]:
+    """The first images of a split, without those that cannot be read."""
+    found = []
+    for i in range(min(len(data), RECONSTRUCTED)):
+        with suppress(LatentryError):
+            found.append(data.sample(i))
+            if found[-1].index != i:  # another image in its place, which has or gets its own turn
+                found.pop()
+    return found
+
+
+def reconstructions(pipe: Pipeline, samples: Sequence[Sample]) -> tuple[Tensor, Tensor]:
     """Images and their reconstructions, (B, C, H, W) in [0, 1]."""
-    images = torch.stack([data.sample(i).image for i in range(min(len(data), RECONSTRUCTED))])
+    images = torch.stack([sample.image for sample in samples])
     again = torch.cat([pipe.decode(pipe.encode(part)) for part in images.split(32)])
     return to_unit(images), to_unit(again)
 
 
-def judged(
-    pipe: Pipeline, data: ImageData, held_out: ImageData, judge: Any, seed: int, real: Tensor, again: Tensor
-) -> dict[str, Any]:
-    """How often the judge finds what was asked for: in real images, reconstructions, and samples."""
-    records = [dict(held_out.records[i].fields) for i in range(len(real))]
-    figures = {
-        "judge right on real held-out images": judge.score(real, records)["shape_and_colour"],
+def real_judged(
+    judge: Any, split: str, records: Sequence[dict[str, Any]], real: Tensor, again: Tensor
+) -> dict[str, float]:
+    """How often the judge finds in real images and in their reconstructions what their records say."""
+    shares = {
+        f"judge right on real {split} images": judge.score(real, records)["shape_and_colour"],
         "judge right on their reconstructions": judge.score(again, records)["shape_and_colour"],
     }
+    return {name: round(float(share), 4) for name, share in shares.items()}
+
+
+def samples_judged(pipe: Pipeline, data: ImageData, held_out: ImageData, judge: Any, seed: int) -> dict[str, float]:
+    """How often the judge finds in samples what was asked for: captions of training, and those only held out."""
+    figures: dict[str, float] = {}
     if pipe.denoiser is None:
         return figures
     seen = _first_of_each(data)
@@ -67,8 +90,9 @@ def judged(
     for what, source, chosen in (("", data, seen), (" of pairs never trained on", held_out, unseen)):
         if chosen:
             indices = [list(chosen.values())[i % len(chosen)] for i in range(SAMPLED)]
-            figures[f"shape and colour right in {SAMPLED} samples{what}"] = _sampled(pipe, source, indices, judge, seed)
-    return {name: round(share, 4) for name, share in figures.items()}
+            share = _sampled(pipe, source, indices, judge, seed)
+            figures[f"shape and colour right in {SAMPLED} samples{what}"] = round(share, 4)
+    return figures
 
 
 def _first_of_each(data: ImageData) -> dict[str, int]:

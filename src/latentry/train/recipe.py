@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator, model_validator
 
@@ -18,6 +18,8 @@ from latentry.kinds import Options, choice
 from latentry.metrics import JUDGES
 from latentry.models.config import AutoencoderOptions, DiffusionOptions, SampleOptions, check_size
 from latentry.train.objectives.options import ObjectiveOptions
+
+Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
 class StageTraining(Options):
@@ -36,7 +38,7 @@ class StageTraining(Options):
     lr: PositiveFloat = 1e-4
     scale_lr: bool = False
     optimiser: Literal["adamw", "adam", "sgd"] = "adamw"
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Beta, Beta] = (0.9, 0.999)
     weight_decay: float = Field(0.0, ge=0)
     warmup: NonNegativeInt = 0
     decay: Literal["constant", "linear", "cosine"] = "constant"
@@ -69,7 +71,7 @@ class StageTraining(Options):
 class AutoencoderTraining(StageTraining):
     """First stage: both optimisers use betas (0.5, 0.9) as published."""
 
-    betas: tuple[float, float] = (0.5, 0.9)
+    betas: tuple[Beta, Beta] = (0.5, 0.9)
     optimiser: Literal["adamw", "adam", "sgd"] = "adam"
     discriminator_lr: PositiveFloat | None = None
 
@@ -159,7 +161,10 @@ def read_text(name: str) -> str:
     if path.suffix in (".yaml", ".yml") or path.is_file():
         if not path.is_file():
             raise UsageError(f"recipe {name}: no such file; give a path to a YAML file or one of: {', '.join(names())}")
-        return path.read_text(encoding="utf-8")
+        try:
+            return path.read_text(encoding="utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise UsageError(f"recipe {name}: byte {error.start} is not UTF-8; accepted: YAML in UTF-8") from None
     raise UsageError(
         f'recipe: no "{name}"; known: {", ".join(names())}{did_you_mean(name, names())}, or a path to a YAML file'
     )

@@ -14,8 +14,8 @@ from latentry.checkpoints.manifest import recover
 from latentry.checkpoints.store import Store
 from latentry.data.dataset import ImageData
 from latentry.errors import UsageError
+from latentry.train import feasible, record
 from latentry.train import recipe as recipes
-from latentry.train import record
 from latentry.train.dry_run import dry_run as rehearse
 from latentry.train.experiment import Experiment
 from latentry.train.figures import FILE as FIGURES
@@ -71,12 +71,13 @@ def train(
     say = _unbreakable(report) if world.chief else _silent
     if world.chief and not dry_run:
         lock.refuse_if_held(out)
-    asked = resolve(asked, Path(data))
+    asked = resolve(asked, Path(data), say)
     images = ImageData(asked.data, data, "train", asked.seed, report=say)
     if not len(images):
         raise UsageError(
             f"{data}: no images to train on; {len(images.other('held_out'))} are held out. Lower data.held_out."
         )
+    feasible.check(asked, images, out)
     if dry_run:
         return Run(out, rehearse(asked, images, out, say))
     with StopRequest().entered() as request, RunLock(out, say) if world.chief else nullcontext():

@@ -28,8 +28,10 @@ class FakeOutput:
             path.write_bytes(b"image")
         return paths
 
-    def grid(self) -> Image.Image:
-        return Image.new("RGB", (8 * self.count, 8))
+    def save_sheet(self, out: Path) -> Path:
+        out.parent.mkdir(parents=True)
+        Image.new("RGB", (8 * self.count, 8)).save(out)
+        return out
 
 
 class FakePipeline:

@@ -1,0 +1,114 @@
+"""Whether recipe, images and networks fit together: asked before anything is written, and of both stages at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from latentry.conditioning import BuildContext
+from latentry.data.dataset import ImageData
+from latentry.diffusion.levels import LEVELS
+from latentry.errors import LatentryError, UsageError
+from latentry.kinds import lookup
+from latentry.models.autoencoder import Autoencoder
+from latentry.models.config import AutoencoderOptions, check_size
+from latentry.models.latent_diffusion import LatentDiffusion
+from latentry.pipeline import load
+from latentry.pipeline.build import build_conditioners
+from latentry.train import objectives
+from latentry.train.recipe import Recipe
+from latentry.train.values import check_fields
+
+TAKEN = {"n", "steps", "solver", "guidance", "seed", "size", "batch", "bf16", "progress"}  # arguments of `sample`
+
+
+def check(recipe: Recipe, data: ImageData, out: Path) -> None:
+    """Raise one UsageError (or LatentryError for missing weights) with everything that would fail later.
+
+    Networks are built without memory for their weights; the tokenizer is trained, the perceptual net is found.
+    """
+    architecture = first_stage(recipe, data)
+    problems: list[LatentryError] = []
+    with _collected(problems):
+        _out(data, out)
+    with _collected(problems):
+        _size(recipe, data, architecture)
+    with _collected(problems):
+        _objective(recipe, data)
+    with _collected(problems):
+        _denoiser(recipe, data, architecture)
+    if problems:
+        texts = [str(problem) for problem in problems]
+        text = texts[0] if len(texts) == 1 else "\n  ".join([f"{len(texts)} errors", *texts])
+        kind = UsageError if any(isinstance(problem, UsageError) for problem in problems) else LatentryError
+        raise kind(f"recipe {recipe.name}: {text}")
+
+
+def first_stage(recipe: Recipe, data: ImageData) -> AutoencoderOptions:
+    """The architecture of the first stage, which another model may give. Raises UsageError if that does not fit."""
+    source = recipe.autoencoder.from_
+    if source is None:
+        return recipe.autoencoder.architecture()
+    given = load(source).config
+    if given.data.channels != data.options.channels:
+        raise UsageError(
+            f"autoencoder.from {source}: made for {given.data.channels} channels, data.channels is "
+            f"{data.options.channels}. Train a first stage of your own, or change data.channels."
+        )
+    return given.autoencoder
+
+
+@contextmanager
+def _collected(problems: list[LatentryError]) -> Iterator[None]:
+    try:
+        yield
+    except LatentryError as error:
+        problems.append(error)
+
+
+def _out(data: ImageData, out: Path) -> None:
+    if out.resolve().is_relative_to(data.root):
+        raise UsageError(
+            f"--out {out}: lies in the data folder, so that sheets of samples would become training images. "
+            "Choose a folder outside it."
+        )
+
+
+def _size(recipe: Recipe, data: ImageData, architecture: AutoencoderOptions) -> None:
+    problem = check_size(data.options.height_width, architecture, recipe.diffusion.unet)
+    if problem:
+        raise UsageError(f"data.{problem}")
+
+
+def _objective(recipe: Recipe, data: ImageData) -> None:
+    if recipe.autoencoder.from_ is None:
+        with torch.device("meta"):
+            Autoencoder(recipe.autoencoder.architecture(), data.options.channels)
+        objectives.build(recipe.autoencoder.objective, recipe.autoencoder.kind, data.options.channels)
+
+
+def _denoiser(recipe: Recipe, data: ImageData, architecture: AutoencoderOptions) -> None:
+    options = recipe.diffusion.architecture()
+    for name, o in options.conditioning.items():
+        if not name.isidentifier() or name in TAKEN or hasattr(nn.ModuleDict(), name):
+            raise UsageError(
+                f'diffusion.conditioning: "{name}" cannot be the name of a condition; call it "text" or "label", say'
+            )
+        check_fields(name, o, data)
+    context = BuildContext(data.labels, data.captions(), report=_silent)
+    channels = architecture.latent_channels or architecture.z_channels
+    with torch.device("meta"):
+        conditioners = build_conditioners(options, dict.fromkeys(options.conditioning, context))
+        model = LatentDiffusion(options, channels, conditioners)
+    try:
+        lookup(LEVELS, recipe.sample.levels, "sample.levels")(model.schedule, recipe.sample.steps)
+    except UsageError as error:
+        raise UsageError(f"sample.{error}") from None
+
+
+def _silent(_: str) -> None:
+    return None
