@@ -21,6 +21,7 @@ from latentry.train.values import values_of
 
 RECONSTRUCTED = 256
 SAMPLED = 500
+SAMPLED_UNSEEN = 240
 FILE = "figures.json"
 
 
@@ -87,11 +88,12 @@ def samples_judged(pipe: Pipeline, data: ImageData, held_out: ImageData, judge: 
         return figures
     seen = _first_of_each(data)
     unseen = {text: i for text, i in _first_of_each(held_out).items() if text not in seen}
-    for what, source, chosen in (("", data, seen), (" of pairs never trained on", held_out, unseen)):
+    kinds = (("", data, seen, SAMPLED), (" of pairs never trained on", held_out, unseen, SAMPLED_UNSEEN))
+    for what, source, chosen, count in kinds:
         if chosen:
-            indices = [list(chosen.values())[i % len(chosen)] for i in range(SAMPLED)]
+            indices = [list(chosen.values())[i % len(chosen)] for i in range(count)]
             share = _sampled(pipe, source, indices, judge, seed)
-            figures[f"shape and colour right in {SAMPLED} samples{what}"] = round(share, 4)
+            figures[f"shape and colour right in {count} samples{what}"] = round(share, 4)
     return figures
 
 
