@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import traceback
 from collections.abc import Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -20,6 +21,11 @@ def load_plugins(paths: Sequence[str | Path]) -> None:
         spec = importlib.util.spec_from_file_location(f"latentry_plugin_{path.stem}", path)
         assert spec is not None
         assert spec.loader is not None
-        spec.loader.exec_module(importlib.util.module_from_spec(spec))
+        try:
+            spec.loader.exec_module(importlib.util.module_from_spec(spec))
+        except Exception as error:
+            lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+            where = f"{path}, line {lines[-1]}" if lines else str(path)
+            raise UsageError(f"plugin {where}: {type(error).__name__}: {error}. Mend the file.") from error
     for entry in entry_points(group=GROUP):
         entry.load()()

@@ -22,7 +22,7 @@ from latentry.train.world import World
 MODEL = "model"
 LISTING = "data.listing"
 FREE = {"steps", "workers", "log_every", "validate_every", "sample_every", "save_every", "keep", "milestones"}
-FREE_SECTIONS = ("sample.", "about", "judge", "made_with.")
+FREE_SECTIONS = ("sample.", "about", "judge")
 
 
 def flat(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -39,13 +39,15 @@ def may_change(key: str) -> bool:
     return key.startswith(FREE_SECTIONS) or (".train." in key and key.rsplit(".", 1)[1] in FREE)
 
 
-def settled(asked: Recipe, out: Path) -> Recipe:
-    """The recipe with what an earlier start of the run chose by itself: `auto` precision.
+def settled(asked: Recipe, out: Path) -> tuple[Recipe, list[str]]:
+    """The recipe with what an earlier start of the run chose by itself (`auto` precision), and what changed since.
 
-    Raises UsageError listing every key that differs from the run's and may not change.
+    Raises UsageError listing the keys that differ from the run's and may not change.
     """
     if not (out / RECIPE).is_file():
-        return asked
+        if any(out.glob("*/step-*")):
+            raise UsageError(f"{out}: holds checkpoints, but no {RECIPE} that says of what. Choose another --out.")
+        return asked, []
     earlier = config.validate(Recipe, read_recipe(out), str(out / RECIPE))
     tree = dump(asked)
     old = dict(flat(dump(earlier)))
@@ -53,16 +55,18 @@ def settled(asked: Recipe, out: Path) -> Recipe:
         if tree[stage]["train"]["precision"] == "auto":
             tree[stage]["train"]["precision"] = old[f"{stage}.train.precision"]
     new = dict(flat(tree))
-    changed = [k for k in sorted({*old, *new}) if old.get(k) != new.get(k) and not may_change(k)]
+    differ = [k for k in sorted({*old, *new}) if old.get(k) != new.get(k) and not k.startswith("made_with")]
+    told = {k: f"{k} ({old.get(k, 'absent')} -> {new.get(k, 'absent')})" for k in differ}
+    changed = [told[k] for k in differ if not may_change(k)]
     if changed:
-        lines = ", ".join(f"{k} ({old.get(k, 'absent')} -> {new.get(k, 'absent')})" for k in changed[:8])
+        lines = ", ".join(changed[:8])
         more = f" and {len(changed) - 8} more" if len(changed) > 8 else ""
         raise UsageError(
             f"{out}: holds a run of another recipe: {lines}{more}. "
             f"On resume only {', '.join(sorted(FREE))} of `train` may change. "
             "Choose another --out, or the run's own recipe."
         )
-    return config.validate(Recipe, tree, str(out / RECIPE))
+    return config.validate(Recipe, tree, str(out / RECIPE)), list(told.values())
 
 
 def is_finished(recipe: Recipe, out: Path, stage: str) -> bool:
@@ -87,8 +91,8 @@ def judge(out: Path) -> str | None:
     return read_recipe(out).get("judge") if (out / RECIPE).is_file() else None
 
 
-def write(recipe: Recipe, data: ImageData, images: Images, out: Path, world: World) -> None:
-    """Write the resolved recipe with what made it, then the listing of the images."""
+def write(recipe: Recipe, data: ImageData, images: Images, changes: list[str], out: Path, world: World) -> None:
+    """Write the resolved recipe with what made it and what changed since, then the listing of the images."""
     if not world.chief:
         return
     made_with = {
@@ -99,6 +103,7 @@ def write(recipe: Recipe, data: ImageData, images: Images, out: Path, world: Wor
         "images": len(data),
         "data": images.listing.fingerprint,
         "data_changes": images.changes,
+        "recipe_changes": [*_before(out, "recipe_changes"), *changes],
     }
     out.mkdir(parents=True, exist_ok=True)
     durable.replace_file(out / RECIPE, config.dump_yaml({**dump(recipe), "made_with": made_with}))
@@ -128,12 +133,12 @@ def check_data(data: ImageData, out: Path, accept: bool) -> Images:
             f"{data.root}: the images are not those this run began with: {changes.describe()}. "
             "Restore them, choose another --out, or go on with --accept-data-change."
         )
-    told = _accepted_before(out)
+    told = _before(out, "data_changes")
     if changes and changes.describe() not in told[-1:]:
         told = [*told, changes.describe()]
     return Images(now, bool(changes) or known is None, told)
 
 
-def _accepted_before(out: Path) -> list[str]:
+def _before(out: Path, what: str) -> list[str]:
     made_with = read_recipe(out).get("made_with") if (out / RECIPE).is_file() else None
-    return list((made_with or {}).get("data_changes", []))
+    return list((made_with or {}).get(what, []))

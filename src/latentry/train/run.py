@@ -80,7 +80,9 @@ def train(
     feasible.check(asked, images, out)
     if dry_run:
         return Run(out, rehearse(asked, images, out, say))
-    with StopRequest().entered() as request, RunLock(out, say) if world.chief else nullcontext():
+    request = StopRequest(launched=world.size > 1)
+    stops = request.entered(lambda: say("stopped; the same command goes on from here"))
+    with stops, RunLock(out, say) if world.chief else nullcontext():
         session = Session(out, world, say, request, _unbreakable(progress) if progress else None)
         return session.train(asked, images, stage, accept_data_change)
 
@@ -97,7 +99,7 @@ class Session:
 
     def train(self, asked: recipes.Recipe, images: ImageData, stage: StageName | None, accept_data_change: bool) -> Run:
         """What of both stages is not yet done, then the figures."""
-        asked, judge_before = record.settled(asked, self.out), record.judge(self.out)
+        (asked, changes), judge_before = record.settled(asked, self.out), record.judge(self.out)
         known = record.check_data(images, self.out, accept_data_change)
         if known.new and known.changes:
             self.say(f"data: goes on although {known.changes[-1]}")
@@ -108,7 +110,7 @@ class Session:
             asked, images, known.listing.fingerprint, self.out, self.world, self.say, "; ".join(known.changes)
         )
         chosen = experiment.settle_precision()
-        record.write(chosen, images, known, self.out, self.world)
+        record.write(chosen, images, known, changes, self.out, self.world)
         trained = self._stages(experiment, stage)
         if not self.world.chief:
             return Run(self.out)

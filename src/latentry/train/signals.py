@@ -6,10 +6,12 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+LAUNCHER = 2.0  # seconds in which a second Ctrl-C may be the first one, passed on
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR1: 143}
 
 
@@ -24,16 +26,17 @@ class Interrupted(Exception):
 class StopRequest:
     """While entered, a signal to stop raises `Stopped`; inside `deferred` it only sets `code`, for the loop to see.
 
+    launched: by torchrun or the like, which passes on a Ctrl-C that the terminal has already sent to every process.
     Does nothing outside of the main thread, which alone is given signals.
     """
 
-    def __init__(self) -> None:
-        self.code = 0
-        self._deferred = False
+    def __init__(self, launched: bool = False) -> None:
+        self.code, self.patience = 0, LAUNCHER if launched else 0.0
+        self._since, self._deferred = 0.0, False
 
     @contextmanager
-    def entered(self) -> Iterator[StopRequest]:
-        """Take the signals for the length of a `with`."""
+    def entered(self, at_once: Callable[[], None] = lambda: None) -> Iterator[StopRequest]:
+        """Take the signals for the length of a `with`. at_once: called when it is left by one, outside `deferred`."""
         if threading.current_thread() is not threading.main_thread():
             yield self
             return
@@ -41,6 +44,9 @@ class StopRequest:
         old = {number: signal.signal(number, self._set) for number in CODES}
         try:
             yield self
+        except _Now as stop:
+            at_once()
+            raise Stopped(stop.code) from None
         finally:
             _entered.pop()
             for number, handler in old.items():
@@ -55,16 +61,21 @@ class StopRequest:
         finally:
             self._deferred = False
         if self.code:
-            raise Stopped(self.code)
+            raise _Now(self.code)
 
     def _set(self, number: int, _: FrameType | None) -> None:
-        if number == signal.SIGINT and self.code:
+        if not self.code:
+            self.code, self._since = CODES[signal.Signals(number)], time.monotonic()
+            if not self._deferred:
+                raise _Now(self.code)
+        elif number == signal.SIGINT and time.monotonic() - self._since >= self.patience:
             for worker in multiprocessing.active_children():
                 worker.kill()
             os._exit(130)
-        again, self.code = bool(self.code), self.code or CODES[signal.Signals(number)]
-        if not self._deferred and not again:
-            raise Stopped(self.code)
+
+
+class _Now(Stopped):
+    """Between the stages there is nothing to save: left where it is."""
 
 
 _entered: list[StopRequest] = []
