@@ -19,7 +19,6 @@ from PIL import Image
 
 from latentry.checkpoints.manifest import write_manifest
 from latentry.cli import run
-from latentry.nn import weights
 from tests.e2e.small_runs import TEXT, noise, recipe, run_tiny, write_images, write_metadata
 
 Go = Callable[..., str]
@@ -127,7 +126,7 @@ def test_missing_perceptual_weights_name_file_place_and_ways_out(go, monkeypatch
     def offline(*_: object, **__: object) -> None:
         raise OSError("network is unreachable")
 
-    monkeypatch.setattr(weights.urllib.request, "urlopen", offline)
+    monkeypatch.setattr("urllib.request.urlopen", offline)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.delenv("LATENTRY_WEIGHTS", raising=False)
     said = train(go, "autoencoder.objective.perceptual=squeezenet", code=1)

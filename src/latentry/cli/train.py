@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from latentry.checkpoints.lock import refuse_if_held
-from latentry.cli.output import JSON, emit_json, figures, first_process, one_of
-from latentry.cli.progress import Watch
+from latentry.cli.output import JSON, emit_json, figures, first_process, one_of, say, table
+from latentry.cli.progress import Watch, duration
 
 
 def train(
@@ -56,5 +57,21 @@ def train(
         return
     if as_json:
         emit_json({"run": str(out), "figures": run.figures})
+    elif dry_run:
+        rehearsal(run.figures)
     else:
         figures(run.figures)
+
+
+def rehearsal(found: Mapping[str, Any]) -> None:
+    """What a dry run found, as two tables and the sums."""
+    stages = found["stages"].items()
+    modules = [(name, f"{count:,}") for _, stage in stages for name, count in stage["parameters"].items()]
+    table(["module", "parameters"], modules)
+    say("")
+    names = ["precision", "steps", "seconds a step", "images a second", "peak memory (GiB)", "checkpoint (GiB)"]
+    rows = [[name, *(stage[key] for key in names), duration(stage["hours"] * 3600)] for name, stage in stages]
+    table(["stage", *names, "time"], rows)
+    say("")
+    say(f"time in all  {duration(found['hours in all'] * 3600)}")
+    say(f"disk         {found['disk needed (GiB)']} GiB needed, {found['disk free (GiB)']} GiB free")

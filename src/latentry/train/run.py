@@ -79,7 +79,7 @@ def train(
         )
     feasible.check(asked, images, out)
     if dry_run:
-        return Run(out, rehearse(asked, images, out, say))
+        return Run(out, rehearse(asked, images, out, say, stage))
     request = StopRequest(launched=world.size > 1)
     stops = request.entered(lambda: say("stopped; the same command goes on from here"))
     with stops, RunLock(out, say) if world.chief else nullcontext():
