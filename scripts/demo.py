@@ -21,7 +21,7 @@ PROMPTS = (
     "red apple", "pizza", "panda", "blue heart", "sunflower", "rocket", "cat face", "rainbow", "cake", "snowman", "tulip", "fire",
 )  # fmt: skip
 PAIRS = ("a red circle", "a blue square", "a green triangle", "a yellow star", "a purple cross", "a black ring")
-IMAGES = 4000
+IMAGES = 2000
 
 
 def main() -> None:
