@@ -76,24 +76,30 @@ def experiment(root: Path, changes: Mapping[str, Any], world: World = ALONE) -> 
 
 
 def first_stage(root: Path, world: World = ALONE, **changes: Any) -> AutoencoderStage:
-    """The first stage; `_` for `.` in keys below `autoencoder`, as in `objective__kl_weight` and `train__lr`."""
+    """The first stage; `__` for `.` in keys below `autoencoder`, as in `objective__kl_weight` and `train__lr`."""
     dotted = {f"autoencoder.{key.replace('__', '.')}": value for key, value in changes.items()}
     stage = experiment(root, dotted, world).autoencoder_stage()
     if stage.objective.options.perceptual.weight and "objective__perceptual" in changes:
         stage.objective.__dict__["perceptual"] = Distance()
+    fill(stage.model)
     return stage
 
 
 def second_stage(root: Path, world: World = ALONE, **changes: Any) -> DiffusionStage:
-    """The second stage on an untrained first one, its zero layers filled so that gradients go everywhere."""
+    """The second stage on an untrained first one."""
     dotted = {f"diffusion.{key.replace('__', '.')}": value for key, value in changes.items()}
     made = experiment(root, dotted, world)
     made.given = Pipeline(made.model_config(), made.autoencoder(), None)
     stage = made.diffusion_stage()
-    generator = torch.Generator().manual_seed(7)
-    for parameter in stage.model.parameters():
-        parameter.data += 0.05 * torch.randn(parameter.shape, generator=generator)
+    fill(stage.model)
     return stage
+
+
+def fill(model: nn.Module) -> None:
+    """Move all weights a little, for layers begin at zero, and behind a zero there is no gradient."""
+    generator = torch.Generator().manual_seed(7)
+    for parameter in model.parameters():
+        parameter.data += 0.05 * torch.randn(parameter.shape, generator=generator)
 
 
 def train(stage: Any, steps: int, start: int = 0) -> list[dict[str, float]]:
