@@ -1,0 +1,69 @@
+"""What the comparisons share: two things run in turn within one process, and the ratio of their medians.
+
+Whatever else the machine does falls on both alike. Not a comparison itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import nn
+
+
+def arguments(doc: str | None) -> argparse.Namespace:
+    """pairs, steps, device and threads of the command line; sets the threads and says what is measured on."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=2, help="in each half of a pair")
+    parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    found = parser.parse_args()
+    torch.set_num_threads(found.threads)
+    print(f"torch {torch.__version__}, {found.device}, {found.threads} threads, {found.pairs} pairs")
+    return found
+
+
+def alternate(things: Mapping[str, Callable[[], object]], asked: argparse.Namespace) -> dict[str, float]:
+    """Median seconds of one call of each, over alternating turns of `steps` calls after a turn that does not count."""
+    seconds: dict[str, list[float]] = {name: [] for name in things}
+    for _ in range(asked.pairs + 1):
+        for name, thing in things.items():
+            _wait(asked.device)
+            start = time.perf_counter()
+            for _ in range(asked.steps):
+                thing()
+            _wait(asked.device)
+            seconds[name].append((time.perf_counter() - start) / asked.steps)
+    return {name: statistics.median(taken[1:]) for name, taken in seconds.items()}
+
+
+def compare(what: str, things: Mapping[str, Callable[[], object]], asked: argparse.Namespace) -> None:
+    """Print both medians and their ratio; things: `ours` and `theirs`."""
+    medians = alternate(things, asked)
+    print(f"{what}:", ", ".join(f"{name} {taken:.4f} s" for name, taken in medians.items()), flush=True)
+    print(f"{what}, ours / theirs: {medians['ours'] / medians['theirs']:.3f} (wanted: at most 1.10)", flush=True)
+
+
+def same_size(ours: nn.Module, theirs: nn.Module) -> None:
+    """Print the number of parameters; ends the comparison where the architectures are not equal."""
+    mine, other = (sum(p.numel() for p in network.parameters()) for network in (ours, theirs))
+    print(f"parameters: ours {mine:,}, theirs {other:,}")
+    if mine != other:
+        raise SystemExit("the two are not of one architecture; nothing is compared")
+
+
+def weights_nowhere_zero(*networks: nn.Module) -> None:
+    """Give both weights of one kind: some layers start at zero, and zeros can be quick to multiply."""
+    for network in networks:
+        torch.manual_seed(0)
+        for parameter in network.parameters():
+            nn.init.normal_(parameter, std=0.02)
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
