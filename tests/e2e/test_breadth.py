@@ -15,6 +15,7 @@ import torch
 
 import latentry as lt
 from latentry.data import images
+from latentry.errors import UsageError
 from tests.e2e.small_runs import TEXT, noise, recipe, run_tiny, write_images, write_metadata
 from tests.shared import SHARED, needs_shared
 
@@ -219,6 +220,16 @@ def test_a_trained_first_stage_is_taken_over_as_it_is(folder, tmp_path):
     taken, given = (lt.load(path).autoencoder.state_dict() for path in (second.path / "model", first.path))
     assert all(torch.equal(taken[name], given[name]) for name in given)
     assert lt.load(second.path).sample().tensor.shape == (1, 3, 16, 16)
+    with pytest.raises(UsageError, match="nothing to train"):
+        run_tiny(tmp_path / "c", folder / "plain", changes, stage="autoencoder")
+
+
+def test_a_run_with_a_given_first_stage_can_be_opened_while_it_trains(folder, tmp_path, monkeypatch):
+    first = run_tiny(tmp_path / "a", folder / "plain", stage="autoencoder")
+    monkeypatch.setattr("latentry.train.experiment.Experiment.finish_diffusion", lambda _: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run_tiny(tmp_path / "b", folder / "plain", {"autoencoder": {"from": str(first.path)}})
+    assert lt.load(tmp_path / "b" / "run").sample().tensor.shape == (1, 3, 16, 16)
 
 
 def test_without_a_compiler_compile_is_one_line_and_training_goes_on(folder, tmp_path):

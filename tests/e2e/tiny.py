@@ -121,8 +121,9 @@ def checkpoint(run: Path, stage: str) -> dict[str, bytes]:
 
 
 def model(run: Path) -> dict[str, bytes]:
-    """Every file of the finished model."""
-    return {path.name: path.read_bytes() for path in sorted((run / "model").iterdir())}
+    """Every file of the finished model but the card, which tells the minutes, and the manifest, which has its hash."""
+    told = ("README.md", "manifest.json")
+    return {path.name: path.read_bytes() for path in sorted((run / "model").iterdir()) if path.name not in told}
 
 
 def rows(run: Path, stage: str | None = None) -> list[dict[str, Any]]:

@@ -28,6 +28,7 @@ class ModelFolder:
 
     tensors: `autoencoder`, `unet` (averaged weights) and `conditioning`, each name -> tensor.
     texts: further files by name, e.g. `tokenizer.json`. card: the model card, Markdown. hash: of the weights.
+    pictures: files that the card shows, by name; not read back.
     """
 
     config: ModelConfig
@@ -35,6 +36,7 @@ class ModelFolder:
     texts: Mapping[str, str] = field(default_factory=dict)
     card: str = ""
     hash: str = ""
+    pictures: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def write(path: Path, model: ModelFolder) -> None:
@@ -50,6 +52,8 @@ def write(path: Path, model: ModelFolder) -> None:
             texts[CARD] = model.card
         for name, text in texts.items():
             durable.write(folder / name, [text.encode()])
+        for name, content in model.pictures.items():
+            durable.write(folder / name, [content])
 
 
 def is_model(path: Path) -> bool:

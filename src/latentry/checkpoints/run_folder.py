@@ -75,17 +75,18 @@ def _read(path: Path, averaged: bool, step: int | None) -> ModelFolder:
         if saved is not None:
             first = model_folder.read(path / "model")
             tensors = {"autoencoder": first.tensors["autoencoder"], **split_denoiser(trained_weights(saved, averaged))}
-            return _folder(saved, tensors)
+            return _folder(saved, tensors, f"{averaged}/{first.hash}")
     saved = stores["autoencoder"].at(step) if step is not None else stores["autoencoder"].newest()
     if saved is None:
         if model_folder.is_model(path / "model"):
             return model_folder.read(path / "model")
         raise UsageError(f"{path}: nothing saved yet; wait for the first checkpoint")
-    return _folder(saved, {"autoencoder": trained_weights(saved, averaged)})
+    return _folder(saved, {"autoencoder": trained_weights(saved, averaged)}, f"{averaged}")
 
 
-def _folder(saved: Saved, tensors: Mapping[str, Mapping[str, Tensor]]) -> ModelFolder:
-    made_of = f"{saved.path.parent.name}/{saved.step}/{sorted(tensors)}".encode()
+def _folder(saved: Saved, tensors: Mapping[str, Mapping[str, Tensor]], chosen: str) -> ModelFolder:
+    """chosen: what else decides which weights these are."""
+    made_of = f"{chosen}/{model_folder.weights_hash(saved.path)}".encode()
     options = config.validate(ModelConfig, saved.state["model"], str(saved.path))
     return ModelFolder(options, tensors, saved.state["texts"], "", hashlib.sha256(made_of).hexdigest()[:12])
 

@@ -111,7 +111,7 @@ class Experiment:
             model = self.autoencoder().to(self.world.device)
             tree["autoencoder"]["train"]["precision"] = self._agreed(choose(first, self.world.device, "auto"))
         if section.precision == "auto":
-            denoiser = self.denoiser(channels)
+            denoiser = self.denoiser(channels, report=_silent)
             tree["diffusion"]["train"]["precision"] = self._agreed(choose(second, self.world.device, "auto"))
         self.recipe = config.validate(Recipe, tree, f"recipe {self.recipe.name}")
         return self.recipe
@@ -163,7 +163,11 @@ class Experiment:
 
     def finish_autoencoder(self) -> None:
         """Measure the latent scale and write the first stage into RUN/model, once."""
-        if self.given is not None or not self.world.chief or record.is_finished(self.recipe, self.out, "autoencoder"):
+        if not self.world.chief or record.is_finished(self.recipe, self.out, "autoencoder"):
+            return
+        if self.given is not None:
+            if not model_folder.is_model(self.out / MODEL):  # so that the run can be opened while it trains
+                self._write(self.given.autoencoder, None, {})
             return
         saved, asked = Store(self.out / "autoencoder", report=self.report).newest(), self.recipe.autoencoder.train.steps
         if saved is None or saved.step < asked:
@@ -199,7 +203,7 @@ class Experiment:
         pipe = self.given or assemble(model_folder.read(self.out / MODEL), str(self.out / MODEL))
         return pipe.autoencoder.to(self.world.device).eval().requires_grad_(False)
 
-    def denoiser(self, latent_channels: int) -> LatentDiffusion:
+    def denoiser(self, latent_channels: int, report: Callable[[str], None] | None = None) -> LatentDiffusion:
         """A fresh second stage; tokenizers are trained here, once, on the captions."""
         options = self.recipe.diffusion.architecture()
         for name, o in options.conditioning.items():
@@ -209,7 +213,7 @@ class Experiment:
         files = saved.state["texts"] if saved else {}
         if saved:
             self.labels = labels_kept(saved.state["model"], options.conditioning.values(), self.data)
-        context = BuildContext(self.labels, self.data.captions(), files, self.report)
+        context = BuildContext(self.labels, self.data.captions(), files, report or self.report)
         conditioners = build_conditioners(options, dict.fromkeys(options.conditioning, context))
         self.texts = named_files(conditioners)
         complete = {name: c.options for name, c in conditioners.items()}
@@ -274,5 +278,9 @@ class Experiment:
     ) -> None:
         options = self.model_config(**trained)
         tensors = {"autoencoder": weights_of(autoencoder), **(denoiser or {})}
-        card = model_card(self.recipe, self.data, self.fingerprint, trained, self.notes)
+        card = model_card(self.recipe, self.data, self.fingerprint, options, notes=self.notes)
         model_folder.write(self.out / MODEL, ModelFolder(options, tensors, self.texts, card))
+
+
+def _silent(_: str) -> None:
+    return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ FILE = "figures.json"
 
 
 def measure(out: Path, data: ImageData, judge: str | None, seed: int) -> dict[str, Any]:
-    """Figures of RUN/model, also written to RUN/figures.json."""
+    """Figures of RUN/model."""
     pipe = load(out / "model")
     held_out = data.other("held_out")
     samples = readable(held_out)
@@ -39,8 +39,12 @@ def measure(out: Path, data: ImageData, judge: str | None, seed: int) -> dict[st
         records = [dict(shown.records[s.index].fields) for s in samples]
         figures |= real_judged(JUDGES[judge], split, records, real, again)
         figures |= samples_judged(pipe, data, held_out, JUDGES[judge], seed)
-    durable.replace_file(out / FILE, json.dumps(figures, indent=1) + "\n")
     return figures
+
+
+def write_figures(out: Path, figures: Mapping[str, Any]) -> None:
+    """Keep them in RUN/figures.json."""
+    durable.replace_file(out / FILE, json.dumps(figures, indent=1) + "\n")
 
 
 def read_figures(out: Path) -> dict[str, Any] | None:

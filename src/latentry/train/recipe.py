@@ -115,11 +115,14 @@ class DiffusionSection(DiffusionOptions):
 class Recipe(Options):
     """A whole experiment. `seed` fixes every draw; `judge` names how the result is judged at the end of training.
 
+    data_from, licence: of the images, in words, for the model card.
     made_with: versions and data of the run that wrote the file; read by people alone.
     """
 
     name: str
     about: str = ""
+    data_from: str = ""
+    licence: str = ""
     seed: int = Field(0, ge=0)
     data: DataOptions = DataOptions()
     autoencoder: AutoencoderSection = AutoencoderSection()

@@ -22,7 +22,7 @@ from latentry.train.world import World
 MODEL = "model"
 LISTING = "data.listing"
 FREE = {"steps", "workers", "log_every", "validate_every", "sample_every", "save_every", "keep", "milestones"}
-FREE_SECTIONS = ("sample.", "about", "judge")
+FREE_SECTIONS = ("sample.", "about", "data_from", "licence", "judge")
 
 
 def flat(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

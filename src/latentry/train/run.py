@@ -14,12 +14,12 @@ from latentry.checkpoints.manifest import recover
 from latentry.checkpoints.store import Store
 from latentry.data.dataset import ImageData
 from latentry.errors import UsageError
-from latentry.train import feasible, record
+from latentry.train import card, feasible, record
 from latentry.train import recipe as recipes
 from latentry.train.dry_run import dry_run as rehearse
 from latentry.train.experiment import Experiment
 from latentry.train.figures import FILE as FIGURES
-from latentry.train.figures import measure, read_figures
+from latentry.train.figures import measure, read_figures, write_figures
 from latentry.train.fit import Loop, Progress
 from latentry.train.log import Log
 from latentry.train.plugins import load_plugins
@@ -63,6 +63,8 @@ def train(
     asked = recipes.load(recipe, list(overrides) if isinstance(overrides, Sequence) else overrides)
     if stage not in (None, "autoencoder", "diffusion"):
         raise UsageError(f'stage: "{stage}"; stages are autoencoder and diffusion')
+    if stage == "autoencoder" and asked.autoencoder.from_ is not None:
+        raise UsageError(f"--stage autoencoder: it is taken from {asked.autoencoder.from_}; there is nothing to train")
     if data is None:
         raise UsageError("data: name the folder of images (--data DIR)")
     world, out = join(), Path(out)
@@ -116,7 +118,12 @@ class Session:
             return Run(self.out)
         judge = None if stage == "autoencoder" else chosen.judge
         earlier = None if trained or judge != judge_before else read_figures(self.out)
-        return Run(self.out, earlier or measure(self.out, images, judge, chosen.seed))
+        if earlier is not None:
+            return Run(self.out, earlier)
+        figures = measure(self.out, images, judge, chosen.seed)
+        card.redo(self.out, chosen, images, experiment.fingerprint, figures, experiment.notes)
+        write_figures(self.out, figures)
+        return Run(self.out, figures)
 
     def _stages(self, experiment: Experiment, stage: StageName | None) -> bool:
         """Train what is not finished; whether anything was."""
