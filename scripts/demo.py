@@ -1,6 +1,6 @@
 """Show what latentry does: images of the shipped model, then `tiny-shapes` trained from scratch, as one page.
 
-    python scripts/demo.py --out demo
+python scripts/demo.py --out demo
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import latentry as lt
 from latentry.data import shapes
 
 ROOT = Path(__file__).resolve().parents[1]
-PROMPTS = (
-    "red apple", "pizza", "panda", "blue heart", "sunflower", "rocket", "cat face", "rainbow", "cake", "snowman", "tulip", "fire",
-)  # fmt: skip
+PROMPTS = "red apple, pizza, panda, blue heart, sunflower, rocket, cat face, rainbow, cake, snowman, tulip, fire".split(
+    ", "
+)
 PAIRS = ("a red circle", "a blue square", "a green triangle", "a yellow star", "a purple cross", "a black ring")
 IMAGES = 2000
 
@@ -42,7 +42,9 @@ def main() -> None:
 def shipped(model: Path, out: Path) -> str:
     """A sheet of the model that comes with latentry."""
     if not (model / "model.yaml").is_file():
-        return demo_page.section("The shipped model", f"<p>There is no model at <code>{model.name}</code>; nothing to show here.</p>")
+        return demo_page.section(
+            "The shipped model", f"<p>There is no model at <code>{model.name}</code>; nothing to show here.</p>"
+        )
     print(f"sampling {len(PROMPTS)} prompts from {model.name}", flush=True)
     start = time.monotonic()
     pipe = lt.load(model)
@@ -54,7 +56,8 @@ def shipped(model: Path, out: Path) -> str:
         cells.append((name, text))
     drawn.grid(columns=6).save(out / "emoji.png")
     words = (
-        f"<p>Twelve prompts, one image each, seed 3, {pipe.config.sample.steps} steps, guidance {pipe.config.sample.guidance:g}; "
+        f"<p>Twelve prompts, one image each, seed 3, {pipe.config.sample.steps} steps, "
+        f"guidance {pipe.config.sample.guidance:g}; "
         f"{time.monotonic() - start:.0f} s. None was picked by hand.</p>"
     )
     return demo_page.section("Emoji, from the shipped model", words + demo_page.sheet(cells))
@@ -72,7 +75,10 @@ def trained(out: Path, quick: bool) -> str:
     def progress(p: Any) -> None:
         if time.monotonic() - told[0] > 10:
             told[0] = time.monotonic()
-            print(f"  {p.stage} step {p.step}/{p.steps}, loss {p.loss:.3f}, {p.images_per_second:.0f} images/s", flush=True)
+            print(
+                f"  {p.stage} step {p.step}/{p.steps}, loss {p.loss:.3f}, {p.images_per_second:.0f}/s",
+                flush=True,
+            )
 
     result = lt.train("tiny-shapes", data=data, out=run, overrides=overrides, progress=progress)
     minutes = (time.monotonic() - start) / 60
@@ -83,7 +89,10 @@ def trained(out: Path, quick: bool) -> str:
         f"<p>{IMAGES} images of coloured shapes, made by the program; both stages trained here in {minutes:.1f} minutes, "
         "judged by a program that finds shape and colour without any learning.</p>"
     )
-    return demo_page.section("Tiny shapes, trained from scratch", words + _curves(rows) + _pictures(run, out) + demo_page.table(result.figures))
+    return demo_page.section(
+        "Tiny shapes, trained from scratch",
+        words + _curves(rows) + _pictures(run, out) + demo_page.table(result.figures),
+    )
 
 
 def _curves(rows: list[dict[str, Any]]) -> str:

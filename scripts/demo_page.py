@@ -9,17 +9,22 @@ from typing import Any
 
 STYLE = """
 :root { color-scheme: light; }
-body { font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fafafa; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
+body { font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fafafa; }
+body { max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.9rem; margin-bottom: 0; } h2 { margin-top: 2.5rem; } h3 { font-size: 1rem; margin: 1.5rem 0 .5rem; }
-section { background: #fff; border: 1px solid #e4e4e4; border-radius: 8px; padding: .2rem 1.5rem 1.5rem; margin-top: 1.5rem; }
+section { background: #fff; border: 1px solid #e4e4e4; border-radius: 8px; }
+section { padding: .2rem 1.5rem 1.5rem; margin-top: 1.5rem; }
 .sheet { display: flex; flex-wrap: wrap; gap: 14px; }
 figure { margin: 0; width: 128px; text-align: center; font-size: .85rem; color: #555; }
-figure img { width: 128px; height: 128px; display: block; margin-bottom: 4px; border-radius: 4px; border: 1px solid #eee; }
+figure img { width: 128px; height: 128px; display: block; margin-bottom: 4px; }
+figure img { border-radius: 4px; border: 1px solid #eee; }
 img.wide { max-width: 100%; width: 100%; image-rendering: auto; }
 .row { display: flex; flex-wrap: wrap; gap: 1.5rem; }
 svg { max-width: 100%; height: auto; } svg text { font: 11px system-ui, sans-serif; fill: #666; }
-table { border-collapse: collapse; margin-top: 1rem; } td, th { text-align: left; padding: .3rem 1.2rem .3rem 0; border-bottom: 1px solid #eee; }
-td.number { text-align: right; font-variant-numeric: tabular-nums; } .good { color: #18794e; } .bad { color: #b42318; }
+table { border-collapse: collapse; margin-top: 1rem; }
+td, th { text-align: left; padding: .3rem 1.2rem .3rem 0; border-bottom: 1px solid #eee; }
+td.number { text-align: right; font-variant-numeric: tabular-nums; }
+.good { color: #18794e; } .bad { color: #b42318; }
 footer { color: #777; font-size: .85rem; margin: 2rem 0; }
 """
 TARGETS = (
@@ -48,7 +53,8 @@ def section(title: str, body: str) -> str:
 
 def sheet(cells: Sequence[tuple[str, str]]) -> str:
     """Images (file name, caption) side by side."""
-    figures = (f'<figure><img src="{name}" alt="{html.escape(text)}">{html.escape(text)}</figure>' for name, text in cells)
+    cells = [(name, html.escape(text)) for name, text in cells]
+    figures = (f'<figure><img src="{name}" alt="{text}">{text}</figure>' for name, text in cells)
     return f'<div class="sheet">{"".join(figures)}</div>'
 
 
@@ -63,7 +69,11 @@ def table(figures: Mapping[str, Any]) -> str:
     for name, value in figures.items():
         target = next((t for start, t in TARGETS if start in name), None)
         shown = f"{value:.1%}" if target is not None else f"{value}"
-        verdict = "" if target is None else f'<span class="{"good" if value >= target else "bad"}">at least {target:.0%}</span>'
+        verdict = (
+            ""
+            if target is None
+            else f'<span class="{"good" if value >= target else "bad"}">at least {target:.0%}</span>'
+        )
         lines.append(f'<tr><td>{html.escape(name)}</td><td class="number">{shown}</td><td>{verdict}</td></tr>')
     return f"<h3>Figures</h3><table><tr><th>measured</th><th></th><th>asked for</th></tr>{''.join(lines)}</table>"
 
@@ -90,7 +100,8 @@ def curve(title: str, points: Sequence[tuple[float, float]]) -> str:
         x, _ = place(last * i / 3, value)
         marks.append(f'<text x="{x:.1f}" y="{HEIGHT - 16}" text-anchor="middle">{last * i / 3:.0f}</text>')
     return (
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}"><text x="{LEFT}" y="14" style="font-weight:600">{html.escape(title)}</text>'
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}">'
+        f'<text x="{LEFT}" y="14" style="font-weight:600">{html.escape(title)}</text>'
         f'{"".join(marks)}<polyline points="{path}" fill="none" stroke="#2563eb" stroke-width="1.8"/>'
         f'<text x="{(WIDTH + LEFT) / 2}" y="{HEIGHT - 2}" text-anchor="middle">step</text></svg>'
     )
