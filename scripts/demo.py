@@ -17,9 +17,20 @@ import latentry as lt
 from latentry.data import shapes
 
 ROOT = Path(__file__).resolve().parents[1]
-PROMPTS = "red apple, pizza, panda, blue heart, sunflower, rocket, cat face, rainbow, cake, snowman, tulip, fire".split(
-    ", "
-)
+PROMPTS = [
+    "red apple",
+    "pizza",
+    "panda",
+    "blue heart",
+    "sunflower",
+    "rocket",
+    "cat face",
+    "rainbow",
+    "cake",
+    "snowman",
+    "tulip",
+    "fire",
+]
 PAIRS = ("a red circle", "a blue square", "a green triangle", "a yellow star", "a purple cross", "a black ring")
 IMAGES = 2000
 
@@ -86,8 +97,8 @@ def trained(out: Path, quick: bool) -> str:
         print(f"  {name}: {share}")
     rows = [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     words = (
-        f"<p>{IMAGES} images of coloured shapes, made by the program; both stages trained here in {minutes:.1f} minutes, "
-        "judged by a program that finds shape and colour without any learning.</p>"
+        f"<p>{IMAGES} images of coloured shapes, made on the spot; both stages trained in {minutes:.1f} minutes, "
+        "judged by a program that has learned nothing.</p>"
     )
     return demo_page.section(
         "Tiny shapes, trained from scratch",

@@ -42,7 +42,7 @@ def page(sections: Sequence[str], seconds: float) -> str:
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>latentry demo</title>'
         f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head><body><h1>latentry</h1>'
         f"<p>From a folder of images to a latent diffusion model of your own.</p>{''.join(sections)}"
-        f"<footer>Made by <code>make demo</code> in {seconds / 60:.1f} minutes on this machine.</footer></body></html>\n"
+        f"<footer>Made by <code>make demo</code> in {seconds / 60:.1f} minutes here.</footer></body></html>\n"
     )
 
 
