@@ -16,7 +16,7 @@ from latentry.train.log import Log, Window
 from latentry.train.signals import Interrupted, Stopped, StopRequest
 from latentry.train.stage import Stage
 
-BAD_STEPS = 3
+BAD_STEPS, SHOWN_EVERY = 3, 2.0
 VALIDATION, PREVIEW = "validation", "preview"
 
 
@@ -40,9 +40,13 @@ class Clock:
 
     def look(self, step: int, batch: int, steps: int) -> tuple[float, float]:
         """(images a second, seconds left); starts a new interval."""
-        now = time.monotonic()
-        rate = (step - self.step) / max(now - self.time, 1e-9)
-        self.step, self.time = step, now
+        told = self.peek(step, batch, steps)
+        self.step, self.time = step, time.monotonic()
+        return told
+
+    def peek(self, step: int, batch: int, steps: int) -> tuple[float, float]:
+        """(images a second, seconds left), and the interval goes on."""
+        rate = (step - self.step) / max(time.monotonic() - self.time, 1e-9)
         return rate * batch, (steps - step) / max(rate, 1e-9)
 
 
@@ -64,6 +68,7 @@ class Loop:
         self.previews, self.constants, self.progress = previews, constants, progress
         self.window, self.bad, self.done, self.warned = Window(), 0, 0, set[str]()
         self.due: list[str] = []
+        self.shown = time.monotonic()
 
     def resume(self) -> int:
         """Load the newest good checkpoint, if any; returns the step to begin with."""
@@ -133,10 +138,18 @@ class Loop:
             if self.stage.world.chief:
                 self.log.row(name, step, {**row, "images_per_second": rate})
                 self._warn(row, step)
-                if self.progress:
-                    self.progress(Progress(name, step, training.steps, row.get("loss", float("nan")), rate, left))
+                self._show(step, row, rate, left)
+        elif self.stage.world.chief and time.monotonic() - self.shown >= SHOWN_EVERY:
+            self._show(step, self.window.means(), *clock.peek(step, training.batch, training.steps))
         every = {VALIDATION: training.validate_every, PREVIEW: training.sample_every}
         self.due = [look for look, interval in every.items() if step % interval == 0 or last]
+
+    def _show(self, step: int, row: Mapping[str, float], rate: float, left: float) -> None:
+        """Hand on where training is: when it is logged, and between where steps are slow."""
+        self.shown = time.monotonic()
+        if self.progress:
+            loss = row.get("loss", float("nan"))
+            self.progress(Progress(self.stage.name, step, self.stage.training.steps, loss, rate, left))
 
     def _look(self, step: int) -> None:
         """Validate and preview where due; what a stop leaves undone is due when training goes on."""
