@@ -95,11 +95,11 @@ def second_stage(root: Path, world: World = ALONE, **changes: Any) -> DiffusionS
     return stage
 
 
-def fill(model: nn.Module) -> None:
+def fill(model: nn.Module, size: float = 0.02) -> None:
     """Move all weights a little, for layers begin at zero, and behind a zero there is no gradient."""
     generator = torch.Generator().manual_seed(7)
     for parameter in model.parameters():
-        parameter.data += 0.05 * torch.randn(parameter.shape, generator=generator)
+        parameter.data += size * torch.randn(parameter.shape, generator=generator)
 
 
 def train(stage: Any, steps: int, start: int = 0) -> list[dict[str, float]]:

@@ -88,8 +88,8 @@ def test_counts_survive_a_resume() -> None:
 
 def test_heavy_kl_is_seen_in_training(root: Path) -> None:
     stage = first_stage(root, objective__kl_weight=1e3, objective__reduction="mean", train__lr=1e-2, train__batch=4)
-    train(stage, 20)
-    assert any("collapsed channels" in text for text in stage.warnings(stage.validate(20), 20))
+    train(stage, 50)
+    assert any("collapsed channels" in text for text in stage.warnings(stage.validate(50), 50))
 
 
 def test_an_ordinary_training_has_no_warnings(root: Path) -> None:
