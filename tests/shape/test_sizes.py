@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "src").rglob("*.py"))
 OTHERS = [path for folder in ("tests", "scripts", "benchmarks") for path in sorted((ROOT / folder).rglob("*.py"))]
 ALL = SOURCES + OTHERS
-FILE, MEDIAN, FUNCTION = 300, 130, 60
+FILE, OTHER_FILE, MEDIAN, FUNCTION = 300, 350, 130, 60
 
 
 def tree_of(path: Path) -> ast.Module:
@@ -34,8 +34,8 @@ def name(path: Path) -> str:
 
 
 def test_files_are_one_thing():
-    long = {name(path): length(path) for path in ALL if length(path) > FILE}
-    assert not long
+    assert not {name(path): length(path) for path in SOURCES if length(path) > FILE}
+    assert not {name(path): length(path) for path in OTHERS if length(path) > OTHER_FILE}
     lengths = [length(path) for path in SOURCES if length(path) > 10]
     assert statistics.median(lengths) <= MEDIAN
 

@@ -71,12 +71,12 @@ def training(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 
 def test_train_hands_on_what_was_asked(training, capsys):
-    line = "train tiny-shapes a.b=1 --data d --out r c=[2,3] --stage diffusion --dry-run --plugin own.py"
+    line = "train tiny-shapes a.b=1 --data d --out r c=[2,3] --stage diffusion --plugin own.py"
     assert run(line.split()) == 0
     assert training["recipe"] == "tiny-shapes"
     assert training["overrides"] == ["a.b=1", "c=[2,3]"]
     assert (training["data"], training["out"], training["stage"]) == (Path("d"), Path("r"), "diffusion")
-    assert training["dry_run"] is True
+    assert training["dry_run"] is False
     assert training["accept_data_change"] is False
     assert training["plugins"] == (Path("own.py"),)
     out = capsys.readouterr().out
