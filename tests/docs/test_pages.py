@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import re
 import subprocess
+from collections.abc import Mapping
+from typing import get_args
 
 import pytest
+from pydantic import BaseModel
 
 from latentry import config
+from latentry.conditioning import CONDITIONERS
 from latentry.data.options import DataOptions
+from latentry.diffusion.schedule import SCHEDULES
+from latentry.diffusion.solvers import SOLVERS
+from latentry.diffusion.weighting import WEIGHTINGS
+from latentry.kinds import Kind
 from latentry.train.recipe import Recipe, names
 from tests.docs.blocks import PAGES, ROOT, blocks, commands, parse
 
@@ -60,3 +68,23 @@ def test_overrides_shown_are_valid():
 def test_the_readme_lists_the_recipes_that_there_are():
     table = re.findall(r"^\| `([\w-]+)` \|", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert sorted(table) == names()
+
+
+def keys(model: type[BaseModel]) -> set[str]:
+    """Every key of a class of options and of those inside it."""
+    found: set[str] = set()
+    for name, field in model.model_fields.items():
+        found.add(field.alias or name)
+        for inner in (field.annotation, *get_args(field.annotation)):
+            if isinstance(inner, type) and issubclass(inner, BaseModel):
+                found |= keys(inner)
+    return found
+
+
+def test_every_key_of_a_recipe_is_explained():
+    tables: list[Mapping[str, Kind]] = [SCHEDULES, SOLVERS, WEIGHTINGS, CONDITIONERS]
+    kinds = {name for table in tables for name in table}
+    asked = keys(Recipe) | kinds | {key for table in tables for kind in table.values() for key in keys(kind.options)}
+    page = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
+    told = set(re.findall(r"\w+", " ".join(re.findall(r"`([^`\n]+)`", page))))
+    assert sorted(asked - told) == []
