@@ -1,0 +1,24 @@
+"""Copy a model folder with its matrices in half precision, for shipping: python scripts/ship_model.py RUN/model DEST."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+
+from latentry.checkpoints import model_folder
+
+
+def main(source: Path, target: Path, card: Path | None = None) -> None:
+    """Scales, shifts and biases stay fp32; loading brings everything back to fp32. card: another README, if given."""
+    model = model_folder.read(source)
+    halved = {
+        group: {name: tensor.half() if tensor.ndim > 1 else tensor for name, tensor in tensors.items()}
+        for group, tensors in model.tensors.items()
+    }
+    text = card.read_text(encoding="utf-8") if card else model.card
+    model_folder.write(target, dataclasses.replace(model, tensors=halved, card=text))
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:]))
