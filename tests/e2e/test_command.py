@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,7 @@ class Command:
 
     def send(self, number: int, most: float) -> int:
         """The exit status after a signal, which must come within so many seconds."""
+        most *= busy()
         started = time.monotonic()
         self.process.send_signal(number)
         status = self.process.wait(PATIENCE)
@@ -99,12 +101,25 @@ class Command:
         return status
 
 
+def busy() -> float:
+    """How many times longer work takes now than on a quiet machine, at least 1."""
+    started, used = time.monotonic(), time.process_time()
+    sum(range(3_000_000))
+    return max(1.0, (time.monotonic() - started) / max(time.process_time() - used, 1e-3))
+
+
 def alive(processes: list[int]) -> list[int]:
-    return [pid for pid in processes if Path(f"/proc/{pid}").exists()]
+    """Those that are there, and not only waiting for somebody to ask for their exit status."""
+    found = []
+    for pid in processes:
+        with suppress(OSError):
+            if Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX":
+                found.append(pid)
+    return found
 
 
 def gone(processes: list[int], within: float) -> bool:
-    end = time.monotonic() + within
+    end = time.monotonic() + within * busy()
     while alive(processes) and time.monotonic() < end:
         time.sleep(0.05)
     return not alive(processes)
@@ -114,10 +129,10 @@ def test_one_run_in_a_folder_from_its_start_to_kill_9_and_sigterm(tmp_path: Path
     first = Command(tmp_path)
     orphans = first.until_it_trains()
     assert len(orphans) == 2
-    started = time.monotonic()
+    most, started = 2.0 * busy(), time.monotonic()
     second = Command(tmp_path)
     assert second.process.wait(PATIENCE) == 2
-    assert time.monotonic() - started < 2.0
+    assert time.monotonic() - started < most
     assert f"process {first.process.pid} on host {os.uname().nodename}" in second.errors.read_text()
     assert len(second.errors.read_text().splitlines()) == 1
 
@@ -143,7 +158,7 @@ def test_ctrl_c_saves_and_a_second_one_leaves_at_once(tmp_path: Path) -> None:
     assert saved
 
     (tmp_path / "slow.py").write_text(SLOW_SAVE)
-    run = Command(tmp_path, "--plugin", str(tmp_path / "slow.py"))
+    run = Command(tmp_path, "autoencoder.train.save_every=1000000", "--plugin", str(tmp_path / "slow.py"))
     workers = run.until_it_trains()
     run.process.send_signal(signal.SIGINT)
     run.until((tmp_path / "saving").exists)
