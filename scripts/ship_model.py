@@ -1,4 +1,4 @@
-"""Copy a model folder with its matrices in half precision, for shipping: python scripts/ship_model.py RUN/model DEST."""
+"""Copy a model folder with its matrices in half precision: python scripts/ship_model.py RUN/model TARGET [CARD]."""
 
 from __future__ import annotations
 
