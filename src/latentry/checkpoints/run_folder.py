@@ -21,6 +21,7 @@ from latentry.models.config import ModelConfig
 RECIPE = "recipe.yaml"
 TRIES, PAUSE = 50, 0.05  # of reading again what changed meanwhile; seconds between
 STAGES = ("autoencoder", "diffusion")
+SCALES = ("latent_scale", "latent_shift")
 
 
 def is_run(path: Path) -> bool:
@@ -81,7 +82,12 @@ def _read(path: Path, averaged: bool, step: int | None) -> ModelFolder:
         if model_folder.is_model(path / "model"):
             return model_folder.read(path / "model")
         raise UsageError(f"{path}: nothing saved yet; wait for the first checkpoint")
-    return _folder(saved, {"autoencoder": trained_weights(saved, averaged)}, f"{averaged}")
+    weights = trained_weights(saved, averaged)
+    if model_folder.is_model(path / "model"):
+        first = model_folder.read(path / "model")
+        if first.config.trained.get("autoencoder_steps") == saved.step:  # the scale is measured once it is trained
+            weights |= {name: first.tensors["autoencoder"][name] for name in SCALES}
+    return _folder(saved, {"autoencoder": weights}, f"{averaged}")
 
 
 def _folder(saved: Saved, tensors: Mapping[str, Mapping[str, Tensor]], chosen: str) -> ModelFolder:

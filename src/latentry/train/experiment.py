@@ -166,8 +166,8 @@ class Experiment:
         if not self.world.chief or record.is_finished(self.recipe, self.out, "autoencoder"):
             return
         if self.given is not None:
-            if not model_folder.is_model(self.out / MODEL):  # so that the run can be opened while it trains
-                self._write(self.given.autoencoder, None, {})
+            if not model_folder.is_model(self.out / MODEL):
+                self._take_over(self.given.autoencoder)
             return
         saved, asked = Store(self.out / "autoencoder", report=self.report).newest(), self.recipe.autoencoder.train.steps
         if saved is None or saved.step < asked:
@@ -180,9 +180,19 @@ class Experiment:
         self._set_scale(model)
         self._write(model, None, {"autoencoder_steps": saved.step})
 
+    def _take_over(self, given: Autoencoder) -> None:
+        """Another model's first stage into RUN/model, which this run reads from now on.
+
+        It keeps its scale, unless the recipe says another, or none was measured because its own run is not finished.
+        """
+        unmeasured = self.architecture.kind == "kl" and float(given.latent_scale) == 1
+        if unmeasured or self.recipe.autoencoder.latent_scale is not None:
+            self._set_scale(given)
+        self._write(given, None, {})
+
     def _set_scale(self, model: Autoencoder) -> None:
         """latent_scale: as the recipe says; measured for KL by default."""
-        asked, kind = self.recipe.autoencoder.latent_scale, self.recipe.autoencoder.kind
+        asked, kind = self.recipe.autoencoder.latent_scale, self.architecture.kind
         if isinstance(asked, float):
             model.latent_scale.fill_(asked)
             return
@@ -200,7 +210,9 @@ class Experiment:
 
     def first_stage(self) -> Autoencoder:
         """The trained first stage with its scale, frozen."""
-        pipe = self.given or assemble(model_folder.read(self.out / MODEL), str(self.out / MODEL))
+        folder = self.out / MODEL
+        found = None if model_folder.is_model(folder) else self.given  # a rehearsal has no folder
+        pipe = found or assemble(model_folder.read(folder), str(folder))
         return pipe.autoencoder.to(self.world.device).eval().requires_grad_(False)
 
     def denoiser(self, latent_channels: int, report: Callable[[str], None] | None = None) -> LatentDiffusion:
