@@ -21,6 +21,7 @@ from latentry.pipeline import Pipeline
 from latentry.train.experiment import Experiment
 from latentry.train.memory import forget_peak, peak
 from latentry.train.recipe import Recipe
+from latentry.train.settle import settle_precision
 from latentry.train.world import World, join
 
 WARM, TIMED = 1, 4
@@ -40,7 +41,7 @@ def dry_run(
     rehearsed = recipe.model_copy(update={"diffusion": recipe.diffusion.model_copy(update={"train": uncached})})
     with tempfile.TemporaryDirectory(prefix=".dry-run-", dir=parent) as folder:
         rehearsal = Experiment(rehearsed, data, "rehearsal", Path(folder), world, report)
-        rehearsal.settle_precision()
+        settle_precision(rehearsal)
         figures = _rehearse(rehearsal, world, only, recipe.diffusion.train.cache_latents)
         free = shutil.disk_usage(folder).free
     report("dry run: steps, samples and saves worked; nothing of it is left")

@@ -31,9 +31,8 @@ from latentry.train.card import model_card
 from latentry.train.compiling import compile_or_not
 from latentry.train.diffusion_stage import DiffusionStage
 from latentry.train.latents import LatentCache, measure_scale
-from latentry.train.precision import choose
 from latentry.train.preview import Previewer
-from latentry.train.recipe import Recipe, StageTraining, dump
+from latentry.train.recipe import Recipe
 from latentry.train.record import MODEL
 from latentry.train.stage import weights_of
 from latentry.train.values import check_fields, labels_kept
@@ -91,36 +90,6 @@ class Experiment:
     def constants(self) -> dict[str, Any]:
         """What each checkpoint says of the model besides weights."""
         return {"model": self.model_config().model_dump(mode="json", exclude_none=True), "texts": self.texts}
-
-    def settle_precision(self) -> Recipe:
-        """Replace `precision: auto` by what a few timed passes on this machine choose; all processes agree."""
-        tree, section = dump(self.recipe), self.recipe.diffusion.train
-        height, width = (side // self.architecture.factor for side in self.data.options.height_width)
-        channels = self.architecture.latent_channels or self.architecture.z_channels
-        trains_first = self.given is None
-
-        def first() -> torch.Tensor:
-            x = torch.rand(self._microbatch(self.recipe.autoencoder.train), *self.data.shape, device=self.world.device)
-            return model.decoder.conv_out(model.features(model.moments(x)[:, :channels])).square().mean()
-
-        def second() -> torch.Tensor:
-            x = torch.rand(self._microbatch(section), channels, height, width, device=self.world.device)
-            return denoiser(x, torch.zeros(len(x), device=x.device), denoiser.condition({}, len(x))).square().mean()
-
-        if trains_first and self.recipe.autoencoder.train.precision == "auto":
-            model = self.autoencoder().to(self.world.device)
-            tree["autoencoder"]["train"]["precision"] = self._agreed(choose(first, self.world.device, "auto"))
-        if section.precision == "auto":
-            denoiser = self.denoiser(channels, report=_silent)
-            tree["diffusion"]["train"]["precision"] = self._agreed(choose(second, self.world.device, "auto"))
-        self.recipe = config.validate(Recipe, tree, f"recipe {self.recipe.name}")
-        return self.recipe
-
-    def _microbatch(self, training: StageTraining) -> int:
-        return max(1, training.batch // training.accumulate // self.world.size)
-
-    def _agreed(self, precision: str) -> str:
-        return "bf16" if self.world.any(self.world.chief and precision == "bf16") else "fp32"
 
     def autoencoder(self) -> Autoencoder:
         """A fresh first stage; its first weights depend on the seed alone."""
@@ -292,7 +261,3 @@ class Experiment:
         tensors = {"autoencoder": weights_of(autoencoder), **(denoiser or {})}
         card = model_card(self.recipe, self.data, self.fingerprint, options, notes=self.notes)
         model_folder.write(self.out / MODEL, ModelFolder(options, tensors, self.texts, card))
-
-
-def _silent(_: str) -> None:
-    return None

@@ -24,6 +24,7 @@ from latentry.train.fit import Loop, Progress
 from latentry.train.log import Log
 from latentry.train.plugins import load_plugins
 from latentry.train.resolve import resolve
+from latentry.train.settle import settle_precision
 from latentry.train.signals import StopRequest
 from latentry.train.stage import Stage
 from latentry.train.world import World, join
@@ -111,7 +112,7 @@ class Session:
         experiment = Experiment(
             asked, images, known.listing.fingerprint, self.out, self.world, self.say, "; ".join(known.changes)
         )
-        chosen = experiment.settle_precision()
+        chosen = settle_precision(experiment)
         record.write(chosen, images, known, changes, self.out, self.world)
         trained = self._stages(experiment, stage)
         if not self.world.chief:

@@ -1,4 +1,4 @@
-"""If these fail, the second stage trains on latents of the wrong scale, or on a first stage that is not the one shipped."""
+"""If these fail, the second stage trains on latents of a wrong scale, or on another first stage than is shipped."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import latentry as lt
+from latentry.config import load_yaml
 from latentry.data.dataset import ImageData
 from latentry.train.recipe import load
 from tests.e2e.small_runs import noise, recipe, run_tiny, write_images
@@ -87,3 +88,13 @@ def test_a_resumed_run_keeps_the_first_stage_it_began_with(first, data, tmp_path
     run = run_tiny(tmp_path / "run", data, longer)
     after = lt.load(run.path / "model").autoencoder.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_a_precision_chosen_by_timing_is_kept_for_every_resume(data, tmp_path, monkeypatch):
+    auto = {"autoencoder.train.precision": "auto", "diffusion.train.precision": "auto"}
+    monkeypatch.setattr("latentry.train.settle.choose", lambda work, device, asked: work() is not None and "bf16")
+    run = run_tiny(tmp_path, data, auto)
+    monkeypatch.setattr("latentry.train.settle.choose", lambda work, device, asked: pytest.fail("chosen again"))
+    run_tiny(tmp_path, data, {**auto, "diffusion.train.steps": 3})
+    tree = load_yaml(run.path / "recipe.yaml")
+    assert [tree[stage]["train"]["precision"] for stage in ("autoencoder", "diffusion")] == ["bf16", "bf16"]
