@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+import torch
 from PIL import Image
 
 from latentry.checkpoints.manifest import write_manifest
@@ -132,6 +133,32 @@ def test_missing_perceptual_weights_name_file_place_and_ways_out(go, monkeypatch
     said = train(go, "autoencoder.objective.perceptual=squeezenet", code=1)
     for part in ("squeezenet1_1-b8a52dc0.pth", str(tmp_path), "network is unreachable", "perceptual: none"):
         assert part in said
+
+
+def test_weights_that_are_no_longer_needed_are_not_asked_for(tmp_path, monkeypatch):
+    """A first stage trained where the perceptual weights are, the second where they are not."""
+    fake = torch.nn.Module()
+    fake.forward = lambda x, y: (x - y).abs().mean((1, 2, 3))
+    data = write_images(tmp_path / "data", noise(4, (16, 16, 3)))
+    changes = {"autoencoder.objective.perceptual": "squeezenet"}
+    with monkeypatch.context() as there:
+        there.setattr("latentry.nn.lpips.load", lambda *_: fake)
+        run_tiny(tmp_path, data, changes, stage="autoencoder")
+    monkeypatch.setattr("latentry.nn.lpips.load", lambda *_: pytest.fail("asked for"))
+    assert run_tiny(tmp_path, data, changes).figures
+
+
+def test_too_little_memory_is_one_line(go, monkeypatch, tmp_path):
+    for error in (
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+    ):
+
+        def sample(*_: object, error: Exception = error, **__: object) -> None:
+            raise error
+
+        monkeypatch.setattr("latentry.pipeline.Pipeline.sample", sample)
+        assert "not enough memory" in go(1, "sample", "bare/run", "--out", tmp_path / "out")
 
 
 def test_a_wrong_data_folder(go, desk):

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from latentry.checkpoints.store import Store
 from latentry.conditioning import BuildContext
 from latentry.data.dataset import ImageData
 from latentry.diffusion.levels import LEVELS
@@ -19,7 +20,7 @@ from latentry.models.config import AutoencoderOptions, check_size
 from latentry.models.latent_diffusion import LatentDiffusion
 from latentry.pipeline import load
 from latentry.pipeline.build import build_conditioners
-from latentry.train import objectives
+from latentry.train import objectives, record
 from latentry.train.recipe import Recipe
 from latentry.train.values import check_fields
 
@@ -29,7 +30,8 @@ TAKEN = {"n", "steps", "solver", "guidance", "seed", "size", "batch", "bf16", "p
 def check(recipe: Recipe, data: ImageData, out: Path) -> None:
     """Raise one UsageError (or LatentryError for missing weights) with everything that would fail later.
 
-    Networks are built without memory for their weights; the tokenizer is trained, the perceptual net is found.
+    Networks are built without memory for their weights; the tokenizer is trained, the perceptual net is found. What
+    an earlier start of the run has behind it is not asked again.
     """
     architecture = first_stage(recipe, data)
     problems: list[LatentryError] = []
@@ -37,10 +39,12 @@ def check(recipe: Recipe, data: ImageData, out: Path) -> None:
         _out(data, out)
     with _collected(problems):
         _size(recipe, data, architecture)
-    with _collected(problems):
-        _objective(recipe, data)
-    with _collected(problems):
-        _denoiser(recipe, data, architecture)
+    if not record.is_finished(recipe, out, "autoencoder"):
+        with _collected(problems):
+            _objective(recipe, data)
+    if not Store(out / "diffusion").steps():
+        with _collected(problems):
+            _denoiser(recipe, data, architecture)
     if problems:
         texts = [str(problem) for problem in problems]
         text = texts[0] if len(texts) == 1 else "\n  ".join([f"{len(texts)} errors", *texts])
