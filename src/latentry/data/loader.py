@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import atexit
+import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -132,10 +135,21 @@ def _unchanged(raw: Any) -> Any:
 
 
 def _quiet_worker(_: int) -> None:
-    """Signals for the whole group are the main process's business; workers end when it closes them or is gone."""
+    """Signals for the whole group are the main process's business; workers end when it closes them or is gone.
+
+    torch's own watch misses a parent that is gone while a worker waits on a pipe, which its siblings hold open.
+    """
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
+
+
+def _end_with(parent: int) -> None:
+    """Leave at once when the parent is gone: nothing in a worker is worth keeping, and its exit could wait for ever."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
 
 
 def _to_batch(data: ImageData, raw: _Raw, pin: bool) -> Batch:

@@ -105,7 +105,7 @@ import sys, time
 from latentry.data.dataset import ImageData
 from latentry.data.loader import batches
 from latentry.data.options import DataOptions
-data = ImageData(DataOptions(size=8, held_out=0), sys.argv[1])
+data = ImageData(DataOptions(size=256, held_out=0), sys.argv[1])
 stream = batches(data, 0, 4, workers=2)
 next(stream)
 if sys.argv[2] == "leave":
@@ -135,9 +135,9 @@ def living(group: int) -> list[str]:
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="reads the processes from /proc")
 @pytest.mark.parametrize("how", ["interrupt", "leave", "kill"])
 def test_no_worker_outlives_its_run(tmp_path: Path, how: str) -> None:
-    """Ctrl-C reaches the whole group; orphans would hold memory and the terminal."""
-    numbered(tmp_path, 6)
-    flat(tmp_path / "a.png", size=(8, 8))
+    """Ctrl-C reaches the whole group; orphans would hold memory and the terminal. Batches are larger than a pipe."""
+    numbered(tmp_path, 6, 256)
+    flat(tmp_path / "a.png", size=(256, 256))
     child = subprocess.Popen(
         [sys.executable, "-c", _CHILD, str(tmp_path), how],
         stdout=subprocess.PIPE,
@@ -152,7 +152,7 @@ def test_no_worker_outlives_its_run(tmp_path: Path, how: str) -> None:
         os.killpg(child.pid, signal.SIGINT)
     elif how == "kill":
         child.kill()
-    _, errors = child.communicate(timeout=30)
+    _, errors = child.communicate(timeout=60)
     if how != "kill":
         assert child.returncode == {"interrupt": 130, "leave": 0}[how]
         assert "Traceback" not in errors
