@@ -31,8 +31,8 @@ PROMPTS = [
     "tulip",
     "fire",
 ]
-PAIRS = ("a red circle", "a blue square", "a green triangle", "a yellow star", "a purple cross", "a black ring")
-IMAGES = 2000
+PAIRS = ("a red circle", "a blue square", "a green triangle", "a yellow star", "a pink cross", "a cyan ring")
+IMAGES = 4000
 
 
 def main() -> None:

@@ -154,7 +154,8 @@ def test_training_loss_and_gradients(name: str, monkeypatch: pytest.MonkeyPatch)
     given, training = fixture(name).expected, stage(name)
     x0 = given["in.x0"] / training.autoencoder.latent_scale
     moments = x0 if training.autoencoder.quantiser else torch.cat([x0, torch.full_like(x0, -60.0)], dim=1)
-    draws = Draws(given["in.t4"], given["in.noise"], torch.zeros_like(x0), torch.ones(len(told(fixture(name))), 4))
+    chances = torch.ones(len(told(fixture(name))), 4)
+    draws = Draws(given["in.t4"], given["in.noise"], torch.zeros_like(x0), chances, torch.ones(4))
     monkeypatch.setattr(training, "draw", lambda *place: draws)
     conditions: Any = {key: torch.cat([value, value]) for key, value in told(fixture(name)).items()}
     loss, errors, _ = training.losses(LatentBatch(moments, conditions, range(4)), step=0)

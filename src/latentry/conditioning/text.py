@@ -25,7 +25,8 @@ class TextOptions(KindOptions):
     """Options of `text`; the defaults of heads and length are those of the paper's text-to-image model.
 
     width, layers, heads, head_channels: of the transformer. length: tokens of every prompt, the two at its ends
-    included; longer prompts are cut.
+    included; longer prompts are cut. pooled: the mean of the tokens is also a vector, added to the time embedding:
+    small models learn what a prompt means far sooner from it than by cross-attention alone.
     vocabulary: the largest size of the vocabulary trained on the captions, or the path of BERT's vocab.txt or of a
     tokenizer.json.
     """
@@ -36,11 +37,14 @@ class TextOptions(KindOptions):
     heads: int = Field(default=8, ge=1)
     head_channels: int = Field(default=64, ge=1)
     length: int = Field(default=77, ge=3)
+    pooled: bool = False
     vocabulary: int | str = 4096
 
 
 class Text(Conditioner):
     """Prompts to a context (B, length, width), without a mask: padding takes part, as in the paper's model.
+
+    With `pooled` also to a vector (B, width).
 
     The empty prompt is the null. `encode` also takes token numbers (B, length) as a tensor.
     tokenizer: already cutting and padding to `options.length`.
@@ -51,6 +55,7 @@ class Text(Conditioner):
         self.options: TextOptions = options
         self.tokenizer = tokenizer
         self.context_width = options.width
+        self.vector_width = options.width if options.pooled else None
         self.transformer = TextTransformer(
             vocabulary=max(tokenizer.get_vocab().values()) + 1,
             length=options.length,
@@ -70,7 +75,8 @@ class Text(Conditioner):
     def encode(self, values: Sequence[Any] | Tensor) -> Cond:
         ids = values if isinstance(values, Tensor) else self.tokenize(values)  # (B, L)
         ids = ids.to(next(self.parameters()).device)
-        return Cond(context=self.transformer(ids))  # (B, L, D)
+        context = self.transformer(ids)  # (B, L, D)
+        return Cond(context=context, vector=context.mean(1) if self.options.pooled else None)
 
     def null(self, batch: int) -> Cond:
         return self.encode([""]).map(lambda part: part.expand(batch, *part.shape[1:]))

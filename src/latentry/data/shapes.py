@@ -189,7 +189,9 @@ def record(drawing: Drawing, file_name: str, semantic: str) -> dict[str, Any]:
     }
 
 
-def write(out: Path, count: int, size: int | tuple[int, int] = 64, seed: int = 0, exclude: Sequence[str] = ()) -> None:
+def write(
+    out: str | Path, count: int, size: int | tuple[int, int] = 64, seed: int = 0, exclude: Sequence[str] = ()
+) -> None:
     """Write the set as a data folder: images/, semantic/, semantic_classes.json, metadata.jsonl.
 
     The same arguments give the same bytes. The metadata comes last, so a broken-off folder has none. Errors: UsageError
@@ -197,7 +199,7 @@ def write(out: Path, count: int, size: int | tuple[int, int] = 64, seed: int = 0
     """
     if count < 1:
         raise UsageError(f"shapes: count {count}; at least 1 image is needed. Ask for more.")
-    lines = []
+    out, lines = Path(out), []
     for index, drawing in enumerate(generate(count, size, seed, exclude)):
         name = f"{index:06d}.png"
         if index == 0:

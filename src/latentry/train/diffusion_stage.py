@@ -40,12 +40,14 @@ class LatentBatch(NamedTuple):
 
 
 class Draws(NamedTuple):
-    """t (B,); noise, posterior (B, c, h, w); chances: of each conditioner (B,), to be compared with its dropping."""
+    """t (B,); noise, posterior (B, c, h, w); to be compared with probabilities of dropping: chances of each conditioner
+    (conditioners, B), chance of all (B,)."""
 
     t: Tensor
     noise: Tensor
     posterior: Tensor
     chances: Tensor
+    chance_all: Tensor
 
 
 class DiffusionStage:
@@ -76,6 +78,7 @@ class DiffusionStage:
         extra = {"log_variance": self.log_variance} if learned else {}
         self.updater = Updater({**weights, **extra}, self.training, self.training.rate(), world)
         self.ema = EMA(weights, self.training.ema) if self.training.ema else None
+        self.drop = {name: self.training.drop(name) for name in model.conditioners}
         self.best: dict[str, float] = {}
 
     def batches(self, start: int) -> Iterator[list[LatentBatch]]:
@@ -127,19 +130,31 @@ class DiffusionStage:
         noise, posterior = (
             torch.from_numpy(np.stack([row.standard_normal(shape, dtype=np.float32) for row in rows])) for _ in range(2)
         )
-        return Draws(*(drawn.to(self.world.device) for drawn in (t, noise, posterior, chances.T)))
+        together = torch.tensor([row.random() for row in rows])
+        return Draws(*(drawn.to(self.world.device) for drawn in (t, noise, posterior, chances.T, together)))
+
+    def kept(self, draws: Draws) -> dict[str, Tensor]:
+        """For each conditioner whether an image keeps it in training, (B,) bool."""
+        all_kept = draws.chance_all >= self.training.drop_all
+        return {
+            name: (chance >= self.drop[name]) & all_kept for name, chance in zip(self.drop, draws.chances, strict=True)
+        }
 
     def losses(
-        self, batch: LatentBatch, step: int, stream: str = "train", drop: float = 0.0
+        self, batch: LatentBatch, step: int, stream: str = "train", drop: bool = False
     ) -> tuple[Tensor, Tensor, Tensor]:
         """(loss to minimise, plain error a sample (B,), t (B,)); every draw is fixed by stream, place and step."""
         shape = (self.autoencoder.latent_channels, *batch.moments.shape[2:])
-        t, noise, posterior, chances = self.draw(stream, batch.places, step, shape)
-        keep = {name: chance >= drop for name, chance in zip(self.model.conditioners, chances, strict=True)}
-        z = self.autoencoder.latent(batch.moments, posterior)
+        draws = self.draw(stream, batch.places, step, shape)
+        t, noise = draws.t, draws.noise
+        z = self.autoencoder.latent(batch.moments, draws.posterior)
         alpha, sigma = (v.view(-1, 1, 1, 1) for v in self.model.schedule.at(t))
         with amp(self.world.device, self.training.precision):
-            out = self.model(alpha * z + sigma * noise, t, self.model.dropped(batch.values, keep))
+            if drop:
+                cond = self.model.dropped(batch.values, self.kept(draws))
+            else:
+                cond = self.model.condition(batch.values, len(t))
+            out = self.model(alpha * z + sigma * noise, t, cond)
         target = self.model.prediction.target(z, noise, alpha, sigma)
         loss = self.objective(out, target, t, self.log_variance)
         return loss.total, loss.simple, t
@@ -151,7 +166,7 @@ class DiffusionStage:
         logged = torch.zeros(2 + 2 * QUARTERS, device=self.world.device)
         for number, batch in enumerate(parts):
             torch.manual_seed(rng.key(self.seed, f"dropout {self.world.rank} {number}", step))
-            loss, errors, t = self.losses(batch, step, drop=self.training.drop_condition)
+            loss, errors, t = self.losses(batch, step, drop=True)
             share = len(batch.places) / self.training.batch
             (loss * share).backward()
             quarter = t * QUARTERS // self.model.schedule.steps

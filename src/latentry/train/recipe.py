@@ -20,6 +20,7 @@ from latentry.models.config import AutoencoderOptions, DiffusionOptions, SampleO
 from latentry.train.objectives.options import ObjectiveOptions
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class StageTraining(Options):
@@ -77,11 +78,21 @@ class AutoencoderTraining(StageTraining):
 
 
 class DiffusionTraining(StageTraining):
-    """Second stage. drop_condition: probability, for each condition by itself, of training without it."""
+    """Second stage. Guidance and asking with some of the conditions need training without them.
 
-    drop_condition: float = Field(0.1, ge=0, le=1)
+    drop_condition: probability, for each condition by itself, of training without it; or one for each by name.
+    drop_all: probability of training without any, drawn besides; only of use where there are several conditions.
+    """
+
+    drop_condition: Share | dict[str, Share] = 0.1
+    drop_all: Share = 0.0
     cache_latents: bool = True
     ema: float | None = Field(0.9999, gt=0, lt=1)
+
+    def drop(self, condition: str) -> float:
+        """The probability of training without this condition alone; 0.1 for one that a table does not name."""
+        table = self.drop_condition
+        return table.get(condition, 0.1) if isinstance(table, dict) else table
 
 
 class AutoencoderSection(AutoencoderOptions):
@@ -101,8 +112,12 @@ class AutoencoderSection(AutoencoderOptions):
 
 
 class DiffusionSection(DiffusionOptions):
-    """Second stage of a recipe. conditioning: a table of conditioners, or `auto`: text, class or none by the folder."""
+    """Second stage of a recipe. conditioning: a table of conditioners, or `auto`: text, class or none by the folder.
 
+    from: a trained model or run whose second stage training begins with; what does not fit begins anew and is named.
+    """
+
+    from_: str | None = Field(None, alias="from")
     conditioning: dict[str, choice(CONDITIONERS, "conditioner")] | Literal["auto"] = {}  # type: ignore[assignment,valid-type]
     objective: DiffusionObjectiveOptions = DiffusionObjectiveOptions()
     train: DiffusionTraining = DiffusionTraining()
@@ -144,6 +159,10 @@ class Recipe(Options):
             problem = check_size(self.data.height_width, self.autoencoder, self.diffusion.unet)
             if problem:
                 raise ValueError(problem)
+        drop, conditions = self.diffusion.train.drop_condition, self.diffusion.conditioning
+        if isinstance(drop, dict) and conditions != "auto" and drop.keys() - conditions.keys():
+            unknown = ", ".join(sorted(drop.keys() - conditions.keys()))
+            raise ValueError(f"diffusion.train.drop_condition: no condition {unknown}; known: {', '.join(conditions)}")
         if self.diffusion.train.cache_latents and self.data.crop == "random":
             raise ValueError(
                 "diffusion.train.cache_latents with data.crop random: cached latents hold one crop; set one off"

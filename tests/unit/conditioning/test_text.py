@@ -106,6 +106,17 @@ def test_the_empty_prompt_is_the_null() -> None:
     assert conditioner.encode([""]).context_mask is None, "padding takes part, as in the paper's model"
 
 
+def test_pooled_is_the_mean_of_the_tokens_for_prompts_and_the_null() -> None:
+    conditioner = text(pooled=True)
+    assert conditioner.vector_width == conditioner.context_width == 8
+    for cond in (conditioner.encode(["a red circle", ""]), conditioner.null(2)):
+        assert cond.context is not None
+        assert cond.vector is not None
+        torch.testing.assert_close(cond.vector, cond.context.mean(1))
+    assert text().vector_width is None
+    assert text().encode(["a red circle"]).vector is None
+
+
 def test_prompts_of_any_bytes_are_encoded() -> None:
     """A Latin-1 terminal hands over lone surrogates."""
     assert text().tokenize(["caf\udce9 \x00 🍎", "a" * 5000]).shape == (2, 16)

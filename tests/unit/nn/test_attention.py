@@ -38,6 +38,19 @@ def test_is_softmax_attention_on_both_paths() -> None:
     torch.testing.assert_close(attend(*qkv(), edit=lambda p: p), expected)
 
 
+def test_bf16_training_on_the_cpu_is_the_same_attention() -> None:
+    """Values and gradients of the short way equal those in fp32 as nearly as bf16 can say."""
+    given = [part.to(torch.bfloat16).requires_grad_() for part in qkv()]
+    exact = [part.detach().float().requires_grad_() for part in given]
+    towards = normal(2, 2, 3, 4, seed=4)
+    short, expected = attend(*given), attend(*exact)
+    assert short.dtype == torch.bfloat16
+    torch.testing.assert_close(short.float(), expected, atol=0.02, rtol=0.02)
+    gradients = torch.autograd.grad(short, given, towards.to(torch.bfloat16))
+    for gradient, right in zip(gradients, torch.autograd.grad(expected, exact, towards), strict=True):
+        torch.testing.assert_close(gradient.float(), right, atol=0.03, rtol=0.03)
+
+
 @pytest.mark.parametrize("edit", [None, lambda p: p], ids=["fused", "edited"])
 def test_a_masked_token_might_as_well_not_be_there(edit) -> None:
     q, k, v = qkv()

@@ -49,11 +49,11 @@ def pipe() -> Pipeline:
 
 
 def assert_same_image(found: Tensor, expected: Tensor) -> None:
-    """fp32 before rounding within 1e-4, and 8-bit values off by at most 1, in at most 0.1% of them."""
+    """fp32 before rounding within 1e-4, and 8-bit values off by at most 1, in at most 0.1% of them (here: one)."""
     assert (found - expected).abs().max() <= 1e-4
     bits = ((found * 255).round() - (expected * 255).round()).abs()
     assert bits.max() <= 1
-    assert (bits > 0).float().mean() <= 1e-3
+    assert (bits > 0).sum() <= max(1, 1e-3 * bits.numel())
 
 
 @pytest.mark.parametrize("solver", SOLVERS, ids=str)

@@ -70,6 +70,14 @@ def test_all_errors_are_told_at_once(tmp_path):
     assert all(part in text for part in ("lies in the data folder", "34x34 does not fit", "head_channels: 24"))
 
 
+def test_dropping_by_name_names_a_condition():
+    recipe = load("emoji", {"diffusion.train.drop_condition": {"label": 0.4}})
+    assert recipe.diffusion.train.drop("label") == 0.4
+    assert recipe.diffusion.train.drop("text") == 0.1
+    with pytest.raises(UsageError, match="no condition lable; known: text, label"):
+        load("emoji", {"diffusion.train.drop_condition": {"lable": 0.4}})
+
+
 def test_a_misspelt_name_or_key_brings_the_nearest():
     with pytest.raises(UsageError, match='did you mean "tiny-shapes"'):
         load("tiny-shape")

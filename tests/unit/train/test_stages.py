@@ -186,6 +186,23 @@ def test_fixed_log_variance_of_the_second_stage(root: Path) -> None:
     assert "objective" not in stage.state().tensors
 
 
+def test_conditions_are_dropped_by_themselves_and_together(root: Path) -> None:
+    """Shares of 2,000 draws: alone as the table says (0.1 where it is silent), together as `drop_all` says."""
+    table = {"label": 0.5}
+    stage = second_stage(root, train__drop_condition=table, train__drop_all=0.2)
+    kept = stage.kept(stage.draw("train", range(2000), 0, (4, 8, 8)))
+    shares = {
+        "text": (kept["text"].double().mean(), 0.9 * 0.8),
+        "label": (kept["label"].double().mean(), 0.5 * 0.8),
+        "both": ((kept["text"] & kept["label"]).double().mean(), 0.9 * 0.5 * 0.8),
+        "neither": ((~kept["text"] & ~kept["label"]).double().mean(), 0.2 + 0.8 * 0.1 * 0.5),
+    }
+    for name, (found, expected) in shares.items():
+        assert float(found) == pytest.approx(expected, abs=0.04), name
+    whole = second_stage(root, train__drop_condition=0.0)
+    assert all(k.all() for k in whole.kept(whole.draw("train", range(100), 0, (4, 8, 8))).values())
+
+
 def test_images_from_the_loader_and_from_the_cache_are_the_same(root: Path, tmp_path: Path) -> None:
     """Else caching latents would train another model: other pictures, captions or mirrorings."""
     from latentry.train.latents import LatentCache
