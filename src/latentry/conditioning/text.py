@@ -26,7 +26,8 @@ class TextOptions(KindOptions):
 
     width, layers, heads, head_channels: of the transformer. length: tokens of every prompt, the two at its ends
     included; longer prompts are cut. pooled: the mean of the tokens is also a vector, added to the time embedding:
-    small models learn what a prompt means far sooner from it than by cross-attention alone.
+    small models learn what a prompt means far sooner from it than by cross-attention alone. word_dropout: share of the
+    words left out in training, so that each is learned by itself and new combinations of known words can be asked for.
     vocabulary: the largest size of the vocabulary trained on the captions, or the path of BERT's vocab.txt or of a
     tokenizer.json.
     """
@@ -38,6 +39,7 @@ class TextOptions(KindOptions):
     head_channels: int = Field(default=64, ge=1)
     length: int = Field(default=77, ge=3)
     pooled: bool = False
+    word_dropout: float = Field(default=0.0, ge=0, lt=1)
     vocabulary: int | str = 4096
 
 
@@ -63,6 +65,7 @@ class Text(Conditioner):
             layers=options.layers,
             heads=options.heads,
             head_channels=options.head_channels,
+            word_dropout=options.word_dropout,
         )
 
     def tokenize(self, texts: Sequence[str | None]) -> Tensor:

@@ -1,0 +1,53 @@
+"""Training that begins with the weights of a model that is there already."""
+
+from __future__ import annotations
+
+import torch
+
+from latentry.errors import UsageError
+from latentry.models.config import DiffusionOptions
+from latentry.models.latent_diffusion import LatentDiffusion
+from latentry.pipeline import load
+from latentry.pipeline.build import named_files
+
+SHOWN = 4  # names in a report
+
+
+def files_to_keep(source: str, options: DiffusionOptions) -> dict[str, str]:
+    """The files (tokenizers) of the conditions that the recipe has as well: their weights mean nothing without."""
+    given = _given(source)
+    same = [n for n, o in options.conditioning.items() if n in given.conditioners and _kind(given, n) == o.kind]
+    return named_files({name: given.conditioners[name] for name in same})  # type: ignore[misc]
+
+
+@torch.no_grad()
+def begin_with(model: LatentDiffusion, source: str) -> str:
+    """Put into `model` what fits of the second stage of a model or run, and say in one line what does not.
+
+    What fits: tensors of equal name and shape. Raises UsageError where there is no second stage, or nothing fits.
+    """
+    theirs, own = _given(source).state_dict(), model.state_dict()
+    fitting = {name: theirs[name] for name in own if name in theirs and theirs[name].shape == own[name].shape}
+    if not fitting:
+        raise UsageError(f"diffusion.from: no tensor of {source} fits this recipe; name a model of a like UNet")
+    model.load_state_dict(fitting, strict=False)
+    new, unused = [n for n in own if n not in fitting], [n for n in theirs if n not in fitting and n not in own]
+    told = f"diffusion: {len(fitting)} of {len(own)} tensors begin as in {source}"
+    told += f"; anew: {_some(new)}" if new else ""
+    return told + (f"; not used: {_some(unused)}" if unused else "")
+
+
+def _given(source: str) -> LatentDiffusion:
+    given = load(source).denoiser
+    if given is None:
+        raise UsageError(f"diffusion.from: {source} holds a first stage alone; name a model with both stages")
+    return given
+
+
+def _kind(model: LatentDiffusion, name: str) -> str:
+    return str(model.options.conditioning[name].kind)
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more

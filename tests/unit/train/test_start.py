@@ -1,0 +1,83 @@
+"""If these fail, a training that was to go on from a model begins somewhere else, without saying so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import latentry as lt
+from latentry.errors import UsageError
+from tests.e2e.small_runs import TEXT, noise, run_tiny, write_images, write_metadata
+
+STILL: dict[str, Any] = {"diffusion.train.steps": 1, "diffusion.train.lr": 1e-30, "diffusion.train.ema": None}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = write_images(tmp_path_factory.mktemp("images"), noise(12, (16, 16, 3)))
+    write_metadata(folder, [{"text": f"picture {number}", "label": number % 3} for number in range(12)])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def source(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    changes = {"data.text": "text", "diffusion.conditioning": {"text": TEXT}, "seed": 5}
+    return run_tiny(tmp_path_factory.mktemp("source"), data, changes).path / "model"
+
+
+def begun(source: Path, data: Path, folder: Path, changes: dict[str, Any]) -> tuple[dict[str, torch.Tensor], list[str]]:
+    """The second stage after a step that moves nothing, and what was said."""
+    said: list[str] = []
+    first = {"autoencoder": {"from": str(source)}, "diffusion.from": str(source), "data.text": "text"}
+    run = run_tiny(folder, data, {**first, **STILL, **changes}, report=said.append)
+    denoiser = lt.load(run.path / "model").denoiser
+    assert denoiser is not None
+    return denoiser.state_dict(), [line for line in said if "begin as in" in line]
+
+
+def test_the_same_model_goes_on_whole(source, data, tmp_path):
+    expected = lt.load(source).denoiser
+    assert expected is not None
+    found, said = begun(source, data, tmp_path, {"diffusion.conditioning": {"text": TEXT}})
+    for name, value in expected.state_dict().items():
+        torch.testing.assert_close(found[name], value, rtol=0, atol=1e-20)  # zeros move by the rate even here
+    assert len(said) == 1
+    assert "anew" not in said[0]
+    assert "not used" not in said[0]
+
+
+def test_what_fits_is_kept_and_the_rest_is_named(source, data, tmp_path):
+    expected = lt.load(source).denoiser
+    assert expected is not None
+    label = {"kind": "class_label", "via": "vector", "width": 8}
+    changes = {"diffusion.conditioning": {"text": {**TEXT, "width": 12}, "label": label}, "data.label": "label"}
+    found, said = begun(source, data, tmp_path, changes)
+    torch.testing.assert_close(found["unet.conv_in.weight"], expected.state_dict()["unet.conv_in.weight"])
+    assert "conditioners.label.embedding.weight" in found
+    assert len(said) == 1
+    assert "anew: " in said[0]
+    assert "conditioners.text.transformer.token.weight" in said[0].replace("conditioners.label", "")
+
+
+def test_words_keep_their_numbers_for_other_captions(source, data, tmp_path):
+    other = write_images(tmp_path / "images", noise(12, (16, 16, 3)))
+    write_metadata(other, [{"text": f"zebra {number}"} for number in range(12)])
+    begun(source, other, tmp_path, {"diffusion.conditioning": {"text": TEXT}})
+    assert (tmp_path / "run/model/tokenizer.json").read_text() == (source / "tokenizer.json").read_text()
+
+
+def test_it_is_read_at_the_start_alone(source, data, tmp_path):
+    changes = {"diffusion.conditioning": {"text": TEXT}, "diffusion.train.save_every": 1}
+    begun(source, data, tmp_path, changes)
+    longer = {**changes, "diffusion.train.steps": 2}
+    _, said = begun(source, data, tmp_path, longer)
+    assert said == []
+
+
+def test_a_first_stage_alone_cannot_be_gone_on_from(source, data, tmp_path):
+    first = run_tiny(tmp_path / "first", data, stage="autoencoder").path / "model"
+    with pytest.raises(UsageError, match=r"diffusion\.from: .* holds a first stage alone"):
+        run_tiny(tmp_path, data, {"diffusion.from": str(first)})
