@@ -16,7 +16,7 @@ from latentry.diffusion.prediction import check_prediction
 from latentry.diffusion.schedule import CLEAN, SCHEDULES, Level, Schedule, build_schedule
 from latentry.errors import UsageError
 
-each = pytest.mark.parametrize("name", SCHEDULES)
+each = pytest.mark.parametrize("name", [name for name in SCHEDULES if name != "table"])  # has no default and no steps
 each_levels = pytest.mark.parametrize("levels", LEVELS)
 PURE_NOISE = Schedule(torch.cat([torch.linspace(0.999, 0.01, 99, dtype=torch.float64), torch.zeros(1).double()]))
 
@@ -59,7 +59,7 @@ def test_any_number_of_steps_gives_exactly_that_many_falling_levels(name: str, l
         assert chosen[-1] == schedule.level(0)
     else:
         assert chosen[-1] == CLEAN
-        assert chosen[0].t == pytest.approx(total - 1)
+        assert chosen[0].t == (pytest.approx(total - 1) if levels != "leading" else total * (steps - 1) // steps)
 
 
 @each_levels
@@ -68,7 +68,7 @@ def test_a_schedule_that_ends_in_pure_noise_starts_there(levels: str, steps: int
     chosen = LEVELS[levels](PURE_NOISE, steps)
     assert len(chosen) == steps + 1
     assert all(log_snr(now) < log_snr(after) for now, after in pairwise(chosen))
-    if levels != "published":
+    if levels not in ("published", "leading"):
         assert chosen[0] == Level(99.0, 0.0, 1.0)
 
 
@@ -96,11 +96,13 @@ def test_published_grid_is_the_published_one_where_it_divides(steps: int) -> Non
 
 def test_examples_by_hand() -> None:
     schedule = build_schedule("linear")
-    times = {name: [level.t for level in LEVELS[name](schedule, 4)] for name in ("uniform", "trailing", "quadratic")}
+    names = ("uniform", "trailing", "quadratic", "leading")
+    times = {name: [level.t for level in LEVELS[name](schedule, 4)] for name in names}
     assert times == {
         "uniform": [999, 666, 333, 0, -1],
         "trailing": [999, 749, 499, 249, -1],
         "quadratic": [999, 444, 111, 0, -1],
+        "leading": [750, 500, 250, 0, -1],
     }
 
 
@@ -116,3 +118,17 @@ def test_karras_levels_are_spaced_as_its_paper_says_and_t_lies_between_its_neigh
         share = level.t - int(level.t)
         between = (1 - share) * log_snr(below) + share * log_snr(above)
         assert log_snr(level) == pytest.approx(between, abs=1e-9)
+
+
+@each
+def test_rounded_is_the_float32_table_upcast(name: str) -> None:
+    exact, rounded = build_schedule(name), build_schedule({"kind": name, "rounded": True})
+    assert torch.equal(rounded.abar, exact.abar.float().double())
+    assert not torch.equal(rounded.abar, exact.abar)
+
+
+def test_a_table_is_taken_as_it_is() -> None:
+    abar = build_schedule("cosine").abar
+    assert torch.equal(build_schedule({"kind": "table", "abar": abar.tolist()}).abar, abar)
+    with pytest.raises(UsageError, match="strictly decreasing"):
+        build_schedule({"kind": "table", "abar": [0.5, 0.9]})

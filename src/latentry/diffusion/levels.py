@@ -76,6 +76,15 @@ def _from_ratio(t: float, ratio: float) -> Level:
     return Level(t, alpha, ratio * alpha)
 
 
+def leading(schedule: Schedule, steps: int) -> list[Level]:
+    """Times T/n apart from 0 up, so that the first is below T - 1; then clean: what most diffusers folders ask for.
+
+    Source: Lin et al. 2024, table 2.
+    """
+    _check("leading", steps, schedule.steps)
+    return [*_visit(schedule, (i * schedule.steps // steps for i in reversed(range(steps)))), CLEAN]
+
+
 def published(schedule: Schedule, steps: int) -> list[Level]:
     """The grid of the published samplers: times 1 + i T/n, ending at abar_0 and not at clean.
 
@@ -90,5 +99,6 @@ LEVELS = {
     "trailing": trailing,
     "quadratic": quadratic,
     "karras": karras,
+    "leading": leading,
     "published": published,
 }
