@@ -35,6 +35,8 @@ SAMPLERS: dict[str, tuple[dict[str, Any], int, float]] = {  # solver, steps, gui
     "ddim5": (DDIM, 5, 1.0),
     "ddim20": (DDIM, 20, 1.0),
     "ddim5_eta1": ({**DDIM, "eta": 1.0}, 5, 1.0),
+    "plms20": ({"kind": "plms"}, 20, 1.0),
+    "plms20_cfg3": ({"kind": "plms"}, 20, 3.0),
     "ddim5_cfg3": (DDIM, 5, 3.0),
     "ddim20_cfg3": (DDIM, 20, 3.0),
 }
@@ -95,7 +97,7 @@ def walk(denoiser: Any, conds: Any, guidance: float, solver: Any, levels: Any, x
 @each
 @pytest.mark.parametrize("run", SAMPLERS)
 @torch.no_grad()
-def test_ddim(name: str, run: str) -> None:
+def test_samplers(name: str, run: str) -> None:
     given = fixture(name).expected
     if f"out.{run}" not in given:
         pytest.skip(f"the fixture has no {run}")

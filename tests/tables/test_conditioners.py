@@ -8,11 +8,24 @@ import pytest
 import torch
 
 from latentry.conditioning import CONDITIONERS, BuildContext, Cond, Conditioner, where
+from latentry.conditioning.base import Arrays
 from latentry.errors import UsageError
 from latentry.kinds import KindOptions, build
 
 CAPTIONS = [f"a {colour} {shape} on white" for colour in ("red", "green") for shape in ("circle", "square")]
-CONTEXT = BuildContext(labels=["animals", "food", "travel"], captions=CAPTIONS)
+CONTEXT = BuildContext(
+    labels=["animals", "food", "travel"],
+    captions=CAPTIONS,
+    encode=lambda images: torch.nn.functional.avg_pool2d(images, 4),
+)
+
+
+def arrays(*shape: int) -> list[torch.Tensor]:
+    """Three tensors in [-1, 1]."""
+    return list(torch.rand(3, *shape, generator=torch.Generator().manual_seed(0)) * 2 - 1)
+
+
+MASKS = arrays(1, 16, 16)
 
 # By entry: small options, three good values that differ, and one that cannot be encoded.
 CASES: list[tuple[str, dict[str, Any], list[Any], Any]] = [
@@ -20,6 +33,22 @@ CASES: list[tuple[str, dict[str, Any], list[Any], Any]] = [
     ("class_label", {"width": 6, "via": "vector"}, ["animals", 2, "1"], 3),
     ("class_label", {"width": 6, "classes": 4, "null": 3}, [0, 1, 2], 4),
     ("text", {"width": 8, "layers": 1, "heads": 2, "head_channels": 4, "length": 12}, CAPTIONS[:3], 5),
+    (
+        "layout",
+        {"width": 8, "layers": 1, "heads": 2, "head_channels": 4, "length": 6, "vocabulary": 20},
+        [[1, 2, 3], (4, 5), torch.tensor([7])],
+        [20],
+    ),
+    (
+        "semantic",
+        {"classes": 5, "channels": 2},
+        [m.long() % 5 for m in torch.randn(3, 16, 16) * 9],
+        torch.ones(4, 8, 8),
+    ),
+    ("semantic", {"classes": 2, "channels": None, "stages": 1}, arrays(2, 8, 8), torch.ones(2, 8)[0]),
+    ("image", {"channels": 3}, arrays(3, 8, 8), torch.ones(3, 4, 4)),
+    ("masked", {"latent_channels": 3}, list(zip(arrays(3, 16, 16), MASKS, strict=True)), (torch.ones(3, 16, 16), 1)),
+    ("embedding", {"width": 6}, arrays(4, 6), torch.ones(4, 5)),
 ]
 
 
@@ -53,12 +82,13 @@ def test_the_cond_is_what_the_conditioner_announces(case: tuple[Conditioner, lis
         assert cond.context.shape[2] == conditioner.context_width
     if cond.vector is not None:
         assert cond.vector.shape == (3, conditioner.vector_width)
+    assert (cond.concat.shape[1] if cond.concat is not None else 0) == conditioner.concat_channels
 
 
 def test_dropping_is_where(case: tuple[Conditioner, list[Any], Any]) -> None:
     """Training drops conditions by `where`, sampling asks with None: both must mean the same null."""
     conditioner, values, _ = case
-    cond, null = conditioner.encode(values), conditioner.null(3)
+    cond, null = conditioner.encode(values), conditioner.null(3, values)
     assert shapes(cond) == shapes(null)
     dropped = where(torch.tensor([True, False, True]), cond, null).parts()
     asked = conditioner.encode([values[0], None, values[2]]).parts()
@@ -80,7 +110,7 @@ def test_options_files_and_weights_are_the_whole_conditioner(case: tuple[Conditi
     """A model folder carries only these: loaded elsewhere, without the data, it must say the same."""
     conditioner, values, _ = case
     options = type(conditioner.options).model_validate_json(conditioner.options.model_dump_json())
-    loaded = build(CONDITIONERS, options, BuildContext(files=conditioner.files()))
+    loaded = build(CONDITIONERS, options, BuildContext(files=conditioner.files(), encode=CONTEXT.encode))
     loaded.load_state_dict(conditioner.state_dict())
     assert loaded.options == conditioner.options
     assert loaded.files() == conditioner.files()
@@ -91,7 +121,10 @@ def test_options_files_and_weights_are_the_whole_conditioner(case: tuple[Conditi
 def test_it_learns_from_values_and_from_the_null(case: tuple[Conditioner, list[Any], Any]) -> None:
     """A null without gradient would leave guidance with noise for its unconditional half."""
     conditioner, values, _ = case
-    for asked in (values, [None]):
+    learned_null = [] if isinstance(conditioner, Arrays) else [[None]]
+    if not list(conditioner.parameters()):
+        pytest.skip("nothing in it is learned")
+    for asked in (values, *learned_null):
         conditioner.zero_grad()
         loss = sum((part * torch.randn_like(part)).sum() for part in conditioner.encode(asked).parts().values())
         assert isinstance(loss, torch.Tensor)
@@ -105,7 +138,14 @@ def test_a_value_that_cannot_be_encoded_is_the_users_mistake(case: tuple[Conditi
         conditioner.encode([values[0], bad])
 
 
-@pytest.mark.parametrize("name", CONDITIONERS)
+def test_arrays_alone_decide_their_size(case: tuple[Conditioner, list[Any], Any]) -> None:
+    conditioner, _, _ = case
+    if isinstance(conditioner, Arrays):
+        with pytest.raises(UsageError, match="nothing was given; this model always takes"):
+            conditioner.null(2)
+
+
+@pytest.mark.parametrize("name", ["class_label", "text"])
 def test_data_that_lack_what_it_needs_are_named(name: str) -> None:
     """Training a label model on a folder without labels must stop at once and say what to give."""
     with pytest.raises(UsageError, match=f"{name}.*the data has no"):

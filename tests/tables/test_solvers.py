@@ -42,10 +42,15 @@ def test_the_error_falls_with_the_order_the_table_states(solve: Solve, order: in
         assert math.log2(coarse / fine) == pytest.approx(order, abs=0.1)
 
 
+def karras_levels(steps: int) -> list[Level]:
+    """Without the step from its last time to clean, which stays as long however many there are."""
+    return LEVELS["karras"](SCHEDULE, steps)[:-1]
+
+
 @each_variant
 @pytest.mark.parametrize(
     "path",
-    [partial(LEVELS["trailing"], SCHEDULE), partial(LEVELS["karras"], SCHEDULE), pure_noise_levels, flow_levels],
+    [partial(LEVELS["trailing"], SCHEDULE), karras_levels, pure_noise_levels, flow_levels],
     ids=["variance preserving", "karras", "alpha 0", "flow"],
 )
 def test_each_doubling_improves_on_every_path_down_to_clean(solve: Solve, order: int, path) -> None:

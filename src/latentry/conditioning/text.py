@@ -81,7 +81,7 @@ class Text(Conditioner):
         context = self.transformer(ids)  # (B, L, D)
         return Cond(context=context, vector=context.mean(1) if self.options.pooled else None)
 
-    def null(self, batch: int) -> Cond:
+    def null(self, batch: int, values: Sequence[Any] | Tensor | None = None) -> Cond:
         return self.encode([""]).map(lambda part: part.expand(batch, *part.shape[1:]))
 
     def files(self) -> dict[str, str]:

@@ -31,3 +31,8 @@ def classifier_free(denoisers: Denoisers, scale: float) -> Denoise:
         return unconditional + scale * (conditional - unconditional)
 
     return denoise
+
+
+def clipped(denoise: Denoise, low: float = -1.0, high: float = 1.0) -> Denoise:
+    """Hold every predicted x0 inside [low, high], where x0 is an image itself (Ho et al. 2020)."""
+    return lambda x, level: denoise(x, level).clamp(low, high)

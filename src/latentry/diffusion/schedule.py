@@ -76,7 +76,11 @@ class Schedule:
         return Level(float(t), math.sqrt(abar), math.sqrt(1 - abar))
 
 
-class _Rising(KindOptions):
+class _Named(KindOptions):
+    rounded: bool = Field(False, description="abar in float32, as published checkpoints hold it")
+
+
+class _Rising(_Named):
     start: float
     end: float
 
@@ -114,7 +118,7 @@ class Sqrt(_Rising):
     steps: int = Field(1000, ge=2, description="number of noise levels T")
 
 
-class Cosine(KindOptions):
+class Cosine(_Named):
     """abar a squared cosine of time (Nichol and Dhariwal 2021, eq. 17), betas at most 0.999."""
 
     kind: Literal["cosine"] = "cosine"
@@ -122,9 +126,17 @@ class Cosine(KindOptions):
     steps: int = Field(1000, ge=2, description="number of noise levels T")
 
 
-def from_betas(betas: Tensor) -> Schedule:
-    """The schedule of the given betas (T,), multiplied up in float64."""
-    return Schedule((1 - betas.double()).cumprod(0))
+class Table(KindOptions):
+    """abar itself, as a checkpoint has it, where no formula gives it."""
+
+    kind: Literal["table"] = "table"
+    abar: tuple[float, ...] = Field(min_length=2, description="abar of every time, falling")
+
+
+def from_betas(betas: Tensor, rounded: bool = False) -> Schedule:
+    """The schedule of the given betas (T,), multiplied up in float64. rounded: then to float32."""
+    abar = (1 - betas.double()).cumprod(0)
+    return Schedule(abar.float() if rounded else abar)
 
 
 def _spaced(start: float, end: float, steps: int) -> Tensor:
@@ -132,21 +144,25 @@ def _spaced(start: float, end: float, steps: int) -> Tensor:
 
 
 def _scaled_linear(options: ScaledLinear) -> Schedule:
-    return from_betas(_spaced(options.start**0.5, options.end**0.5, options.steps) ** 2)
+    return from_betas(_spaced(options.start**0.5, options.end**0.5, options.steps) ** 2, options.rounded)
 
 
 def _linear(options: Linear) -> Schedule:
-    return from_betas(_spaced(options.start, options.end, options.steps))
+    return from_betas(_spaced(options.start, options.end, options.steps), options.rounded)
 
 
 def _sqrt(options: Sqrt) -> Schedule:
-    return from_betas(_spaced(options.start, options.end, options.steps).sqrt())
+    return from_betas(_spaced(options.start, options.end, options.steps).sqrt(), options.rounded)
 
 
 def _cosine(options: Cosine) -> Schedule:
     time = torch.arange(options.steps + 1, dtype=torch.float64) / options.steps
     signal = torch.cos((time + options.s) / (1 + options.s) * math.pi / 2) ** 2
-    return from_betas((1 - signal[1:] / signal[:-1]).clamp(0, 0.999))
+    return from_betas((1 - signal[1:] / signal[:-1]).clamp(0, 0.999), options.rounded)
+
+
+def _table(options: Table) -> Schedule:
+    return Schedule(torch.tensor(options.abar, dtype=torch.float64))
 
 
 SCHEDULES = {
@@ -154,6 +170,7 @@ SCHEDULES = {
     "linear": Kind(Linear, _linear),
     "cosine": Kind(Cosine, _cosine),
     "sqrt": Kind(Sqrt, _sqrt),
+    "table": Kind(Table, _table),
 }
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from latentry.errors import UsageError
 from latentry.models.config import AutoencoderOptions
 from latentry.nn.coder import Decoder, Encoder
 from latentry.nn.posterior import Gaussian
@@ -15,6 +16,8 @@ from latentry.nn.quantise import Quantised, VectorQuantiser
 
 class Autoencoder(nn.Module):
     """Encoder, regularised latent, decoder, and the scale that makes latents unit deviation.
+
+    Of kind `identity` it has the scale alone.
 
     Latents handed to and taken from a denoiser are scaled: z = (latent - latent_shift) * latent_scale.
     """
@@ -27,6 +30,16 @@ class Autoencoder(nn.Module):
         o = options
         self.options, self.image_channels = options, image_channels
         self.latent_channels = o.latent_channels or o.z_channels
+        self.quantiser = VectorQuantiser(o.codes, self.latent_channels) if o.kind == "vq" else None
+        self.register_buffer("latent_scale", torch.ones(()))
+        self.register_buffer("latent_shift", torch.zeros(self.latent_channels))
+        if o.kind == "identity":
+            if self.latent_channels != image_channels:
+                raise UsageError(
+                    f"autoencoder: kind identity with z_channels {self.latent_channels}; the images have "
+                    f"{image_channels} channels, and so has their latent. Set z_channels to {image_channels}."
+                )
+            return
         shape: dict[str, Any] = {
             "checkpoint": checkpoint,
             "channels": o.channels,
@@ -42,9 +55,6 @@ class Autoencoder(nn.Module):
         self.decoder = Decoder(in_channels=o.z_channels, out_channels=image_channels, **shape)
         self.quant_conv = nn.Conv2d(double * o.z_channels, double * self.latent_channels, 1)
         self.post_quant_conv = nn.Conv2d(self.latent_channels, o.z_channels, 1)
-        self.quantiser = VectorQuantiser(o.codes, self.latent_channels) if o.kind == "vq" else None
-        self.register_buffer("latent_scale", torch.ones(()))
-        self.register_buffer("latent_shift", torch.zeros(self.latent_channels))
 
     @property
     def factor(self) -> int:
@@ -52,10 +62,12 @@ class Autoencoder(nn.Module):
         return self.options.factor
 
     def moments(self, x: Tensor) -> Tensor:
-        """What is cached: KL (B, 2c, h, w) mean and log-variance; VQ (B, c, h, w) before quantisation.
+        """What is cached: KL (B, 2c, h, w) mean and log-variance; VQ (B, c, h, w) before quantisation; identity: x.
 
         x: images (B, C, H, W) in [-1, 1], sides multiples of the factor.
         """
+        if self.options.kind == "identity":
+            return x
         out: Tensor = self.quant_conv(self.encoder(x))
         return out
 
@@ -70,7 +82,7 @@ class Autoencoder(nn.Module):
 
     def latent(self, moments: Tensor, noise: Tensor | None = None) -> Tensor:
         """Scaled latents z (B, c, h, w): posterior mean, or mean + std * noise; VQ: the pre-quantised latent."""
-        if self.quantiser is None:
+        if self.options.kind == "kl":
             posterior = self.posterior(moments)
             moments = posterior.mean if noise is None else posterior.sample(noise)
         return (moments - self.latent_shift.view(-1, 1, 1)) * self.latent_scale
@@ -86,6 +98,8 @@ class Autoencoder(nn.Module):
     def decode(self, z: Tensor) -> Tensor:
         """Scaled latents (B, c, h, w) to images (B, C, H, W), about [-1, 1], not clamped."""
         latent = z / self.latent_scale + self.latent_shift.view(-1, 1, 1)
+        if self.options.kind == "identity":
+            return latent
         if self.quantiser is not None:
             latent = self.quantiser.lookup(self.quantiser.nearest(latent))
         image: Tensor = self.decoder.conv_out(self.features(latent))

@@ -38,13 +38,14 @@ def check_attention(factors: tuple[int, ...], levels: int | None) -> None:
 class AutoencoderOptions(Options):
     """Architecture of the first stage (Rombach et al. 2022, section 3.1 and appendix G).
 
-    kind: `kl` (Gaussian posterior) or `vq` (codebook of `codes` vectors).
+    kind: `kl` (Gaussian posterior), `vq` (codebook of `codes` vectors), or `identity`: none, f = 1, the latent is the
+    image itself; then the other keys say nothing, save z_channels, which must be the image's channels.
     z_channels: channels at the encoder's end; `latent_channels` of the latent itself (default: the same).
     channels, multipliers: width per level; the downsampling factor is 2^(levels - 1).
     attention: downsampling factors that get self-attention; middle_attention: one more at the bottleneck.
     """
 
-    kind: Literal["kl", "vq"] = "kl"
+    kind: Literal["kl", "vq", "identity"] = "kl"
     z_channels: PositiveInt = 4
     latent_channels: PositiveInt | None = None
     codes: PositiveInt = 8192
@@ -59,10 +60,12 @@ class AutoencoderOptions(Options):
     @property
     def factor(self) -> int:
         """Downsampling per side."""
-        return int(2 ** (len(self.multipliers) - 1))
+        return 1 if self.kind == "identity" else int(2 ** (len(self.multipliers) - 1))
 
     @model_validator(mode="after")
     def _check(self) -> AutoencoderOptions:
+        if self.kind == "identity":
+            return self
         check_groups(self.channels, self.multipliers, self.norm_groups)
         check_attention(self.attention, len(self.multipliers))
         return self
@@ -114,12 +117,16 @@ class UNetOptions(Options):
 
 
 class SampleOptions(Options):
-    """How images are drawn when the request does not say."""
+    """How images are drawn when the request does not say.
+
+    clip: hold every predicted x0 inside [-1, 1], for models of pixels.
+    """
 
     solver: choice(SOLVERS, "solver") = Field(default="ddim", validate_default=True)  # type: ignore[valid-type]
     levels: str = "trailing"
     steps: PositiveInt = 50
     guidance: float = 1.0
+    clip: bool = False
 
     @field_validator("levels")
     @classmethod

@@ -30,5 +30,5 @@ def initialise(model: Autoencoder) -> None:
         if isinstance(conv, nn.Conv2d) and conv not in inside:
             conv.weight.mul_(GAIN)
             nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
-    if model.quantiser is None:
+    if model.options.kind == "kl":
         model.quant_conv.bias[model.latent_channels :] = LOG_VARIANCE  # type: ignore[index]

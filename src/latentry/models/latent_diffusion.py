@@ -64,19 +64,27 @@ class LatentDiffusion(nn.Module):
         """What the UNet is told. values: for each conditioner a list of `batch` values; absent or None = its null."""
         return self.join({name: self.encode(name, values.get(name), batch) for name in self.conditioners})
 
+    def nothing(self, values: Mapping[str, Values | None], batch: int) -> Cond:
+        """What the UNet is told when nothing is asked, in the shapes of `condition` of the same values."""
+        return self.join({name: self._at(name).null(batch, values.get(name)) for name in self.conditioners})
+
     def encode(self, name: str, values: Values | None, batch: int) -> Cond:
         """The output of one conditioner for `batch` samples; None = null."""
-        conditioner = self.conditioners[name]
-        assert isinstance(conditioner, Conditioner)
+        conditioner = self._at(name)
         return conditioner.null(batch) if values is None else conditioner.encode(values)
 
     def dropped(self, values: Mapping[str, Values], keep: Mapping[str, Tensor]) -> Cond:
         """As `condition`, with rows where keep[name] (B,) is False replaced by the null (training)."""
         conds = {}
         for name in self.conditioners:
-            batch = keep[name].shape[0]
-            conds[name] = where(keep[name], self.encode(name, values[name], batch), self.encode(name, None, batch))
+            kept, null = self._at(name).encode(values[name]), self._at(name).null(len(keep[name]), values[name])
+            conds[name] = where(keep[name], kept, null)
         return self.join(conds)
+
+    def _at(self, name: str) -> Conditioner:
+        conditioner = self.conditioners[name]
+        assert isinstance(conditioner, Conditioner)
+        return conditioner
 
     def join(self, conds: Mapping[str, Cond]) -> Cond:
         """Contexts projected and concatenated on L, concats on C, vectors added, in recipe order."""

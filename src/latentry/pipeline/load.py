@@ -12,7 +12,7 @@ from latentry.checkpoints import model_folder, run_folder
 from latentry.checkpoints.model_folder import ModelFolder
 from latentry.errors import LatentryError, UsageError
 from latentry.models.autoencoder import Autoencoder
-from latentry.pipeline.build import build_denoiser
+from latentry.models.build import build_denoiser
 from latentry.pipeline.pipeline import Pipeline
 
 Weights = Literal["ema", "raw"]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from latentry import __version__, config, rng
 from latentry.diffusion.contracts import Step
-from latentry.diffusion.guidance import classifier_free
+from latentry.diffusion.guidance import classifier_free, clipped
 from latentry.diffusion.levels import LEVELS
 from latentry.diffusion.solvers import SOLVERS
 from latentry.errors import UsageError
@@ -67,6 +67,7 @@ class Pipeline:
         solver: str | Mapping[str, Any] | None = None,
         levels: str | None = None,
         guidance: float | None = None,
+        clip: bool | None = None,
         seed: int = 0,
         size: int | tuple[int, int] | None = None,
         batch: int = BATCH,
@@ -76,13 +77,14 @@ class Pipeline:
     ) -> Output:
         """Draw `n` images of each text (or label=, or whatever else the model takes).
 
-        steps, solver, levels, guidance: default to the model's own. solver: a name, or with its options, such as
+        steps, solver, levels, guidance, clip: default to the model's own. solver: a name, or with its options, such as
         {"kind": "ddim", "eta": 1}. levels: how noise levels are chosen. guidance: 1 is none; more follows the condition
-        more. size: (H, W) in pixels or one number, a multiple of the model's. Image i has seed + i, whatever `n` and
-        `batch` are. batch: images worked on at once. progress: called with (network calls done, of how many).
+        more. clip: hold every predicted x0 inside [-1, 1] (models of pixels). size: (H, W) in pixels or one number, a
+        multiple of the model's. Image i has seed + i, whatever `n` and `batch` are. batch: images worked on at once.
+        progress: called with (network calls done, of how many).
         Raises UsageError for what the model cannot do.
         """
-        chosen = self._options(steps, solver, levels, guidance)
+        chosen = self._options(steps=steps, solver=solver, levels=levels, guidance=guidance, clip=clip)
         request = self._request({"text": text, **conditions}, n, seed, size)
         if batch < 1:
             raise UsageError(f"batch: {batch}; work on at least one image at once")
@@ -106,13 +108,14 @@ class Pipeline:
         solver: str | Mapping[str, Any] | None = None,
         levels: str | None = None,
         guidance: float | None = None,
+        clip: bool | None = None,
         seed: int = 0,
         size: int | tuple[int, int] | None = None,
         bf16: bool = False,
         **conditions: Any,
     ) -> Iterator[Step]:
         """The same request, streamed: each `Step` has the level reached, scaled latents x and the x0 predicted."""
-        chosen = self._options(steps, solver, levels, guidance)
+        chosen = self._options(steps=steps, solver=solver, levels=levels, guidance=guidance, clip=clip)
         return self._solve(self._request({"text": text, **conditions}, n, seed, size), chosen, bf16)
 
     @torch.no_grad()
@@ -123,7 +126,7 @@ class Pipeline:
         guidance = chosen.guidance if request.values else 1.0  # where nothing is asked, both predictions are one
         conds = [model.condition(request.values, count)]
         if guidance != 1:
-            conds.append(model.condition({}, count))
+            conds.append(model.nothing(request.values, count))
         shape = (self.autoencoder.latent_channels, *(side // self.autoencoder.factor for side in request.size))
 
         def noise(step: int, stream: str = "sampling noise") -> Tensor:
@@ -131,6 +134,8 @@ class Pipeline:
 
         start = noise(0, "sampling start")
         denoise = classifier_free(bind(model, conds, levels, bf16=bf16), guidance)
+        if chosen.clip:
+            denoise = clipped(denoise)
         return build(SOLVERS, chosen.solver)(denoise, start, levels, noise=noise)
 
     @torch.no_grad()
@@ -194,10 +199,7 @@ class Pipeline:
             )
         return self.denoiser
 
-    def _options(
-        self, steps: int | None, solver: str | Mapping[str, Any] | None, levels: str | None, guidance: float | None
-    ) -> SampleOptions:
-        given = {"steps": steps, "solver": solver, "levels": levels, "guidance": guidance}
+    def _options(self, **given: Any) -> SampleOptions:
         asked = {name: value for name, value in given.items() if value is not None}
         return config.validate(SampleOptions, {**self.config.sample.model_dump(), **asked}, "sample")
 

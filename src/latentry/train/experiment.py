@@ -18,11 +18,11 @@ from latentry.conditioning import BuildContext
 from latentry.data.dataset import ImageData
 from latentry.errors import LatentryError, UsageError
 from latentry.models.autoencoder import Autoencoder
+from latentry.models.build import build_conditioners, named_files
 from latentry.models.config import AutoencoderOptions, DataFacts, DiffusionOptions, ModelConfig
 from latentry.models.initial import initialise
 from latentry.models.latent_diffusion import LatentDiffusion
 from latentry.pipeline import Pipeline, load
-from latentry.pipeline.build import build_conditioners, named_files
 from latentry.pipeline.load import assemble
 from latentry.rng import key
 from latentry.train import objectives, record
@@ -62,6 +62,8 @@ class Experiment:
         self.given = load(recipe.autoencoder.from_) if recipe.autoencoder.from_ else None
         self.texts: dict[str, str] = {}
         self.diffusion: DiffusionOptions | None = None
+        if self.architecture.kind == "identity":
+            self.given = Pipeline(self.model_config(), self.autoencoder(), None)
 
     @property
     def architecture(self) -> AutoencoderOptions:
@@ -196,7 +198,7 @@ class Experiment:
         files = saved.state["texts"] if saved else files_to_keep(source, options) if source else {}
         if saved:
             self.labels = labels_kept(saved.state["model"], options.conditioning.values(), self.data)
-        context = BuildContext(self.labels, self.data.captions(), files, report or self.report)
+        context = BuildContext(self.labels, self.data.captions(), files, report=report or self.report)
         conditioners = build_conditioners(options, dict.fromkeys(options.conditioning, context))
         self.texts = named_files(conditioners)
         complete = {name: c.options for name, c in conditioners.items()}

@@ -16,15 +16,16 @@ from latentry.diffusion.levels import LEVELS
 from latentry.errors import LatentryError, UsageError
 from latentry.kinds import lookup
 from latentry.models.autoencoder import Autoencoder
+from latentry.models.build import build_conditioners
 from latentry.models.config import AutoencoderOptions, check_size
 from latentry.models.latent_diffusion import LatentDiffusion
 from latentry.pipeline import load
-from latentry.pipeline.build import build_conditioners
 from latentry.train import objectives, record
 from latentry.train.recipe import Recipe
 from latentry.train.values import check_fields
 
-TAKEN = {"n", "steps", "solver", "guidance", "seed", "size", "batch", "bf16", "progress"}  # arguments of `sample`
+TAKEN = {"n", "steps", "solver", "levels", "guidance", "clip", "seed", "size", "batch", "bf16", "progress"}
+"""Arguments of `sample`, which no condition can be called."""
 
 
 def check(recipe: Recipe, data: ImageData, out: Path) -> None:
@@ -92,6 +93,8 @@ def _objective(recipe: Recipe, data: ImageData) -> None:
     if recipe.autoencoder.from_ is None:
         with torch.device("meta"):
             Autoencoder(recipe.autoencoder.architecture(), data.options.channels)
+        if recipe.autoencoder.kind == "identity":
+            return
         objectives.build(recipe.autoencoder.objective, recipe.autoencoder.kind, data.options.channels)
 
 

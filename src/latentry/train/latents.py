@@ -44,7 +44,7 @@ def measure_scale(autoencoder: Autoencoder, data: ImageData, seed: int) -> float
     for first in range(0, count, ENCODE_BATCH):
         part = chosen[first : first + ENCODE_BATCH]
         moments, _ = encode(autoencoder, data, part)
-        if autoencoder.quantiser is None:
+        if autoencoder.options.kind == "kl":
             posterior = autoencoder.posterior(moments)
             noise = rng.normal(seed, "scale noise", part, 0, posterior.mean.shape[1:])
             moments = posterior.sample(noise)

@@ -64,8 +64,9 @@ def train(
     asked = recipes.load(recipe, list(overrides) if isinstance(overrides, Sequence) else overrides)
     if stage not in (None, "autoencoder", "diffusion"):
         raise UsageError(f'stage: "{stage}"; stages are autoencoder and diffusion')
-    if stage == "autoencoder" and asked.autoencoder.from_ is not None:
-        raise UsageError(f"--stage autoencoder: it is taken from {asked.autoencoder.from_}; there is nothing to train")
+    if stage == "autoencoder" and (asked.autoencoder.from_ is not None or asked.autoencoder.kind == "identity"):
+        which = f"is taken from {asked.autoencoder.from_}" if asked.autoencoder.from_ else "has no weights"
+        raise UsageError(f"--stage autoencoder: it {which}; there is nothing to train")
     if data is None:
         raise UsageError("data: name the folder of images (--data DIR)")
     world, out = join(), Path(out)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 
 from latentry.errors import UsageError
+from latentry.models.build import named_files
 from latentry.models.config import DiffusionOptions
 from latentry.models.latent_diffusion import LatentDiffusion
 from latentry.pipeline import load
-from latentry.pipeline.build import named_files
 
 SHOWN = 4  # names in a report
 

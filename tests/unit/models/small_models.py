@@ -7,9 +7,9 @@ from typing import Any
 import torch
 
 from latentry.conditioning import BuildContext
+from latentry.models.build import build_conditioners
 from latentry.models.config import DiffusionOptions
 from latentry.models.latent_diffusion import LatentDiffusion
-from latentry.pipeline.build import build_conditioners
 
 LABELS = ("circle", "square", "star")
 CAPTIONS = ("a red circle", "a blue square", "a green star on grey")

@@ -83,7 +83,7 @@ def test_vectors_of_two_widths_are_refused() -> None:
     }
     options = DiffusionOptions.model_validate({"conditioning": conditions})
     from latentry.conditioning import BuildContext
-    from latentry.pipeline.build import build_conditioners
+    from latentry.models.build import build_conditioners
 
     made = build_conditioners(options, dict.fromkeys(conditions, BuildContext()))
     with pytest.raises(UsageError, match="widths 4, 8"):

@@ -9,6 +9,7 @@ from functools import partial
 from latentry.diffusion.contracts import Solver, Step
 from latentry.diffusion.solvers.ddim import DDIM, ddim
 from latentry.diffusion.solvers.ddpm import DDPM, ddpm
+from latentry.diffusion.solvers.plms import PLMS, plms
 from latentry.kinds import Kind, KindOptions
 
 
@@ -35,4 +36,5 @@ def solver_kind(options: type[KindOptions], solve: Callable[..., Iterator[Step]]
 SOLVERS = {
     "ddim": solver_kind(DDIM, ddim, order=1),
     "ddpm": solver_kind(DDPM, ddpm, order=1),
+    "plms": solver_kind(PLMS, plms, order=2),
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 from latentry.train.objectives import perceptual
 from latentry.train.objectives.adversarial import AdversarialObjective, DiscriminatorTerms, GeneratorTerms
@@ -22,7 +21,7 @@ __all__ = [
 
 def build(
     options: ObjectiveOptions,
-    kind: Literal["kl", "vq"],
+    kind: str,
     image_channels: int,
     background: Sequence[float] | None = None,
 ) -> AdversarialObjective:

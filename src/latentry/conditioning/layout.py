@@ -1,0 +1,78 @@
+"""Where which objects are: token numbers of boxes, read by a small transformer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from latentry.conditioning.base import BuildContext, Conditioner
+from latentry.conditioning.cond import Cond
+from latentry.errors import UsageError
+from latentry.kinds import Kind, KindOptions
+from latentry.nn.text_encoder import TextTransformer
+
+
+class LayoutOptions(KindOptions):
+    """Options of `layout`; the defaults are those of the paper's layout-to-image model.
+
+    width, layers, heads, head_channels: of the transformer. length: tokens of a layout. vocabulary: how many there are;
+    the last means "no object".
+    """
+
+    kind: Literal["layout"] = "layout"
+    width: int = Field(default=512, ge=1)
+    layers: int = Field(default=16, ge=1)
+    heads: int = Field(default=8, ge=1)
+    head_channels: int = Field(default=64, ge=1)
+    length: int = Field(default=92, ge=1)
+    vocabulary: int = Field(default=8192, ge=2)
+
+
+class Layout(Conditioner):
+    """Token numbers to a context (B, length, width); fewer than `length` are filled up with "no object".
+
+    The null is a layout without objects. Source: Rombach et al. 2022, appendix D.1.
+    """
+
+    def __init__(self, options: LayoutOptions) -> None:
+        super().__init__()
+        self.options: LayoutOptions = options
+        self.context_width = options.width
+        self.transformer = TextTransformer(
+            vocabulary=options.vocabulary,
+            length=options.length,
+            width=options.width,
+            layers=options.layers,
+            heads=options.heads,
+            head_channels=options.head_channels,
+        )
+
+    def encode(self, values: Sequence[Any] | Tensor) -> Cond:
+        rows = [self._row([] if value is None else value) for value in values]
+        ids = torch.tensor(rows, device=self.transformer.token.weight.device)  # (B, L)
+        return Cond(context=self.transformer(ids))  # (B, L, D)
+
+    def _row(self, value: Any) -> list[int]:
+        o = self.options
+        try:
+            numbers = [int(number) for number in value]
+        except (TypeError, ValueError):
+            raise UsageError(f"layout: {value!r} is no list of token numbers. Give one.") from None
+        if len(numbers) > o.length or any(not 0 <= number < o.vocabulary for number in numbers):
+            raise UsageError(
+                f"layout: {len(numbers)} tokens from {min(numbers)} to {max(numbers)}; accepted are at most {o.length} "
+                f"tokens from 0 to {o.vocabulary - 1}."
+            )
+        return numbers + [o.vocabulary - 1] * (o.length - len(numbers))
+
+
+def build(options: LayoutOptions, context: BuildContext) -> Layout:
+    """Build from options alone."""
+    return Layout(options)
+
+
+KIND = Kind(LayoutOptions, build)
