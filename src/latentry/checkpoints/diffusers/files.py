@@ -1,0 +1,107 @@
+"""The files of one component of a diffusers folder: a config and weights."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from latentry.checkpoints import durable
+from latentry.checkpoints import tensors as safetensors
+from latentry.errors import LatentryError, UsageError
+
+INDEX, CONFIG, SCHEDULER = "model_index.json", "config.json", "scheduler_config.json"
+NETWORK, ENCODER = "diffusion_pytorch_model", "model"
+STEMS = {NETWORK: NETWORK, ENCODER: "pytorch_model"}
+"""Names of weight files: as safetensors, and as pickled before them."""
+
+OLD_ATTENTION = re.compile(r"(.*\battentions\.\d+\.)(query|key|value|proj_attn)(\.(?:weight|bias))")
+NEW = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
+GONE = re.compile(r".*\.position_ids")  # numbers 0, 1, 2, ... that older files carry
+
+
+def is_diffusers(path: Path) -> bool:
+    """True if `path` looks like a folder of diffusers: a pipeline, or one of its components."""
+    if (path / INDEX).is_file():
+        return True
+    return (path / CONFIG).is_file() and "_class_name" in read_json(path / CONFIG)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The mapping in a JSON file; `UsageError` where there is none."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"{path}: no such file. Give a folder that diffusers saved.") from None
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path}: is not readable JSON ({error}). Take another copy of the folder.") from error
+    if not isinstance(found, dict):
+        raise UsageError(f"{path}: is a {type(found).__name__}, not a mapping. Take another copy of the folder.")
+    return found
+
+
+def weight_file(folder: Path, stem: str) -> Path:
+    """The component's weight file, safetensors before pickled ones and full precision before half."""
+    names = [f"{stem}.safetensors", f"{stem}.fp16.safetensors", f"{STEMS[stem]}.bin", f"{STEMS[stem]}.fp16.bin"]
+    for name in names:
+        if (folder / name).is_file():
+            return folder / name
+    raise UsageError(f"{folder}: no weights; accepted: {', '.join(names)}. Save the model again in one file.")
+
+
+def read_weights(folder: Path, stem: str, *, shapes_only: bool = False) -> dict[str, Tensor]:
+    """The weights by diffusers' names of today. shapes_only: without their memory, where the file is pickled."""
+    path = weight_file(folder, stem)
+    if path.suffix == ".safetensors":
+        found = safetensors.read(path)
+    else:
+        where = "meta" if shapes_only else "cpu"
+        try:
+            found = torch.load(path, map_location=where, weights_only=True)
+        except Exception as error:  # the library raises many kinds
+            raise LatentryError(f"{path}: is not a readable weight file ({error}). Take another copy.") from error
+    return {_today(name): tensor for name, tensor in found.items() if not GONE.fullmatch(name)}
+
+
+def _today(name: str) -> str:
+    match = OLD_ATTENTION.fullmatch(name)
+    return match[1] + NEW[match[2]] + match[3] if match else name
+
+
+def count_parameters(folder: Path, stem: str) -> int:
+    """How many numbers the weight file holds; of safetensors only the header is read."""
+    path = weight_file(folder, stem)
+    if path.suffix != ".safetensors":
+        return sum(tensor.numel() for tensor in read_weights(folder, stem, shapes_only=True).values())
+    with path.open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    shapes = (entry["shape"] for name, entry in header.items() if name != "__metadata__" and not GONE.fullmatch(name))
+    return sum(torch.Size(shape).numel() for shape in shapes)
+
+
+def check(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
+    """Exactly the module's tensors, or one line that names the first that differs. module: may be on `meta`."""
+    own = module.state_dict()
+    for name in [*own, *(n for n in tensors if n not in own)]:
+        found = tuple(tensors[name].shape) if name in tensors else "missing"
+        wanted = tuple(own[name].shape) if name in own else "nothing of that name"
+        if found != wanted:
+            raise LatentryError(f"{where}: {name}: found {found}, its config asks for {wanted}. Take another copy.")
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON file and wait until the disk has it."""
+    durable.write(path, [(json.dumps(content, indent=2) + "\n").encode()])
+
+
+def write_component(folder: Path, config: Mapping[str, Any], stem: str, tensors: Mapping[str, Tensor]) -> None:
+    """Write config and weights of a component; the folder is made."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / CONFIG, config)
+    safetensors.write(folder / f"{stem}.safetensors", tensors)
+    durable.sync_folder(folder)

@@ -1,0 +1,135 @@
+"""Noise schedule and default sampling as a diffusers scheduler: DDIM, DDPM, or PNDM for our `plms`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from latentry.checkpoints.diffusers.settings import Keys, refused, unheld
+from latentry.diffusion.schedule import SCHEDULES, Cosine, Linear, ScaledLinear, Schedule, Sqrt, Table
+from latentry.errors import UsageError
+from latentry.kinds import KindOptions, build
+from latentry.models.config import DiffusionOptions, SampleOptions
+
+PREDICTIONS = {"epsilon": "epsilon", "sample": "sample", "velocity": "v_prediction"}
+BETAS = {
+    "num_train_timesteps": 1000, "beta_start": 0.0001, "beta_end": 0.02, "beta_schedule": "linear",
+    "trained_betas": None, "prediction_type": "epsilon", "timestep_spacing": "leading", "steps_offset": 0,
+}  # fmt: skip
+NO_CLIPPING: dict[str, tuple[Any, ...]] = {
+    "clip_sample": (False,), "thresholding": (False,), "rescale_betas_zero_snr": (False,),
+}  # fmt: skip
+CLIPPING = {"clip_sample_range", "sample_max_value", "dynamic_thresholding_ratio", "timestep_values", "tensor_format"}
+DDIM = Keys("DDIMScheduler", read={**BETAS, "set_alpha_to_one": True}, fixed=NO_CLIPPING, unused=CLIPPING)
+DDPM = Keys("DDPMScheduler", read=BETAS, fixed={**NO_CLIPPING, "variance_type": ("fixed_small",)}, unused=CLIPPING)
+PNDM = Keys(
+    "PNDMScheduler",
+    read={**BETAS, "set_alpha_to_one": False},
+    fixed={"skip_prk_steps": (True,)},
+    unused={*CLIPPING, "clip_sample"},
+)
+CLASSES = {"ddim": DDIM, "ddpm": DDPM, "plms": PNDM}
+"""By our solvers."""
+
+FITTING = {"ddim": ("trailing", "leading", "published"), "ddpm": ("trailing", "leading"), "plms": ("published",)}
+"""Levels at which solver and scheduler agree: DDPMScheduler always ends at clean, PNDM's step there is another."""
+
+# By our levels: timestep_spacing, steps_offset, set_alpha_to_one. `trailing` does not read steps_offset.
+LEVELS: dict[str, tuple[str, int, bool]] = {
+    "published": ("leading", 1, False),
+    "leading": ("leading", 0, True),
+    "trailing": ("trailing", 1, True),
+}
+SHAPE_TOLERANCE = 1e-6  # of the largest beta; float32 keeps 6e-8
+
+
+def to_config(diffusion: DiffusionOptions, sample: SampleOptions) -> dict[str, Any]:
+    """The scheduler_config.json. steps, guidance and eta are arguments of diffusers' calls, so no file has them.
+
+    Equal numbers are meant for steps that divide the schedule's: elsewhere diffusers' step is not to the next level.
+    Raises UsageError for a default solver or levels that its schedulers do not have.
+    """
+    solver, levels = sample.solver.kind, sample.levels
+    if solver not in CLASSES:
+        raise unheld(f"sample.solver {solver}", f"known there: {', '.join(CLASSES)}", "Set one of these")
+    if levels not in FITTING[solver]:
+        known = ", ".join(FITTING[solver])
+        raise unheld(f"sample.levels {levels} with solver {solver}", f"known there: {known}", "Set one of these")
+    spacing, offset, to_one = LEVELS[levels]
+    values = {
+        **_betas(diffusion.schedule),
+        "prediction_type": PREDICTIONS[diffusion.prediction],
+        "timestep_spacing": spacing,
+        "steps_offset": offset,
+    }
+    return CLASSES[solver].config(values if solver == "ddpm" else {**values, "set_alpha_to_one": to_one})
+
+
+def from_config(config: Mapping[str, Any], where: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """`schedule` and `prediction` of our diffusion options, and `solver` and `levels` of our sample options.
+
+    Raises UsageError for a scheduler that is none of ours.
+    """
+    solver = next((ours for ours, keys in CLASSES.items() if keys.name == config.get("_class_name")), None)
+    if solver is None:
+        known = ", ".join(keys.name for keys in CLASSES.values())
+        raise refused(where, f"{config.get('_class_name')}", f"known: {known}")
+    # A missing clip_sample is true in diffusers.
+    given = {"clip_sample": True, **config} if solver != "plms" else {"skip_prk_steps": False, **config}
+    s = CLASSES[solver].settings(given, where)
+    predictions = {theirs: ours for ours, theirs in PREDICTIONS.items()}
+    if s["prediction_type"] not in predictions:
+        raise refused(where, f"prediction_type {s['prediction_type']!r}", f"known: {', '.join(predictions)}")
+    diffusion = {"schedule": _schedule(s, where).model_dump(), "prediction": predictions[s["prediction_type"]]}
+    return diffusion, {"solver": solver, "levels": _levels(s, solver, where)}
+
+
+def _levels(s: Mapping[str, Any], solver: str, where: str) -> str:
+    asked = (s["timestep_spacing"], s["steps_offset"], s.get("set_alpha_to_one", True))
+    for ours in FITTING[solver]:
+        found = LEVELS[ours]
+        if asked == found or asked[::2] == found[::2] == ("trailing", True):
+            return ours
+    known = "; ".join(", ".join(map(str, LEVELS[ours])) for ours in FITTING[solver])
+    what = f"timestep_spacing {asked[0]}, steps_offset {asked[1]}, set_alpha_to_one {asked[2]}"
+    raise UsageError(f"{where}: {what}; known together: {known}. Edit the file to the nearest of these.")
+
+
+def _betas(options: KindOptions) -> dict[str, Any]:
+    schedule: Schedule = build(SCHEDULES, options)
+    values: dict[str, Any] = {"num_train_timesteps": schedule.steps, "trained_betas": None}
+    if isinstance(options, Linear | ScaledLinear):
+        return {**values, "beta_schedule": options.kind, "beta_start": options.start, "beta_end": options.end}
+    if isinstance(options, Cosine) and options.s == 0.008:
+        return {**values, "beta_schedule": "squaredcos_cap_v2"}
+    return {**values, "trained_betas": tuple(schedule.betas.tolist())}
+
+
+def _schedule(s: Mapping[str, Any], where: str) -> KindOptions:
+    start, end, steps = s["beta_start"], s["beta_end"], s["num_train_timesteps"]
+    if s["trained_betas"] is not None:
+        return _recognise(torch.tensor(s["trained_betas"], dtype=torch.float64))
+    if s["beta_schedule"] == "linear":
+        return Linear(start=start, end=end, steps=steps)
+    if s["beta_schedule"] == "scaled_linear":
+        return ScaledLinear(start=start, end=end, steps=steps)
+    if s["beta_schedule"] == "squaredcos_cap_v2":
+        return Cosine(steps=steps)
+    raise refused(where, f"beta_schedule {s['beta_schedule']!r}", "known: linear, scaled_linear, squaredcos_cap_v2")
+
+
+def _recognise(betas: Tensor) -> KindOptions:
+    """The formula that gives these betas, or the table of abar that diffusers makes of them."""
+    start, end, steps = float(betas[0]), float(betas[-1]), len(betas)
+    candidates: list[KindOptions] = [Cosine(steps=steps)]
+    if start <= end:
+        candidates += [kind(start=start, end=end, steps=steps) for kind in (Linear, ScaledLinear)]
+        candidates.append(Sqrt(start=start**2, end=end**2, steps=steps))
+    for options in candidates:
+        made: Schedule = build(SCHEDULES, options)
+        if torch.allclose(made.betas, betas, rtol=0, atol=SHAPE_TOLERANCE * end):
+            return options
+    return Table(abar=tuple((1 - betas.float()).cumprod(0).tolist()))
