@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -34,10 +34,10 @@ def read_manifest(folder: Path) -> dict[str, dict[str, Any]]:
     return files
 
 
-def verify(folder: Path) -> list[str]:
+def verify(folder: Path, without: Collection[str] = ()) -> list[str]:
     """What is wrong with a folder, one text for each file; empty when every file is as its manifest says.
 
-    Files that the manifest does not name are not looked at.
+    Files that the manifest does not name are not looked at, nor those in `without`.
     """
     try:
         files = read_manifest(folder)
@@ -45,7 +45,7 @@ def verify(folder: Path) -> list[str]:
         return [f"{NAME} is missing"]
     except (OSError, ValueError, RecursionError) as error:
         return [f"{NAME} is damaged ({error})"]
-    problems = (_problem(folder, name, entry) for name, entry in files.items())
+    problems = (_problem(folder, name, entry) for name, entry in files.items() if name not in without)
     return [problem for problem in problems if problem]
 
 

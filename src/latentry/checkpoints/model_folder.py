@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,7 +26,8 @@ CARD = "README.md"
 class ModelFolder:
     """What a model folder holds.
 
-    tensors: `autoencoder`, `unet` (averaged weights) and `conditioning`, each name -> tensor.
+    tensors: `autoencoder`, `unet` (averaged weights) and `conditioning`, each name -> tensor; of imported models also
+    `unet_raw` (weights as they were trained) and `objective` (discriminator and the like), to train on from.
     texts: further files by name, e.g. `tokenizer.json`. card: the model card, Markdown. hash: of the weights.
     pictures: files that the card shows, by name; not read back.
     """
@@ -61,13 +62,18 @@ def is_model(path: Path) -> bool:
     return (path / CONFIG).is_file()
 
 
-def read(path: Path, *, weights: bool = True) -> ModelFolder:
-    """Read and verify a model folder. weights=False reads the text alone.
+def has(path: Path, group: str) -> bool:
+    """Whether the folder holds this group of tensors."""
+    return (path / (group + SUFFIX)).is_file()
+
+
+def read(path: Path, *, weights: bool = True, without: Collection[str] = ()) -> ModelFolder:
+    """Read and verify a model folder. weights=False reads the text alone. without: groups that are left aside.
 
     Raises LatentryError naming each file that is not as its manifest says.
     """
     if weights:
-        problems = verify(path)
+        problems = verify(path, {group + SUFFIX for group in without})
         if problems:
             raise LatentryError(
                 f"{path}: {'; '.join(problems)}. The folder is damaged: copy or export the model again."
@@ -80,7 +86,7 @@ def read(path: Path, *, weights: bool = True) -> ModelFolder:
     }
     groups: dict[str, Mapping[str, Tensor]] = {}
     if weights:
-        groups = {p.stem: files.read(p) for p in sorted(path.glob("*" + SUFFIX))}
+        groups = {p.stem: files.read(p) for p in sorted(path.glob("*" + SUFFIX)) if p.stem not in without}
     card = (path / CARD).read_text(encoding="utf-8") if (path / CARD).is_file() else ""
     return ModelFolder(options, groups, texts, card, weights_hash(path))
 

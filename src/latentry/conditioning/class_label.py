@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -23,7 +23,7 @@ class ClassLabelOptions(KindOptions):
     via: `context` (one token for cross-attention) or `vector` (added to the time embedding). width: of a row.
     names: of the classes by number; default: the labels of the data. classes: how many, where there are no names.
     null: the row that means "no class"; default: an extra row after the classes. Published models have it among
-    their rows: 1000 of the 1001 classes of cin256.
+    their rows (1000 of the 1001 classes of cin256-v2), or have `none`: those must always be told a class.
     """
 
     kind: Literal["class_label"] = "class_label"
@@ -31,13 +31,13 @@ class ClassLabelOptions(KindOptions):
     width: int = Field(default=256, ge=1)
     names: list[str] | None = None
     classes: int | None = Field(default=None, ge=1)
-    null: int | None = Field(default=None, ge=0)
+    null: Annotated[int, Field(ge=0)] | Literal["none"] | None = None
 
 
 class ClassLabel(Conditioner):
     """Embeds labels given by number or by name; -1 and None are the null.
 
-    Args: options with `classes` set; `null` may be any row below `classes`, or None for an extra row.
+    Args: options with `classes` set; `null` may be any row below `classes`, None for an extra row, or `none`.
     """
 
     def __init__(self, options: ClassLabelOptions) -> None:
@@ -46,7 +46,7 @@ class ClassLabel(Conditioner):
         self.options: ClassLabelOptions = options
         self.names = options.names or []
         self.classes = classes
-        self.null_row = classes if options.null is None else options.null
+        self.null_row = classes if options.null is None else None if options.null == "none" else options.null
         self.context_width = options.width if options.via == "context" else None
         self.vector_width = options.width if options.via == "vector" else None
         self.embedding = nn.Embedding(classes + (options.null is None), options.width)
@@ -63,6 +63,8 @@ class ClassLabel(Conditioner):
     def row(self, value: str | int | None) -> int:
         """The row of a label. Errors: `UsageError` that lists what is known."""
         if value is None or value == -1:
+            if self.null_row is None:
+                raise UsageError("label: this model knows no unlabelled image. Give a label, and guidance 1.")
             return self.null_row
         if isinstance(value, str) and value in self.names:
             return self.names.index(value)
@@ -86,7 +88,7 @@ def build(options: ClassLabelOptions, context: BuildContext) -> ClassLabel:
         )
     if options.names and classes < len(names):
         raise UsageError(f"conditioning class_label: {len(names)} names for {classes} classes. Leave `classes` out.")
-    if options.null is not None and options.null >= classes:
+    if isinstance(options.null, int) and options.null >= classes:
         raise UsageError(f"conditioning class_label: null is {options.null}; known: 0 to {classes - 1}, or none.")
     return ClassLabel(options.model_copy(update={"names": names or None, "classes": classes}))
 

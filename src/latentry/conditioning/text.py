@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from pydantic import Field
 from tokenizers import Tokenizer
 from torch import Tensor
@@ -25,9 +26,9 @@ class TextOptions(KindOptions):
     """Options of `text`; the defaults of heads and length are those of the paper's text-to-image model.
 
     width, layers, heads, head_channels: of the transformer. length: tokens of every prompt, the two at its ends
-    included; longer prompts are cut. pooled: the mean of the tokens is also a vector, added to the time embedding:
-    small models learn what a prompt means far sooner from it than by cross-attention alone. word_dropout: share of the
-    words left out in training, so that each is learned by itself and new combinations of known words can be asked for.
+    included; longer prompts are cut. pooled: a mean is also a vector, added to the time embedding, from which small
+    models learn what a prompt means far sooner than by cross-attention alone: `tokens`, of what the transformer says,
+    or `words`, of the words by themselves, so that combinations that were not in training are understood better.
     vocabulary: the largest size of the vocabulary trained on the captions, or the path of BERT's vocab.txt or of a
     tokenizer.json.
     """
@@ -38,8 +39,7 @@ class TextOptions(KindOptions):
     heads: int = Field(default=8, ge=1)
     head_channels: int = Field(default=64, ge=1)
     length: int = Field(default=77, ge=3)
-    pooled: bool = False
-    word_dropout: float = Field(default=0.0, ge=0, lt=1)
+    pooled: Literal["tokens", "words"] | None = None
     vocabulary: int | str = 4096
 
 
@@ -55,7 +55,7 @@ class Text(Conditioner):
     def __init__(self, options: TextOptions, tokenizer: Tokenizer) -> None:
         super().__init__()
         self.options: TextOptions = options
-        self.tokenizer = tokenizer
+        self.tokenizer, self.knows_words = tokenizer, tokens.knows_words(tokenizer)
         self.context_width = options.width
         self.vector_width = options.width if options.pooled else None
         self.transformer = TextTransformer(
@@ -65,7 +65,6 @@ class Text(Conditioner):
             layers=options.layers,
             heads=options.heads,
             head_channels=options.head_channels,
-            word_dropout=options.word_dropout,
         )
 
     def tokenize(self, texts: Sequence[str | None]) -> Tensor:
@@ -73,13 +72,24 @@ class Text(Conditioner):
         for text in texts:
             if not isinstance(text, str | None):
                 raise UsageError(f"text: {text!r} is not a text. Give prompts as texts.")
+            if text and not self.knows_words:
+                raise UsageError(
+                    "text: this model came without its vocabulary, so it reads no words. Import it again with "
+                    "--vocabulary FILE, the vocab.txt of bert-base-uncased."
+                )
         return torch.tensor([self.tokenizer.encode(tokens.clean(text or "")).ids for text in texts])
 
     def encode(self, values: Sequence[Any] | Tensor) -> Cond:
         ids = values if isinstance(values, Tensor) else self.tokenize(values)  # (B, L)
         ids = ids.to(next(self.parameters()).device)
         context = self.transformer(ids)  # (B, L, D)
-        return Cond(context=context, vector=context.mean(1) if self.options.pooled else None)
+        return Cond(context=context, vector=self._pooled(ids, context))
+
+    def _pooled(self, ids: Tensor, context: Tensor) -> Tensor | None:
+        """(B, width), or None."""
+        if self.options.pooled == "words":
+            return F.layer_norm(self.transformer.token(ids).mean(1), (self.options.width,))
+        return context.mean(1) if self.options.pooled else None
 
     def null(self, batch: int, values: Sequence[Any] | Tensor | None = None) -> Cond:
         return self.encode([""]).map(lambda part: part.expand(batch, *part.shape[1:]))

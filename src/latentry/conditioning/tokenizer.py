@@ -53,6 +53,22 @@ def from_vocabulary(vocabulary: dict[str, int]) -> Tokenizer:
     return tokenizer
 
 
+def without_words(size: int) -> Tokenizer:
+    """A stand-in for the vocabulary of bert-base-uncased: `size` tokens, the special ones where it has them, no words.
+
+    It makes the empty prompt; `knows_words` tells it from a real one.
+    """
+    special = dict(zip((0, 100, 101, 102, 103), (PAD, UNKNOWN, START, END, MASK), strict=True))
+    if size <= max(special):
+        raise UsageError(f"conditioning text: a vocabulary of {size} cannot be BERT's; it has 104 tokens at least.")
+    return from_vocabulary({special.get(number, f"[unused{number}]"): number for number in range(size)})
+
+
+def knows_words(tokenizer: Tokenizer) -> bool:
+    """Whether any token is more than a special or unused one."""
+    return any(not (token.startswith("[") and token.endswith("]")) for token in tokenizer.get_vocab())
+
+
 def read(path: Path) -> Tokenizer:
     """A tokenizer from BERT's `vocab.txt` (one token a line) or a `tokenizer.json`."""
     try:

@@ -82,10 +82,14 @@ class Autoencoder(nn.Module):
 
     def latent(self, moments: Tensor, noise: Tensor | None = None) -> Tensor:
         """Scaled latents z (B, c, h, w): posterior mean, or mean + std * noise; VQ: the pre-quantised latent."""
-        if self.options.kind == "kl":
-            posterior = self.posterior(moments)
-            moments = posterior.mean if noise is None else posterior.sample(noise)
-        return (moments - self.latent_shift.view(-1, 1, 1)) * self.latent_scale
+        return (self.unscaled(moments, noise) - self.latent_shift.view(-1, 1, 1)) * self.latent_scale
+
+    def unscaled(self, moments: Tensor, noise: Tensor | None = None) -> Tensor:
+        """As `latent`, without the scale: what conditions that pass through the first stage are given."""
+        if self.options.kind != "kl":
+            return moments
+        posterior = self.posterior(moments)
+        return posterior.mean if noise is None else posterior.sample(noise)
 
     def encode(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
         """Images (B, C, H, W) in [-1, 1] to scaled latents (B, c, h, w)."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+
+from torch import Tensor
 
 from latentry.conditioning import CONDITIONERS, BuildContext, Conditioner
 from latentry.kinds import build
+from latentry.models.autoencoder import Autoencoder
 from latentry.models.config import DiffusionOptions, ModelConfig
 from latentry.models.latent_diffusion import LatentDiffusion
 
@@ -15,15 +18,27 @@ def build_conditioners(options: DiffusionOptions, context: Mapping[str, BuildCon
     return {name: build(CONDITIONERS, o, context[name]) for name, o in options.conditioning.items()}
 
 
-def build_denoiser(config: ModelConfig, texts: Mapping[str, str]) -> LatentDiffusion:
-    """The second stage of a saved model. texts: its further files, e.g. the tokenizer's."""
+def build_denoiser(
+    config: ModelConfig, texts: Mapping[str, str], autoencoder: Autoencoder | None = None
+) -> LatentDiffusion:
+    """The second stage of a saved model. texts: its further files, e.g. the tokenizer's.
+
+    autoencoder: its first stage, for conditions that pass through it.
+    """
     assert config.diffusion is not None
     latent_channels = config.autoencoder.latent_channels or config.autoencoder.z_channels
     context = {
-        name: BuildContext(labels=config.data.labels, files=files_of(name, texts))
+        name: BuildContext(labels=config.data.labels, files=files_of(name, texts), encode=_unscaled(autoencoder))
         for name in config.diffusion.conditioning
     }
     return LatentDiffusion(config.diffusion, latent_channels, build_conditioners(config.diffusion, context))
+
+
+def _unscaled(autoencoder: Autoencoder | None) -> Callable[[Tensor], Tensor] | None:
+    """Images to latents as conditions take them: the posterior's mean, never scaled."""
+    if autoencoder is None:
+        return None
+    return lambda images: autoencoder.unscaled(autoencoder.moments(images))
 
 
 def files_of(name: str, texts: Mapping[str, str]) -> dict[str, str]:

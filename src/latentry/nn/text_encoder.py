@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -44,23 +43,14 @@ class TextTransformer(nn.Module):
 
     vocabulary: number of token ids. length: most tokens of a text. width: of the vectors. layers: number of blocks.
     heads, head_channels: of the attention, whatever the width. Padding takes part like any other token.
-    word_dropout: share of the tokens that are left out (their vector is 0) while training.
     Source: Rombach et al. 2022, appendix E.2.1.
     """
 
     def __init__(
-        self,
-        *,
-        vocabulary: int,
-        length: int,
-        width: int,
-        layers: int,
-        heads: int = 8,
-        head_channels: int = 64,
-        word_dropout: float = 0.0,
+        self, *, vocabulary: int, length: int, width: int, layers: int, heads: int = 8, head_channels: int = 64
     ) -> None:
         super().__init__()
-        self.length, self.word_dropout = length, word_dropout
+        self.length = length
         self.token = nn.Embedding(vocabulary, width)
         self.position = nn.Embedding(length, width)
         self.layers = nn.ModuleList(TextBlock(width, heads, head_channels) for _ in range(layers))
@@ -75,10 +65,7 @@ class TextTransformer(nn.Module):
         tokens = ids.shape[1]
         if tokens > self.length:
             raise UsageError(f"text encoder: {tokens} tokens; it was built for at most {self.length}. Cut the text.")
-        x = self.token(ids)  # (B, L, width)
-        if self.training and self.word_dropout:
-            x = x * (torch.rand(ids.shape, device=x.device) >= self.word_dropout)[..., None]
-        x = x + self.position.weight[:tokens]
+        x = self.token(ids) + self.position.weight[:tokens]  # (B, L, width)
         for layer in self.layers:
             x = layer(x)
         result: Tensor = self.norm(x)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from latentry.checkpoints import model_folder, run_folder
@@ -13,51 +14,65 @@ from latentry.checkpoints.model_folder import ModelFolder
 from latentry.errors import LatentryError, UsageError
 from latentry.models.autoencoder import Autoencoder
 from latentry.models.build import build_denoiser
+from latentry.pipeline import foreign
 from latentry.pipeline.pipeline import Pipeline
 
 Weights = Literal["ema", "raw"]
 
 
-def load(path: str | Path, *, weights: Weights = "ema", step: int | None = None) -> Pipeline:
-    """Open what `train` made.
+def load(
+    path: str | Path,
+    config: str | Path | None = None,
+    *,
+    weights: Weights = "ema",
+    step: int | None = None,
+    vocabulary: str | Path | None = None,
+) -> Pipeline:
+    """Open what `train` or `import` made, or a checkpoint of another program.
 
-    path: a model folder, or a run (its newest good checkpoint, or that of `step`; averaged or raw weights).
-    Raises UsageError for what is neither, LatentryError for what is damaged.
+    path: a model folder, a run (its newest good checkpoint, or that of `step`), a CompVis checkpoint (config: its
+    YAML, by default the one beside it; vocabulary: BERT's vocab.txt, for prompts), or a folder of diffusers. Nothing
+    of a foreign file is run. weights: averaged or raw ones, where there are both.
+    Raises UsageError for what is none of these, LatentryError for what is damaged.
     """
     folder = Path(path)
     if not folder.exists():
-        raise UsageError(f"{folder}: no such file or folder; give a run or a model folder")
+        raise UsageError(f"{folder}: no such file or folder; give a run, a model folder or a checkpoint")
     if run_folder.is_run(folder):
         return assemble(run_folder.read(folder, averaged=weights == "ema", step=step), str(folder))
+    if step is not None:
+        raise UsageError(f"{folder}: has no checkpoints of several steps; step needs the run it came from")
     if model_folder.is_model(folder):
-        if weights != "ema" or step is not None:
-            raise UsageError(
-                f"{folder}: a model folder holds one set of weights; step and raw weights need the run it came from"
-            )
-        return assemble(model_folder.read(folder), str(folder))
+        unused = "unet" if weights == "raw" else "unet_raw"
+        if weights == "raw" and not model_folder.has(folder, "unet_raw"):
+            raise UsageError(f"{folder}: a model folder without raw weights; they are in the run it came from")
+        return assemble(model_folder.read(folder, without=(unused, "objective")), str(folder))
+    if folder.is_file() or foreign.is_diffusers(folder):
+        return assemble(foreign.bring_in(folder, config, weights=weights, vocabulary=vocabulary), str(folder))
     raise UsageError(
-        f"{folder}: neither a run nor a model folder (no recipe.yaml, no model.yaml); "
-        "give one that `latentry train` made"
+        f"{folder}: neither a run nor a model folder (no recipe.yaml, no model.yaml), nor one of diffusers; "
+        "give one that `latentry train` or `latentry import` made"
     )
 
 
 def assemble(model: ModelFolder, source: str) -> Pipeline:
-    """Modules with the given weights, ready to use."""
+    """Modules with the given weights, ready to use. Of raw and averaged weights it takes the averaged."""
     config = model.config
-    autoencoder = Autoencoder(config.autoencoder, config.data.channels)
+    with torch.device("meta"):  # the weights come from the files: no time is spent on first ones
+        autoencoder = Autoencoder(config.autoencoder, config.data.channels)
+        denoiser = None if config.diffusion is None else build_denoiser(config, model.texts, autoencoder)
     _fill(autoencoder, model.tensors.get("autoencoder", {}), f"{source}: autoencoder")
-    denoiser = None
-    if config.diffusion is not None and "unet" in model.tensors:
-        denoiser = build_denoiser(config, model.texts)
-        _fill(denoiser.unet, model.tensors["unet"], f"{source}: unet")
-        rest = model.tensors.get("conditioning", {})
-        state = {f"unet.{k}": v for k, v in model.tensors["unet"].items()} | dict(rest)
-        _fill(denoiser, state, f"{source}: conditioning")
+    unet = model.tensors.get("unet", model.tensors.get("unet_raw"))
+    if denoiser is None or unet is None:
+        return Pipeline(config, autoencoder, None, model_hash=model.hash, source=source)
+    _fill(denoiser.unet, unet, f"{source}: unet")
+    rest = model.tensors.get("conditioning", {})
+    _fill(denoiser, {f"unet.{k}": v for k, v in unet.items()} | dict(rest), f"{source}: conditioning")
     return Pipeline(config, autoencoder, denoiser, model_hash=model.hash, source=source)
 
 
 def _fill(module: nn.Module, tensors: Mapping[str, Tensor], what: str) -> None:
-    """Exactly the module's tensors, with its shapes; else one line that names the first that differs."""
+    """Exactly the module's tensors, with its shapes, in its precision; else one line that names the first other."""
     own = module.state_dict()
     for name in [*own, *(n for n in tensors if n not in own)]:
         found = tuple(tensors[name].shape) if name in tensors else "missing"
@@ -66,4 +81,4 @@ def _fill(module: nn.Module, tensors: Mapping[str, Tensor], what: str) -> None:
             raise LatentryError(
                 f"{what}: {name}: found {found}, model.yaml asks for {wanted}. The weights belong to another model."
             )
-    module.load_state_dict(dict(tensors))
+    module.load_state_dict({name: tensor.to(own[name].dtype) for name, tensor in tensors.items()}, assign=True)

@@ -90,5 +90,5 @@ def test_a_model_is_at_home_anywhere(run, tmp_path):
 def test_what_a_run_cannot_give(run):
     with pytest.raises(UsageError, match="no checkpoint of step 7; known: 1, 2, 3"):
         lt.load(run, step=7)
-    with pytest.raises(UsageError, match="one set of weights"):
+    with pytest.raises(UsageError, match="without raw weights"):
         lt.load(run / "model", weights="raw")

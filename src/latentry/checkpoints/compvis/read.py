@@ -1,0 +1,171 @@
+"""A published checkpoint as a model folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from latentry.checkpoints.compvis.config import Published
+from latentry.checkpoints.compvis.places import CONDITION, EMA_COUNTERS, FIRST_STAGE, OPTIONAL, Place, Places, places
+from latentry.checkpoints.first_stage_names import to_ours
+from latentry.checkpoints.foreign_file import ForeignFile
+from latentry.checkpoints.model_folder import ModelFolder
+from latentry.conditioning import tokenizer
+from latentry.conditioning.text import FILE
+from latentry.diffusion.schedule import build_schedule
+from latentry.errors import LatentryError, UsageError
+from latentry.models.config import ModelConfig
+
+Weights = Literal["both", "ema", "raw"]
+SHOWN = 4
+LOSS = "loss."
+
+
+def read(
+    path: Path,
+    file: ForeignFile,
+    published: Published,
+    *,
+    weights: Weights = "both",
+    vocabulary: Path | None = None,
+    report: Callable[[str], None] = print,
+) -> ModelFolder:
+    """Every tensor of the file under our names; tensors stay on the mapped file.
+
+    weights: `ema` and `raw` keep one set of the denoiser, `both` what there is; the model samples with the averages.
+    vocabulary: BERT's vocab.txt for models that read text. report: told of fields and keys without meaning here.
+    Raises LatentryError for a key that is missing or has another shape, UsageError for averages that are not there.
+    """
+    config = _with_schedule(published.config, file.tensors)
+    texts = _texts(config, vocabulary, report)
+    known = places(config, texts)
+    averaged = "model_ema.num_updates" in file.tensors or any(key in file.tensors for key in known.averaged)
+    if weights == "ema" and known.averaged and not averaged:
+        raise UsageError(f"{path}: holds no averaged weights (no model_ema keys). Ask for `raw` or `both`.")
+    wanted = dict(known.kept) if weights != "ema" or not averaged else _without(known.kept, "unet_raw")
+    if averaged and weights != "raw":
+        wanted |= known.averaged
+    groups = _collect(path, file.tensors, wanted)
+    if "unet_raw" in groups and "unet" not in groups:
+        groups["unet"] = groups.pop("unet_raw")
+    _check_shapes(path, file.tensors, known.unused)
+    for key, repeated in known.doubled.items():
+        if key in file.tensors and not torch.equal(file.tensors[key], file.tensors[repeated]):
+            raise LatentryError(f"{path}: {key} differs from {repeated}, which it should repeat. Take another copy.")
+    groups["autoencoder"] |= _scale(path, published, config, file.tensors)
+    objective = _objective(file.tensors) if config.diffusion is None else _extra(file.tensors)
+    if objective:
+        groups["objective"] = objective
+    for line in (*published.warnings, *_left_over(file, known)):
+        report(f"warning: {line}")
+    return ModelFolder(_told(config, published, file, averaged), groups, texts)
+
+
+def _collect(path: Path, tensors: Mapping[str, Tensor], wanted: Mapping[str, Place]) -> dict[str, dict[str, Tensor]]:
+    groups: dict[str, dict[str, Tensor]] = {}
+    for key, place in wanted.items():
+        if key not in tensors:
+            raise LatentryError(f"{path}: has no {key}; the config asks for one of {_size(place.shape)}. {OTHER}")
+        if tuple(tensors[key].shape) != place.shape:
+            found = _size(tuple(tensors[key].shape))
+            raise LatentryError(f"{path}: {key} is {found}; the config asks for {_size(place.shape)}. {OTHER}")
+        groups.setdefault(place.group, {})[place.name] = tensors[key]
+    return groups
+
+
+OTHER = "The weights are of another config: give theirs."
+
+
+def _check_shapes(path: Path, tensors: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]) -> None:
+    for key, shape in shapes.items():
+        if key in tensors and tuple(tensors[key].shape) != shape:
+            found = _size(tuple(tensors[key].shape))
+            raise LatentryError(f"{path}: {key} is {found}; the config asks for {_size(shape)}. {OTHER}")
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape)) or "a single number"
+
+
+def _without(kept: Mapping[str, Place], group: str) -> dict[str, Place]:
+    return {key: place for key, place in kept.items() if place.group != group}
+
+
+def _with_schedule(config: ModelConfig, tensors: Mapping[str, Tensor]) -> ModelConfig:
+    """The config with the file's own table where the named schedule does not give exactly that."""
+    if config.diffusion is None or "alphas_cumprod" not in tensors:
+        return config
+    table = tensors["alphas_cumprod"].double()
+    named = build_schedule(config.diffusion.schedule)
+    if named.abar.shape == table.shape and torch.equal(named.abar, table):
+        return config
+    tree = config.model_dump()
+    tree["diffusion"]["schedule"] = {"kind": "table", "abar": table.tolist()}
+    return ModelConfig.model_validate(tree)
+
+
+def _texts(config: ModelConfig, vocabulary: Path | None, report: Callable[[str], None]) -> dict[str, str]:
+    """The tokenizer of a text model: of the given vocabulary, else a stand-in without words."""
+    conditioning = config.diffusion.conditioning if config.diffusion is not None else {}
+    options: Any = next((o for o in conditioning.values() if o.kind == "text"), None)
+    if options is None:
+        return {}
+    if vocabulary is not None:
+        made = tokenizer.read(vocabulary)
+        if (found := max(made.get_vocab().values()) + 1) != options.vocabulary:
+            raise UsageError(f"{vocabulary}: has {found} tokens; this model reads {options.vocabulary}. Give another.")
+    else:
+        report("text: no --vocabulary was given; the model takes token numbers, and of prompts the empty one alone")
+        made = tokenizer.without_words(options.vocabulary)
+    tokenizer.fix_length(made, options.length)
+    return {FILE: made.to_str(pretty=True)}
+
+
+def _scale(path: Path, published: Published, config: ModelConfig, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    channels = config.autoencoder.latent_channels or config.autoencoder.z_channels
+    scale = tensors.get("scale_factor")
+    if scale is None and published.scale is None and config.diffusion is not None:
+        raise LatentryError(f"{path}: has no scale_factor, which its config (scale_by_std) says is in it. {OTHER}")
+    if scale is None:
+        scale = torch.tensor(1.0 if published.scale is None else published.scale)
+    return {"latent_scale": scale.float().reshape(()), "latent_shift": torch.zeros(channels)}
+
+
+def _objective(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What first stages were trained with: discriminator, perceptual network, log-variance."""
+    return {to_ours(key): value for key, value in tensors.items() if key.startswith(LOSS)}
+
+
+def _extra(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What second stages were trained with."""
+    return {"log_variance": tensors["logvar"]} if "logvar" in tensors else {}
+
+
+def _left_over(file: ForeignFile, known: Places) -> Iterable[str]:
+    """What of the file has no meaning here, so that nothing is dropped in silence."""
+    first_stage_alone = not known.averaged
+    expected = {*known.kept, *known.averaged, *known.unused, *known.doubled, *EMA_COUNTERS, *OPTIONAL}
+    rest = [k for k in file.tensors if k not in expected and not (first_stage_alone and k.startswith(LOSS))]
+    rest = [key for key in rest if not key.startswith((FIRST_STAGE + LOSS, CONDITION + LOSS))]
+    if rest:
+        more = f" and {len(rest) - SHOWN} more" if len(rest) > SHOWN else ""
+        yield f"not used, for the config has no such part: {', '.join(rest[:SHOWN])}{more}"
+    if file.dropped:
+        more = ", ..." if len(file.dropped) > SHOWN else ""
+        yield f"left in the file, never run: objects of {', '.join(file.dropped[:SHOWN])}{more}"
+
+
+def _told(config: ModelConfig, published: Published, file: ForeignFile, averaged: bool) -> ModelConfig:
+    """What the file and config say of the training, kept in `trained`."""
+    stage = "autoencoder" if config.diffusion is None else "diffusion"
+    facts: dict[str, Any] = {k: file.facts[k] for k in ("epoch", "global_step") if k in file.facts}
+    if "global_step" in facts:
+        facts[f"{stage}_steps"] = facts.pop("global_step")
+    if averaged and "model_ema.num_updates" in file.tensors:
+        facts["ema_updates"] = int(file.tensors["model_ema.num_updates"])
+    told = {**config.trained, **facts, "published": published.training}
+    return config.model_copy(update={"trained": told})

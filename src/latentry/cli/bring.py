@@ -1,0 +1,38 @@
+"""`latentry import`: a checkpoint of another program as a model folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from latentry.cli.output import JSON, complain, emit_json, one_of, say
+from latentry.errors import UsageError
+
+
+def bring(
+    path: Annotated[Path, typer.Argument(help="A CompVis checkpoint, or a folder of diffusers.")],
+    *,
+    config: Annotated[str | None, typer.Option(help="The checkpoint's YAML; default: config.yaml beside it.")] = None,
+    weights: Annotated[str, typer.Option(help="Which of the denoiser's are kept: both, ema or raw.")] = "both",
+    vocabulary: Annotated[
+        Path | None, typer.Option(help="vocab.txt of bert-base-uncased, for the prompts of CompVis text models.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The model folder to write.")],
+    as_json: Annotated[bool, JSON] = False,
+) -> None:
+    """Turn a checkpoint of CompVis or diffusers into a model; nothing in it is run."""
+    one_of("--weights", weights, ("both", "ema", "raw"))
+    from latentry.checkpoints import model_folder
+    from latentry.pipeline.foreign import bring_in
+
+    if out.exists() and not model_folder.is_model(out):
+        raise UsageError(f"--out {out}: is there already and is no model folder. Choose another.")
+    model = bring_in(path, config, weights=weights, vocabulary=vocabulary, report=complain)  # type: ignore[arg-type]
+    model_folder.write(out, model)
+    parts = {group: sum(t.numel() for t in tensors.values()) for group, tensors in model.tensors.items()}
+    if as_json:
+        emit_json({"model": str(out), "numbers": parts})
+    else:
+        say(f"{out}: " + ", ".join(f"{group} {count / 1e6:.1f}M" for group, count in parts.items()))

@@ -1,0 +1,73 @@
+"""Checkpoints of other programs, brought in as model folders: CompVis files with their config, diffusers folders."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from latentry import config as tools
+from latentry.checkpoints import foreign_file
+from latentry.checkpoints.compvis.config import Published, translate
+from latentry.checkpoints.compvis.read import Weights, read
+from latentry.checkpoints.model_folder import ModelFolder
+from latentry.errors import UsageError
+
+CONFIG_NAMES = ("config.yaml", "{stem}.yaml", "project.yaml")
+WARN = logging.getLogger("latentry").warning
+SUFFIXES = (".yaml", ".yml")
+
+
+def is_diffusers(path: Path) -> bool:
+    """Whether a folder looks like one that diffusers wrote."""
+    return any((path / name).is_file() for name in ("model_index.json", "config.json"))
+
+
+def bring_in(
+    path: Path,
+    config: str | Path | None = None,
+    *,
+    weights: Weights = "both",
+    vocabulary: str | Path | None = None,
+    report: Callable[[str], None] = WARN,
+) -> ModelFolder:
+    """The model that a foreign file or folder holds, under our names; nothing of it is run.
+
+    config: its YAML; default: the one beside the file. weights: which of the denoiser's are kept. vocabulary: BERT's
+    vocab.txt, for text models of CompVis. report: told of what has no meaning here. Raises UsageError, LatentryError.
+    """
+    if path.is_dir():
+        return import_module("latentry.checkpoints.diffusers").read(path)
+    published = _published(path, config)
+    words = Path(vocabulary).expanduser() if vocabulary is not None else None
+    return read(path, foreign_file.read(path), published, weights=weights, vocabulary=words, report=report)
+
+
+def _published(path: Path, config: str | Path | None) -> Published:
+    if not path.is_file():
+        raise UsageError(f"{path}: no such file or folder; give a checkpoint, a model, a run or a diffusers folder")
+    where = Path(config).expanduser() if config is not None else _beside(path)
+    if not where.is_file():
+        raise UsageError(f"--config {where}: no such file; give the checkpoint's YAML.")
+    tree: Any = tools.load_yaml(where)
+    name = path.stem if path.stem not in ("model", "last") else path.absolute().parent.name
+    try:
+        return translate(tree, name)
+    except UsageError as error:
+        raise UsageError(f"{where}: {error}") from error
+
+
+def _beside(path: Path) -> Path:
+    """The config in the checkpoint's folder."""
+    for name in CONFIG_NAMES:
+        found = path.with_name(name.format(stem=path.stem))
+        if found.is_file():
+            return found
+    others = sorted(p for p in path.absolute().parent.iterdir() if p.suffix in SUFFIXES)
+    if len(others) == 1:
+        return others[0]
+    raise UsageError(
+        f"{path}: the file says nothing of its architecture, and its folder has no config.yaml. Give --config YAML."
+    )
