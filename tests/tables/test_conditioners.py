@@ -11,11 +11,13 @@ from latentry.conditioning import CONDITIONERS, BuildContext, Cond, Conditioner,
 from latentry.conditioning.base import Arrays
 from latentry.errors import UsageError
 from latentry.kinds import KindOptions, build
+from tests.unit.conditioning.small_clip import clip_text
 
 CAPTIONS = [f"a {colour} {shape} on white" for colour in ("red", "green") for shape in ("circle", "square")]
 CONTEXT = BuildContext(
     labels=["animals", "food", "travel"],
     captions=CAPTIONS,
+    files={"clip_tokenizer.json": clip_text(12)},
     encode=lambda images: torch.nn.functional.avg_pool2d(images, 4),
 )
 
@@ -33,6 +35,7 @@ CASES: list[tuple[str, dict[str, Any], list[Any], Any]] = [
     ("class_label", {"width": 6, "via": "vector"}, ["animals", 2, "1"], 3),
     ("class_label", {"width": 6, "classes": 4, "null": 3}, [0, 1, 2], 4),
     ("text", {"width": 8, "layers": 1, "heads": 2, "head_channels": 4, "length": 12}, CAPTIONS[:3], 5),
+    ("clip_text", {"width": 8, "layers": 1, "heads": 2, "length": 12}, CAPTIONS[:3], 5),
     (
         "layout",
         {"width": 8, "layers": 1, "heads": 2, "head_channels": 4, "length": 6, "vocabulary": 20},
@@ -145,7 +148,7 @@ def test_arrays_alone_decide_their_size(case: tuple[Conditioner, list[Any], Any]
             conditioner.null(2)
 
 
-@pytest.mark.parametrize("name", ["class_label", "text"])
+@pytest.mark.parametrize("name", ["class_label", "text", "clip_text"])
 def test_data_that_lack_what_it_needs_are_named(name: str) -> None:
     """Training a label model on a folder without labels must stop at once and say what to give."""
     with pytest.raises(UsageError, match=f"{name}.*the data has no"):

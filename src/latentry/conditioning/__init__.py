@@ -1,6 +1,6 @@
 """Conditioners: labels, texts and other values to what a denoiser is told."""
 
-from latentry.conditioning import class_label, embedding, image, layout, masked, semantic, text
+from latentry.conditioning import class_label, clip_text, embedding, image, layout, masked, semantic, text
 from latentry.conditioning.base import BuildContext, Conditioner
 from latentry.conditioning.cond import Cond, batch, combine, index, repeat, where
 from latentry.kinds import Kind
@@ -9,6 +9,7 @@ from latentry.kinds import Kind
 CONDITIONERS: dict[str, Kind] = {
     "class_label": class_label.KIND,
     "text": text.KIND,
+    "clip_text": clip_text.KIND,
     "layout": layout.KIND,
     "semantic": semantic.KIND,
     "image": image.KIND,

@@ -1,0 +1,142 @@
+"""A text prompt, read by CLIP's text encoder as in Stable Diffusion 1."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+from torch import Tensor
+
+from latentry.conditioning import tokenizer as tokens
+from latentry.conditioning.base import BuildContext, Conditioner
+from latentry.conditioning.cond import Cond
+from latentry.errors import UsageError
+from latentry.kinds import Kind, KindOptions
+from latentry.nn.clip_text import ClipText
+
+FILE = "clip_tokenizer.json"
+START, END = "<|startoftext|>", "<|endoftext|>"
+WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+Pair = tuple[str, str]
+
+
+class ClipTextOptions(KindOptions):
+    """Options of `clip_text`; the defaults are those of Stable Diffusion 1 (CLIP ViT-L/14).
+
+    width, layers, heads: of the transformer. length: tokens of every prompt, the two at its ends included; longer
+    prompts are cut.
+    """
+
+    kind: Literal["clip_text"] = "clip_text"
+    width: int = Field(default=768, ge=1)
+    layers: int = Field(default=12, ge=1)
+    heads: int = Field(default=12, ge=1)
+    length: int = Field(default=77, ge=3)
+
+
+class ClipPrompt(Conditioner):
+    """Prompts to a context (B, length, width): the last layer's tokens, normalised.
+
+    The empty prompt is the null. `encode` also takes token numbers (B, length) as a tensor.
+    tokenizer: of `clip_tokenizer`.
+    """
+
+    def __init__(self, options: ClipTextOptions, tokenizer: Tokenizer) -> None:
+        super().__init__()
+        self.options: ClipTextOptions = options
+        self.tokenizer = tokenizer
+        self.context_width = options.width
+        self.transformer = ClipText(
+            vocabulary=max(tokenizer.get_vocab().values()) + 1,
+            length=options.length,
+            width=options.width,
+            heads=options.heads,
+            layers=options.layers,
+        )
+
+    def encode(self, values: Sequence[Any] | Tensor) -> Cond:
+        ids = values if isinstance(values, Tensor) else self.tokenize(values)  # (B, L)
+        return Cond(context=self.transformer(ids.to(next(self.parameters()).device)))  # (B, L, D)
+
+    def null(self, batch: int, values: Sequence[Any] | Tensor | None = None) -> Cond:
+        return self.encode([""]).map(lambda part: part.expand(batch, *part.shape[1:]))
+
+    def tokenize(self, texts: Sequence[str | None]) -> Tensor:
+        """Token numbers (B, length) of prompts; None is the empty prompt."""
+        for text in texts:
+            if not isinstance(text, str | None):
+                raise UsageError(f"text: {text!r} is not a text. Give prompts as texts.")
+        return torch.tensor([self.tokenizer.encode(tokens.clean(text or "")).ids for text in texts])
+
+    def files(self) -> dict[str, str]:
+        return {FILE: self.tokenizer.to_str(pretty=True)}
+
+
+def clip_tokenizer(vocabulary: Mapping[str, int], merges: Sequence[Pair], length: int, pad: str = END) -> Tokenizer:
+    """CLIP's tokenizer for a vocabulary and its merges in order; every encoding is `length` tokens long.
+
+    Lower-case byte pairs whose last piece ends in `</w>`; padded by the end token, as in Stable Diffusion 1.
+    """
+    missing = [token for token in dict.fromkeys((START, END, pad)) if token not in vocabulary]
+    if missing:
+        raise UsageError(
+            f"conditioning clip_text: the vocabulary has no {', '.join(missing)}. Give that of a CLIP model."
+        )
+    tokenizer = Tokenizer(
+        models.BPE(
+            dict(vocabulary),
+            list(merges),
+            continuing_subword_prefix="",
+            end_of_word_suffix="</w>",
+            fuse_unk=False,
+            unk_token=END,
+        )
+    )
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(WORDS), behavior="removed", invert=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens([START, END])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{START} $A {END}", special_tokens=[(START, vocabulary[START]), (END, vocabulary[END])]
+    )
+    tokenizer.enable_truncation(length)
+    tokenizer.enable_padding(length=length, pad_id=vocabulary[pad], pad_token=pad)
+    return tokenizer
+
+
+def parts(text: str, where: str) -> tuple[dict[str, int], list[Pair], str]:
+    """Vocabulary, merges and padding token in the text of a tokenizer.json. where: its name for errors."""
+    try:
+        plain = json.loads(text)
+        vocabulary, merges = plain["model"]["vocab"], plain["model"]["merges"]
+        pairs = [pair.split(" ") if isinstance(pair, str) else pair for pair in merges]
+        return dict(vocabulary), [(a, b) for a, b in pairs], (plain.get("padding") or {}).get("pad_token", END)
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(
+            f"conditioning clip_text: {where} is no tokenizer of byte pairs ({error!r}). Take another copy."
+        ) from error
+
+
+def build(options: ClipTextOptions, context: BuildContext) -> ClipPrompt:
+    """Build with the tokenizer among `context.files`."""
+    if FILE not in context.files:
+        raise UsageError(
+            f"conditioning clip_text: the data has no {FILE}; known: models imported from Stable Diffusion carry it. "
+            "Import one, or use the conditioner `text`, which makes its own."
+        )
+    vocabulary, merges, pad = parts(context.files[FILE], FILE)
+    return ClipPrompt(options, clip_tokenizer(vocabulary, merges, options.length, pad))
+
+
+KIND = Kind(ClipTextOptions, build)
