@@ -28,6 +28,7 @@ UNET: dict[str, Any] = {
     "channels": 8, "multipliers": (1, 2), "blocks": 1, "attention": (2,), "head_channels": 4, "norm_groups": 4,
     "transformer_depth": 0,
 }  # fmt: skip
+CROSS: dict[str, Any] = {**UNET, "transformer_depth": 1}
 TEXT: dict[str, Any] = {"kind": "text", "width": 12, "layers": 2, "heads": 2, "head_channels": 8, "vocabulary": 200}
 SAMPLE: dict[str, Any] = {"levels": "published", "steps": 5}
 

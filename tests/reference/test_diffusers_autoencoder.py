@@ -145,6 +145,8 @@ def test_kl_files_with_more_than_a_scale_are_refused(tmp_path: Path) -> None:
     [
         ({"kind": "kl", "latent_channels": 2}, "autoencoder.latent_channels 2"),
         ({"multipliers": (2, 2)}, "autoencoder.multipliers"),
+        ({"dropout": 0.1}, "autoencoder.dropout 0.1"),
+        ({"kind": "identity"}, "autoencoder.kind identity"),
     ],
 )
 def test_what_diffusers_cannot_be_is_refused_by_name(first_stage: dict[str, Any], text: str, tmp_path: Path) -> None:

@@ -89,13 +89,14 @@ def to_config(options: AutoencoderOptions, image_channels: int, size: tuple[int,
     """The config.json of a first stage. Raises UsageError for what its class cannot be."""
     o = options
     latent = o.latent_channels or o.z_channels
-    if o.kind not in ("kl", "vq"):
-        raise unheld(f"autoencoder.kind {o.kind}", "known there: AutoencoderKL, VQModel", "Use the model here")
     if o.kind == "kl" and latent != o.z_channels:
         why = "AutoencoderKL has one number for both"
         raise unheld(
             f"autoencoder.latent_channels {latent} beside z_channels {o.z_channels}", why, "Use the model here"
         )
+    if o.dropout:
+        why = "its first stages have none to train on with"
+        raise unheld(f"autoencoder.dropout {o.dropout:g}", why, "Set it to 0, which changes no image")
     levels = range(len(o.multipliers))
     attends = [2**level in o.attention for level in levels]
     values = {

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from latentry.checkpoints import durable
+from latentry.checkpoints import durable, foreign_file
 from latentry.checkpoints import tensors as safetensors
 from latentry.errors import LatentryError, UsageError
 
@@ -54,17 +54,9 @@ def weight_file(folder: Path, stem: str) -> Path:
     raise UsageError(f"{folder}: no weights; accepted: {', '.join(names)}. Save the model again in one file.")
 
 
-def read_weights(folder: Path, stem: str, *, shapes_only: bool = False) -> dict[str, Tensor]:
-    """The weights by diffusers' names of today. shapes_only: without their memory, where the file is pickled."""
-    path = weight_file(folder, stem)
-    if path.suffix == ".safetensors":
-        found = safetensors.read(path)
-    else:
-        where = "meta" if shapes_only else "cpu"
-        try:
-            found = torch.load(path, map_location=where, weights_only=True)
-        except Exception as error:  # the library raises many kinds
-            raise LatentryError(f"{path}: is not a readable weight file ({error}). Take another copy.") from error
+def read_weights(folder: Path, stem: str) -> dict[str, Tensor]:
+    """The weights by diffusers' names of today; pickled files are read without running anything in them."""
+    found = foreign_file.read(weight_file(folder, stem)).tensors
     return {_today(name): tensor for name, tensor in found.items() if not GONE.fullmatch(name)}
 
 
@@ -74,14 +66,9 @@ def _today(name: str) -> str:
 
 
 def count_parameters(folder: Path, stem: str) -> int:
-    """How many numbers the weight file holds; of safetensors only the header is read."""
-    path = weight_file(folder, stem)
-    if path.suffix != ".safetensors":
-        return sum(tensor.numel() for tensor in read_weights(folder, stem, shapes_only=True).values())
-    with path.open("rb") as file:
-        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-    shapes = (entry["shape"] for name, entry in header.items() if name != "__metadata__" and not GONE.fullmatch(name))
-    return sum(torch.Size(shape).numel() for shape in shapes)
+    """How many numbers the weight file holds; no weights are read."""
+    shapes = foreign_file.headers(weight_file(folder, stem)).items()
+    return sum(math.prod(shape) for name, (_, shape) in shapes if not GONE.fullmatch(name))
 
 
 def check(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:

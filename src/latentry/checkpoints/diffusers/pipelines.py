@@ -4,42 +4,51 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from latentry.checkpoints.diffusers import autoencoder, scheduler, text, unet
+from latentry.checkpoints.diffusers import autoencoder, bert, clip, scheduler, unet
+from latentry.checkpoints.diffusers.encoder import Encoder
 from latentry.checkpoints.diffusers.files import SCHEDULER
 from latentry.checkpoints.diffusers.settings import unheld
 from latentry.conditioning.image import ImageOptions
-from latentry.conditioning.text import TextOptions
 from latentry.kinds import KindOptions
 from latentry.models.config import ModelConfig
 
 SCHEDULER_FOLDER = SCHEDULER.removesuffix("_config.json")
+ALONE = "Such a model can only be used here"
 
 
 class Shape(NamedTuple):
-    """A pipeline's components besides `unet` and `scheduler`: folders of first stage, text encoder and tokenizer.
+    """What a pipeline has. condition: the kind of our conditioner, None for none.
 
-    network: the class of the UNet. encoder: library and class of the text encoder.
+    network: the class of its UNet. first_stage: the folder, None where the UNet draws images themselves.
+    steps, guidance: what its call takes when not told.
     """
 
-    first_stage: str | None
+    condition: str | None
     network: str
-    encoder_folder: str | None = None
-    encoder: tuple[str, str] | None = None
+    first_stage: str | None
+    steps: int = 50
+    guidance: float = 1.0
 
 
 PIPELINES = {
-    "LDMPipeline": Shape("vqvae", unet.PLAIN.name),
-    "LDMSuperResolutionPipeline": Shape("vqvae", unet.PLAIN.name),
-    "LDMTextToImagePipeline": Shape("vqvae", unet.CONTEXT.name, "bert", ("latent_diffusion", text.BERT.name)),
+    "LDMPipeline": Shape(None, unet.PLAIN.name, "vqvae"),
+    "LDMSuperResolutionPipeline": Shape("image", unet.PLAIN.name, "vqvae", steps=100),
+    "LDMTextToImagePipeline": Shape("text", unet.CONTEXT.name, "vqvae"),
+    "StableDiffusionPipeline": Shape("clip_text", unet.CONTEXT.name, "vae", guidance=7.5),
+    "DDPMPipeline": Shape(None, unet.PLAIN.name, None, steps=1000),
+    "DDIMPipeline": Shape(None, unet.PLAIN.name, None),
 }
-ALONE = "Such a model can only be used here"
+ENCODERS: dict[str | None, Encoder] = {"text": bert.ENCODER, "clip_text": clip.ENCODER}
+"""By the kind of our conditioner."""
+LEFT_OUT = {"StableDiffusionPipeline": ("safety_checker", "feature_extractor", "image_encoder")}
+"""Components that are no part of the model: written as absent, and not read."""
 
 
 class Facts(NamedTuple):
     """What configs say that only the weights know: the latent's scale, and rows of the text encoder's token table."""
 
     scale: float
-    vocabulary: int = 0
+    rows: int = 0
 
 
 def pipeline_of(config: ModelConfig) -> str | None:
@@ -50,38 +59,53 @@ def pipeline_of(config: ModelConfig) -> str | None:
     if len(told) > 1:
         names = ", ".join(f"{name} ({options.kind})" for name, options in told.items())
         raise unheld(f"conditioning {names}", "its pipelines take one", ALONE)
+    if config.autoencoder.kind == "identity" and told:
+        raise unheld(
+            f"conditioning {next(iter(told))} of an identity first stage", "its pipelines there take none", ALONE
+        )
+    if config.autoencoder.kind == "identity":
+        return "DDPMPipeline" if config.sample.solver.kind == "ddpm" else "DDIMPipeline"
     if not told:
         return "LDMPipeline"
-    (name, options), *_ = told.items()
-    kinds = {"text": "LDMTextToImagePipeline", "image": "LDMSuperResolutionPipeline"}
+    name, options = next(iter(told.items()))
+    kinds = {shape.condition: pipeline for pipeline, shape in PIPELINES.items() if shape.condition}
     if options.kind not in kinds:
-        raise unheld(f"conditioning {name} ({options.kind})", f"its pipelines take one of {', '.join(kinds)}", ALONE)
+        known = ", ".join(map(str, kinds))
+        raise unheld(f"conditioning {name} ({options.kind})", f"its pipelines take one of {known}", ALONE)
     return kinds[options.kind]
 
 
 def configs(config: ModelConfig, facts: Facts) -> dict[str, dict[str, Any]]:
     """The config of every component by its folder, "" for a first stage alone. Raises UsageError by name."""
     name, size = pipeline_of(config), config.data.size
-    first = autoencoder.to_config(config.autoencoder, config.data.channels, size, facts.scale)
+    if config.autoencoder.kind == "identity":
+        if name is None or facts.scale != 1:
+            raise unheld(f"autoencoder.kind identity with latent_scale {facts.scale:g}", "it is no component", ALONE)
+        first = {}
+    else:
+        first = autoencoder.to_config(config.autoencoder, config.data.channels, size, facts.scale)
     if name is None or config.diffusion is None:
         return {"": first}
     shape, diffusion = PIPELINES[name], config.diffusion
     options = next(iter(diffusion.conditioning.values()), None)
-    latent = config.autoencoder.latent_channels or config.autoencoder.z_channels
+    latent = latent_channels(config)
     concat = options.channels if isinstance(options, ImageOptions) else 0
-    context = _context(config, options)
-    made = {} if shape.first_stage is None else {shape.first_stage: first}
-    made["unet"] = unet.to_config(
-        diffusion.unet, latent=latent, concat=concat, context=context, size=sample_size(config, name)
+    network = unet.to_config(
+        diffusion.unet, latent=latent, concat=concat, context=_context(config, options), size=sample_size(config, name)
     )
-    if made["unet"]["_class_name"] != shape.network:
+    if network["_class_name"] != shape.network:
         raise unheld(f"unet.transformer_depth {diffusion.unet.transformer_depth}", f"{name} has {shape.network}", ALONE)
-    if name == "LDMSuperResolutionPipeline":
-        _check_super_resolution(facts.scale, latent, concat)
-    made[SCHEDULER_FOLDER] = scheduler.to_config(diffusion, config.sample)
-    if isinstance(options, TextOptions):
-        made["bert"] = text.bert_config(options, facts.vocabulary)
+    made = {shape.first_stage: first} if shape.first_stage else {}
+    made |= {"unet": network, SCHEDULER_FOLDER: scheduler.to_config(diffusion, config.sample)}
+    if (encoder := ENCODERS.get(shape.condition)) and options is not None:
+        made[encoder.folder] = encoder.config(options, facts.rows)
+    _check_pipeline(name, config, facts.scale, concat)
     return made
+
+
+def latent_channels(config: ModelConfig) -> int:
+    """Channels of the latent that the denoiser is given."""
+    return config.autoencoder.latent_channels or config.autoencoder.z_channels
 
 
 def sample_size(config: ModelConfig, pipeline: str) -> int | tuple[int, int]:
@@ -118,9 +142,17 @@ def _context(config: ModelConfig, options: KindOptions | None) -> int | None:
     return given
 
 
-def _check_super_resolution(scale: float, latent: int, concat: int) -> None:
-    name = "LDMSuperResolutionPipeline"
-    if scale != 1:
-        raise unheld(f"latent_scale {scale:g}", f"{name} decodes without one", ALONE)
-    if concat != latent:
-        raise unheld(f"conditioning image of {concat} channels", f"{name} takes as many as the latent has", ALONE)
+def _check_pipeline(name: str, config: ModelConfig, scale: float, concat: int) -> None:
+    """What single pipelines do that no config says."""
+    if name == "LDMSuperResolutionPipeline":
+        if scale != 1:
+            raise unheld(f"latent_scale {scale:g}", f"{name} decodes without one", ALONE)
+        if concat != latent_channels(config):
+            raise unheld(f"conditioning image of {concat} channels", f"{name} takes as many as the latent has", ALONE)
+    if name == "StableDiffusionPipeline":
+        if config.autoencoder.kind != "kl":
+            raise unheld(
+                f"autoencoder.kind {config.autoencoder.kind} with clip_text", f"{name} has AutoencoderKL", ALONE
+            )
+        if config.sample.levels == "leading":
+            raise unheld("sample.levels leading with clip_text", f"{name} sets steps_offset to 1", "Set published")

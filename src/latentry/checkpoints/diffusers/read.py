@@ -11,7 +11,8 @@ from torch import Tensor
 
 from latentry import __version__
 from latentry import config as plain
-from latentry.checkpoints.diffusers import autoencoder, scheduler, text, unet, unet_names
+from latentry.checkpoints.diffusers import autoencoder, scheduler, unet, unet_names
+from latentry.checkpoints.diffusers.encoder import Encoder
 from latentry.checkpoints.diffusers.files import (
     CONFIG,
     ENCODER,
@@ -22,22 +23,25 @@ from latentry.checkpoints.diffusers.files import (
     read_json,
     read_weights,
 )
-from latentry.checkpoints.diffusers.pipelines import PIPELINES, SCHEDULER_FOLDER, Facts, Shape, configs, pixel_size
+from latentry.checkpoints.diffusers.pipelines import (
+    ENCODERS,
+    PIPELINES,
+    SCHEDULER_FOLDER,
+    Facts,
+    configs,
+    latent_channels,
+    pixel_size,
+)
 from latentry.checkpoints.diffusers.settings import refused
 from latentry.checkpoints.diffusers.write import SIDE
 from latentry.checkpoints.model_folder import CARD, ModelFolder
-from latentry.conditioning.text import FILE, TextOptions
 from latentry.errors import UsageError
 from latentry.models.autoencoder import Autoencoder
 from latentry.models.config import AutoencoderOptions, ModelConfig
-from latentry.nn.text_encoder import TextTransformer
 from latentry.nn.unet import UNet
 
-CONDITION = "text"
-GUIDANCE = {"StableDiffusionPipeline": 7.5}
-"""What a pipeline's call takes when not told; 1 in the others."""
-STEPS = {"LDMSuperResolutionPipeline": 100}
-"""The same for the number of steps; 50 in the others."""
+PROMPT = "text"
+"""What we call the prompt's conditioner."""
 
 
 def read(path: Path) -> ModelFolder:
@@ -58,11 +62,7 @@ def read(path: Path) -> ModelFolder:
     if name not in autoencoder.CLASSES:
         raise refused(str(path / CONFIG), f"{name}", f"known: {', '.join((*autoencoder.CLASSES, *PIPELINES))}")
     options, s = autoencoder.from_config(found, str(path / CONFIG))
-    side = s["sample_size"]
-    derived = {
-        "autoencoder": options,
-        "data": {"size": (side, side) if isinstance(side, int) else side, "channels": s["in_channels"]},
-    }
+    derived = {"autoencoder": options, "data": {"size": _square(s["sample_size"]), "channels": s["in_channels"]}}
     config = _config(path, derived, {"": found}, Facts(s["scaling_factor"]))
     tensors = _first_stage(path, config, s["scaling_factor"])
     return ModelFolder(config, {"autoencoder": tensors}, card=_card(path))
@@ -73,50 +73,58 @@ def _read_pipeline(path: Path) -> ModelFolder:
     if name not in PIPELINES:
         raise refused(str(path / INDEX), f"{name}", f"known: {', '.join(PIPELINES)}")
     shape = PIPELINES[name]
-    assert shape.first_stage is not None
-    found = {folder: read_json(path / folder / CONFIG) for folder in (shape.first_stage, "unet")}
+    encoder = ENCODERS.get(shape.condition)
+    folders = [shape.first_stage, "unet", encoder.folder if encoder else None]
+    found = {folder: read_json(path / folder / CONFIG) for folder in folders if folder}
     found[SCHEDULER_FOLDER] = read_json(path / SCHEDULER_FOLDER / SCHEDULER)
-    if shape.encoder_folder:
-        found[shape.encoder_folder] = read_json(path / shape.encoder_folder / CONFIG)
-    derived, facts = _derive(path, name, shape, found)
+    derived, facts = _derive(path, name, encoder, found)
     config = _config(path, derived, found, facts)
-    assert config.diffusion is not None
-    groups = {"autoencoder": _first_stage(path / shape.first_stage, config, facts.scale)}
+    groups = {"autoencoder": _first_stage(path / (shape.first_stage or ""), config, facts.scale)}
     groups["unet"] = _unet(path / "unet", config)
     texts = {}
-    if shape.encoder_folder:
-        groups["conditioning"] = _encoder(path / shape.encoder_folder, config)
-        texts[FILE] = text.read_bert_tokenizer(path / "tokenizer")
+    if encoder is not None and config.diffusion is not None:
+        ((told, options),) = config.diffusion.conditioning.items()
+        tensors = encoder.to_ours(read_weights(path / encoder.folder, ENCODER))
+        with torch.device("meta"):
+            check(encoder.network(options, facts.rows), tensors, str(path / encoder.folder))
+        groups["conditioning"] = {f"conditioners.{told}.transformer.{k}": t for k, t in tensors.items()}
+        texts[encoder.file] = encoder.read_tokenizer(path / "tokenizer", options)
     return ModelFolder(config, groups, texts, card=_card(path))
 
 
-def _derive(path: Path, name: str, shape: Shape, found: Mapping[str, Any]) -> tuple[dict[str, Any], Facts]:
+def _derive(path: Path, name: str, encoder: Encoder | None, found: Mapping[str, Any]) -> tuple[dict[str, Any], Facts]:
     """Our options as a plain mapping, from the files of diffusers alone."""
-    folder = shape.first_stage or ""
-    _expect(path / folder, found[folder], tuple(autoencoder.CLASSES))
-    _expect(path / "unet", found["unet"], (shape.network,))
-    first, s = autoencoder.from_config(found[folder], str(path / folder / CONFIG))
-    network, u = unet.from_config(found["unet"], str(path / "unet" / CONFIG))
+    shape, where = PIPELINES[name], str(path / "unet" / CONFIG)
+    _expect(where, found["unet"], (shape.network,))
+    network, u = unet.from_config(found["unet"], where)
+    if shape.first_stage:
+        place = str(path / shape.first_stage / CONFIG)
+        _expect(place, found[shape.first_stage], tuple(autoencoder.CLASSES))
+        first, s = autoencoder.from_config(found[shape.first_stage], place)
+    else:
+        first = AutoencoderOptions(kind="identity", z_channels=u["out_channels"])
+        s = {"in_channels": u["out_channels"], "scaling_factor": 1.0, "sample_size": u["sample_size"]}
     process, sample = scheduler.from_config(found[SCHEDULER_FOLDER], str(path / SCHEDULER_FOLDER / SCHEDULER))
     latent = first.latent_channels or first.z_channels
-    concat = latent if name == "LDMSuperResolutionPipeline" else 0
+    concat = latent if shape.condition == "image" else 0
     if (u["in_channels"], u["out_channels"]) != (latent + concat, latent):
         what = f"in_channels {u['in_channels']}, out_channels {u['out_channels']}"
-        raise refused(str(path / "unet" / CONFIG), what, f"{name} has {latent + concat} and {latent}")
+        raise refused(where, what, f"{name} has {latent + concat} and {latent} with this first stage")
     told: dict[str, Any] = {"image": {"kind": "image", "channels": concat}} if concat else {}
     rows = 0
-    if shape.encoder_folder:
-        where = str(path / shape.encoder_folder / CONFIG)
-        told[CONDITION], rows = text.bert_options(found[shape.encoder_folder], where)
-    size = pixel_size(u["sample_size"] or s["sample_size"], first.factor, name)
-    scale = 1.0 if name == "LDMSuperResolutionPipeline" else s["scaling_factor"]  # which it does not read
+    if encoder is not None:
+        told[PROMPT], rows = encoder.options(found[encoder.folder], str(path / encoder.folder / CONFIG))
+    size = u["sample_size"]
     derived = {
-        "data": {"size": size, "channels": s["in_channels"]},
+        "data": {
+            "size": _square(s["sample_size"]) if size is None else pixel_size(size, first.factor, name),
+            "channels": s["in_channels"],
+        },
         "autoencoder": first,
         "diffusion": {**process, "unet": network, "conditioning": told},
-        "sample": {**sample, "steps": STEPS.get(name, 50), "guidance": GUIDANCE.get(name, 1.0)},
+        "sample": {**sample, "steps": shape.steps, "guidance": shape.guidance},
     }
-    return derived, Facts(scale, rows)
+    return derived, Facts(1.0 if shape.condition == "image" else s["scaling_factor"], rows)  # which that does not read
 
 
 def _config(path: Path, derived: Mapping[str, Any], found: Mapping[str, Any], facts: Facts) -> ModelConfig:
@@ -142,15 +150,19 @@ def _plain(value: Any) -> Any:
     return [_plain(v) for v in value] if isinstance(value, list | tuple) else value
 
 
-def _expect(folder: Path, found: Mapping[str, Any], known: tuple[str, ...]) -> None:
+def _expect(where: str, found: Mapping[str, Any], known: tuple[str, ...]) -> None:
     if found.get("_class_name") not in known:
-        raise refused(str(folder / CONFIG), f"{found.get('_class_name')}", f"known here: {', '.join(known)}")
+        raise refused(where, f"{found.get('_class_name')}", f"known here: {', '.join(known)}")
+
+
+def _square(size: int | tuple[int, int]) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else size
 
 
 def _first_stage(folder: Path, config: ModelConfig, scale: float) -> dict[str, Tensor]:
-    options: AutoencoderOptions = config.autoencoder
-    tensors = autoencoder.to_ours(read_weights(folder, NETWORK), len(options.multipliers))
-    tensors |= autoencoder.buffers(scale, options.latent_channels or options.z_channels)
+    options, tensors = config.autoencoder, autoencoder.buffers(scale, latent_channels(config))
+    if options.kind != "identity":
+        tensors |= autoencoder.to_ours(read_weights(folder, NETWORK), len(options.multipliers))
     with torch.device("meta"):
         check(Autoencoder(options, config.data.channels), tensors, str(folder))
     return tensors
@@ -160,36 +172,18 @@ def _unet(folder: Path, config: ModelConfig) -> dict[str, Tensor]:
     assert config.diffusion is not None
     options, told = config.diffusion.unet, config.diffusion.conditioning
     tensors = unet_names.to_ours(read_weights(folder, NETWORK), options)
-    latent = config.autoencoder.latent_channels or config.autoencoder.z_channels
-    context = next((o.width for o in told.values() if o.kind != "image"), None)
+    latent = latent_channels(config)
+    context = next((o.model_dump()["width"] for o in told.values() if o.kind in ENCODERS), None)
     with torch.device("meta"):
         network = UNet(
             in_channels=latent,
             out_channels=latent,
-            concat_channels=latent if context is None and told else 0,
+            concat_channels=latent if any(o.kind == "image" for o in told.values()) else 0,
             context_channels=context,
             **options.model_dump(exclude={"context_channels"}),
         )
         check(network, tensors, str(folder))
     return tensors
-
-
-def _encoder(folder: Path, config: ModelConfig) -> dict[str, Tensor]:
-    assert config.diffusion is not None
-    ((name, options),) = config.diffusion.conditioning.items()
-    assert isinstance(options, TextOptions)
-    tensors = text.bert_to_ours(read_weights(folder, ENCODER))
-    with torch.device("meta"):
-        network = TextTransformer(
-            vocabulary=len(tensors["token.weight"]),
-            length=options.length,
-            width=options.width,
-            layers=options.layers,
-            heads=options.heads,
-            head_channels=options.head_channels,
-        )
-        check(network, tensors, str(folder))
-    return {f"conditioners.{name}.transformer.{k}": t for k, t in tensors.items()}
 
 
 def _card(path: Path) -> str:

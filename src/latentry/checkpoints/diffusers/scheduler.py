@@ -19,17 +19,26 @@ BETAS = {
     "num_train_timesteps": 1000, "beta_start": 0.0001, "beta_end": 0.02, "beta_schedule": "linear",
     "trained_betas": None, "prediction_type": "epsilon", "timestep_spacing": "leading", "steps_offset": 0,
 }  # fmt: skip
-NO_CLIPPING: dict[str, tuple[Any, ...]] = {
-    "clip_sample": (False,), "thresholding": (False,), "rescale_betas_zero_snr": (False,),
-}  # fmt: skip
-CLIPPING = {"clip_sample_range", "sample_max_value", "dynamic_thresholding_ratio", "timestep_values", "tensor_format"}
-DDIM = Keys("DDIMScheduler", read={**BETAS, "set_alpha_to_one": True}, fixed=NO_CLIPPING, unused=CLIPPING)
-DDPM = Keys("DDPMScheduler", read=BETAS, fixed={**NO_CLIPPING, "variance_type": ("fixed_small",)}, unused=CLIPPING)
+FIXED: dict[str, tuple[Any, ...]] = {"thresholding": (False,), "rescale_betas_zero_snr": (False,)}
+UNUSED = {"sample_max_value", "dynamic_thresholding_ratio", "timestep_values", "tensor_format"}
+DDIM = Keys(
+    "DDIMScheduler",
+    read={**BETAS, "set_alpha_to_one": True},
+    # Where it clips x0, it keeps the noise of the x0 before; our solvers do not.
+    fixed={**FIXED, "clip_sample": (False,)},
+    unused={*UNUSED, "clip_sample_range"},
+)
+DDPM = Keys(
+    "DDPMScheduler",
+    read={**BETAS, "clip_sample": True},
+    fixed={**FIXED, "clip_sample_range": (1.0,), "variance_type": ("fixed_small",)},
+    unused=UNUSED,
+)
 PNDM = Keys(
     "PNDMScheduler",
     read={**BETAS, "set_alpha_to_one": False},
     fixed={"skip_prk_steps": (True,)},
-    unused={*CLIPPING, "clip_sample"},
+    unused={*UNUSED, "clip_sample", "clip_sample_range"},
 )
 CLASSES = {"ddim": DDIM, "ddpm": DDPM, "plms": PNDM}
 """By our solvers."""
@@ -58,6 +67,8 @@ def to_config(diffusion: DiffusionOptions, sample: SampleOptions) -> dict[str, A
     if levels not in FITTING[solver]:
         known = ", ".join(FITTING[solver])
         raise unheld(f"sample.levels {levels} with solver {solver}", f"known there: {known}", "Set one of these")
+    if sample.clip and solver != "ddpm":
+        raise unheld(f"sample.clip with solver {solver}", "known there: clip with ddpm", "Set ddpm, or no clip")
     spacing, offset, to_one = LEVELS[levels]
     values = {
         **_betas(diffusion.schedule),
@@ -65,11 +76,12 @@ def to_config(diffusion: DiffusionOptions, sample: SampleOptions) -> dict[str, A
         "timestep_spacing": spacing,
         "steps_offset": offset,
     }
-    return CLASSES[solver].config(values if solver == "ddpm" else {**values, "set_alpha_to_one": to_one})
+    last = {"clip_sample": sample.clip} if solver == "ddpm" else {"set_alpha_to_one": to_one}
+    return CLASSES[solver].config({**values, **last})
 
 
-def from_config(config: Mapping[str, Any], where: str) -> tuple[dict[str, Any], dict[str, str]]:
-    """`schedule` and `prediction` of our diffusion options, and `solver` and `levels` of our sample options.
+def from_config(config: Mapping[str, Any], where: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """`schedule` and `prediction` of our diffusion options, and `solver`, `levels` and `clip` of our sample options.
 
     Raises UsageError for a scheduler that is none of ours.
     """
@@ -84,7 +96,7 @@ def from_config(config: Mapping[str, Any], where: str) -> tuple[dict[str, Any], 
     if s["prediction_type"] not in predictions:
         raise refused(where, f"prediction_type {s['prediction_type']!r}", f"known: {', '.join(predictions)}")
     diffusion = {"schedule": _schedule(s, where).model_dump(), "prediction": predictions[s["prediction_type"]]}
-    return diffusion, {"solver": solver, "levels": _levels(s, solver, where)}
+    return diffusion, {"solver": solver, "levels": _levels(s, solver, where), "clip": s.get("clip_sample", False)}
 
 
 def _levels(s: Mapping[str, Any], solver: str, where: str) -> str:

@@ -17,13 +17,14 @@ class Keys:
     """The config of one diffusers class.
 
     read: keys that become options of ours, each with diffusers' default. fixed: keys with the values that our networks
-    equal, the one to write first; diffusers' defaults are among them. unused: keys that change no number.
+    equal, the one to write first; diffusers' defaults are among them. unused: keys that change no number; None where
+    any other key does not, as in what transformers writes.
     """
 
     name: str
     read: Mapping[str, Any]
     fixed: Mapping[str, tuple[Any, ...]]
-    unused: Collection[str] = ()
+    unused: Collection[str] | None = ()
 
     def settings(self, config: Mapping[str, Any], where: str) -> dict[str, Any]:
         """The values of `read`, lists as tuples. Raises UsageError naming a key or value that we cannot hold."""
@@ -31,8 +32,9 @@ class Keys:
             if key in self.fixed and value not in self.fixed[key]:
                 accepted = " or ".join(map(repr, self.fixed[key]))
                 raise refused(where, f"{key} {value!r}", f"with {accepted} alone it is a network of ours")
-            known = key in self.read or key in self.fixed or key in self.unused or key.startswith("_")
-            if not known and value not in (None, False):
+            if self.unused is None or key in self.read or key in self.fixed or key.startswith("_"):
+                continue
+            if key not in self.unused and value not in (None, False):
                 raise refused(where, f"{key} {value!r}", f"{self.name} is known here without that key")
         return {key: plain(config.get(key, default)) for key, default in self.read.items()}
 

@@ -11,17 +11,27 @@ from torch import Tensor
 from latentry import config as plain
 from latentry.checkpoints import durable
 from latentry.checkpoints import tensors as safetensors
-from latentry.checkpoints.diffusers import autoencoder, text, unet_names
+from latentry.checkpoints.diffusers import autoencoder, unet_names
+from latentry.checkpoints.diffusers.encoder import Encoder
 from latentry.checkpoints.diffusers.files import ENCODER, INDEX, NETWORK, SCHEDULER, write_component, write_json
-from latentry.checkpoints.diffusers.pipelines import PIPELINES, SCHEDULER_FOLDER, Facts, configs, pipeline_of
+from latentry.checkpoints.diffusers.pipelines import (
+    ENCODERS,
+    LEFT_OUT,
+    PIPELINES,
+    SCHEDULER_FOLDER,
+    Facts,
+    configs,
+    pipeline_of,
+)
 from latentry.checkpoints.diffusers.settings import VERSION
 from latentry.checkpoints.manifest import publishing
 from latentry.checkpoints.model_folder import CARD, ModelFolder
 from latentry.checkpoints.store import SPARE
-from latentry.conditioning.text import FILE
+from latentry.errors import UsageError
 
 SIDE = "latentry.yaml"
 """Our own options, beside what diffusers reads: names, labels, and what changes no number there."""
+TOKEN_TABLES = ("transformer.token.weight", "token_embedding.weight")
 
 
 def write(model: ModelFolder, path: Path) -> None:
@@ -32,7 +42,12 @@ def write(model: ModelFolder, path: Path) -> None:
     not compute as we do; nothing is written then.
     """
     made = configs(model.config, facts_of(model))
-    groups = _tensors(model, made)
+    groups = _tensors(model)
+    pipeline = pipeline_of(model.config)
+    encoder = None if pipeline is None else ENCODERS.get(PIPELINES[pipeline].condition)
+    tokenizer = "" if encoder is None else _tokenizer(model, encoder)
+    if encoder is not None:
+        made[encoder.folder] |= encoder.extras(tokenizer)
     need = sum(safetensors.size(group) for group in groups.values()) + SPARE
     with publishing(path, need) as folder:
         for name, settings in made.items():
@@ -40,11 +55,12 @@ def write(model: ModelFolder, path: Path) -> None:
                 (folder / name).mkdir()
                 write_json(folder / name / SCHEDULER, settings)
             else:
-                stem = NETWORK if "_class_name" in settings else ENCODER
+                stem = ENCODER if encoder is not None and name == encoder.folder else NETWORK
                 write_component(folder / name, settings, stem, groups[name])
-        if pipeline := pipeline_of(model.config):
-            _write_tokenizer(folder / "tokenizer", model)
-            write_json(folder / INDEX, _index(pipeline, made))
+        if encoder is not None:
+            _write_tokenizer(folder / "tokenizer", encoder.tokenizer_files(tokenizer))
+        if pipeline is not None:
+            write_json(folder / INDEX, _index(pipeline, made, encoder))
         _write_texts(folder, model)
 
 
@@ -55,10 +71,7 @@ def facts_of(model: ModelFolder) -> Facts:
     return Facts(scale, rows[0] if rows else 0)
 
 
-TOKEN_TABLES = ("transformer.token.weight", "token_embedding.weight")
-
-
-def _tensors(model: ModelFolder, made: Mapping[str, Any]) -> dict[str, Mapping[str, Tensor]]:
+def _tensors(model: ModelFolder) -> dict[str, Mapping[str, Tensor]]:
     """The weights of every component by its folder, under diffusers' names."""
     config = model.config
     first = autoencoder.to_theirs(model.tensors["autoencoder"], len(config.autoencoder.multipliers))
@@ -66,36 +79,39 @@ def _tensors(model: ModelFolder, made: Mapping[str, Any]) -> dict[str, Mapping[s
     if pipeline is None or config.diffusion is None:
         return {"": first}
     shape = PIPELINES[pipeline]
-    groups: dict[str, Mapping[str, Tensor]] = {
-        "unet": unet_names.to_theirs(model.tensors["unet"], config.diffusion.unet)
-    }
+    network = unet_names.to_theirs(model.tensors["unet"], config.diffusion.unet)
+    groups: dict[str, Mapping[str, Tensor]] = {"unet": network}
     if shape.first_stage:
         groups[shape.first_stage] = first
-    if shape.encoder_folder:
+    if encoder := ENCODERS.get(shape.condition):
         prefix = f"conditioners.{next(iter(config.diffusion.conditioning))}.transformer."
         own = {k.removeprefix(prefix): t for k, t in model.tensors["conditioning"].items()}
-        groups[shape.encoder_folder] = text.bert_to_theirs(own)
+        groups[encoder.folder] = encoder.to_theirs(own)
     return groups
 
 
-def _index(pipeline: str, made: Mapping[str, Any]) -> dict[str, Any]:
-    shape = PIPELINES[pipeline]
+def _index(pipeline: str, made: Mapping[str, Any], encoder: Encoder | None) -> dict[str, Any]:
     index: dict[str, Any] = {"_class_name": pipeline, "_diffusers_version": VERSION}
-    for name, settings in made.items():
-        index[name] = ["diffusers", settings["_class_name"]] if "_class_name" in settings else list(shape.encoder or ())
-    if shape.encoder_folder:
-        index["tokenizer"] = ["transformers", "PreTrainedTokenizerFast"]
+    index |= {name: ["diffusers", config["_class_name"]] for name, config in made.items() if "_class_name" in config}
+    if encoder is not None:
+        index |= {encoder.folder: [encoder.library, encoder.name], "tokenizer": list(encoder.tokenizer)}
+    if pipeline in LEFT_OUT:
+        index |= {name: [None, None] for name in LEFT_OUT[pipeline]} | {"requires_safety_checker": False}
     return index
 
 
-def _write_tokenizer(folder: Path, model: ModelFolder) -> None:
+def _tokenizer(model: ModelFolder, encoder: Encoder) -> str:
+    """The text of the tokenizer among the model's files."""
     assert model.config.diffusion is not None
-    names = [f"{name}.{FILE}" for name in model.config.diffusion.conditioning]
-    found = next((model.texts[name] for name in (*names, FILE) if name in model.texts), None)
-    if found is None:
-        return
+    for name in (*(f"{name}.{encoder.file}" for name in model.config.diffusion.conditioning), encoder.file):
+        if name in model.texts:
+            return model.texts[name]
+    raise UsageError(f"export to diffusers: the model has no {encoder.file}. Take a whole copy of the model.")
+
+
+def _write_tokenizer(folder: Path, files: Mapping[str, Any]) -> None:
     folder.mkdir()
-    for name, content in text.bert_tokenizer_files(found).items():
+    for name, content in files.items():
         if isinstance(content, str):
             durable.write(folder / name, [content.encode()])
         else:
