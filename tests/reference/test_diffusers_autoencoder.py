@@ -123,6 +123,11 @@ def test_a_file_that_was_edited_is_believed(tmp_path: Path) -> None:
         ({"block_out_channels": [8, 12]}, "block_out_channels"),
         ({"out_channels": 4}, "out_channels 4"),
         ({"temporal": 3}, "temporal 3"),
+        ({"block_out_channels": None}, "no model that can be built"),
+        ({"block_out_channels": [0, 0]}, "no model that can be built"),
+        ({"norm_num_groups": 5}, "norm_groups 5 does not divide"),
+        ({"latent_channels": "three"}, "no model that can be built"),
+        ({"sample_size": {}}, "size"),
         ({"_class_name": "AutoencoderTiny"}, "AutoencoderTiny"),
     ],
 )

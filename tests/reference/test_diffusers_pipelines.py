@@ -18,7 +18,7 @@ from latentry import rng
 from latentry.checkpoints import foreign_file
 from latentry.checkpoints.diffusers import describe, is_diffusers, read
 from latentry.checkpoints.model_folder import ModelFolder
-from latentry.errors import UsageError
+from latentry.errors import LatentryError, UsageError
 from latentry.pipeline import Pipeline
 from latentry.pipeline.load import assemble
 from tests.reference.diffusers_models import (
@@ -205,6 +205,22 @@ def test_what_diffusers_saves_again_is_the_same_model(name: str, tmp_path: Path)
         assert told[0].context is not None
         assert told[1].context is not None
         assert torch.equal(told[0].context, told[1].context)
+
+
+def test_what_no_file_of_diffusers_says_is_kept_beside_them(tmp_path: Path) -> None:
+    """Steps, guidance and eta are arguments of its calls; the order of heads is no question there."""
+    sample = {"solver": {"kind": "ddim", "eta": 0.5}, "levels": "published", "steps": 7, "guidance": 2.5}
+    network = {**UNET, "split_heads_first": False, "attention": (2, 8), "heads": 4, "head_channels": None}
+    given = model(config(FIRST_STAGE, {"unet": network, "schedule": {"kind": "cosine", "s": 0.02}}, sample=sample))
+    assert_same_model(given, exported(given, tmp_path)[0])
+
+
+def test_a_vocabulary_of_another_size_is_named(tmp_path: Path) -> None:
+    path, _ = exported(whole("LDMTextToImagePipeline"), tmp_path)
+    (path / "tokenizer" / "tokenizer.json").unlink()
+    (path / "tokenizer" / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n")
+    with pytest.raises(LatentryError, match="5 tokens, the encoder's table has"):
+        read(path)
 
 
 def test_a_published_vocabulary_is_read(tmp_path: Path) -> None:

@@ -119,10 +119,11 @@ def test_pndm(schedule: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("solver", "levels"), [(s, levels) for s, fit in scheduler.FITTING.items() for levels in fit])
 @pytest.mark.parametrize("schedule", ["scaled_linear", "short", "linear", "cosine", "sqrt"])
 def test_what_was_written_is_read(schedule: str, solver: str, levels: str) -> None:
-    diffusion, sample = options(SCHEDULE_OPTIONS[schedule], "velocity", solver, levels)
+    prediction = "epsilon" if solver == "plms" else "velocity"
+    diffusion, sample = options(SCHEDULE_OPTIONS[schedule], prediction, solver, levels)
     found, drawn = scheduler.from_config(scheduler.to_config(diffusion, sample), "test")
     assert drawn == {"solver": solver, "levels": levels, "clip": False}
-    assert found["prediction"] == "velocity"
+    assert found["prediction"] == prediction
     again = build_schedule(found["schedule"])
     assert found["schedule"]["kind"] == SCHEDULE_OPTIONS[schedule]["kind"]
     assert torch.allclose(again.abar, build(SCHEDULES, diffusion.schedule).abar, rtol=1e-12, atol=0)
@@ -152,6 +153,7 @@ NAMED: dict[str, Any] = {"_class_name": "DDIMScheduler"}
         ({"_class_name": "EulerDiscreteScheduler"}, "EulerDiscreteScheduler"),
         ({"_class_name": "DDPMScheduler", "variance_type": "fixed_large"}, "variance_type 'fixed_large'"),
         ({"_class_name": "PNDMScheduler"}, "skip_prk_steps False"),
+        ({"_class_name": "PNDMScheduler", "skip_prk_steps": True, "prediction_type": "v_prediction"}, "v_prediction"),
         ({"_class_name": "PNDMScheduler", "skip_prk_steps": True}, "steps_offset 0, set_alpha_to_one False"),
     ],
 )
@@ -166,6 +168,11 @@ def test_what_we_do_not_sample_is_refused_by_name(config: dict[str, Any], text: 
 def test_levels_that_diffusers_has_not_are_refused_by_name(solver: str, levels: str) -> None:
     with pytest.raises(UsageError, match=f"sample.levels {levels} with solver {solver}"):
         scheduler.to_config(*options({"kind": "linear"}, "epsilon", solver, levels))
+
+
+def test_plms_of_another_prediction_is_refused_by_name() -> None:
+    with pytest.raises(UsageError, match=r"sample\.solver plms with prediction velocity"):
+        scheduler.to_config(*options({"kind": "linear"}, "velocity", "plms", "published"))
 
 
 def test_clipping_is_refused_where_diffusers_clips_otherwise() -> None:

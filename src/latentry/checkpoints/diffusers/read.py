@@ -35,7 +35,8 @@ from latentry.checkpoints.diffusers.pipelines import (
 from latentry.checkpoints.diffusers.settings import refused
 from latentry.checkpoints.diffusers.write import SIDE
 from latentry.checkpoints.model_folder import CARD, ModelFolder
-from latentry.errors import UsageError
+from latentry.conditioning import tokenizer as tokens
+from latentry.errors import LatentryError, UsageError
 from latentry.models.autoencoder import Autoencoder
 from latentry.models.config import AutoencoderOptions, ModelConfig
 from latentry.nn.unet import UNet
@@ -50,8 +51,14 @@ def read(path: Path) -> ModelFolder:
     A safety checker and a feature extractor are left out: they are no part of the model. A UNet alone is refused, as it
     does not say how its latents are made. Raises UsageError naming what would not be the same model here.
     """
-    if (path / INDEX).is_file():
-        return _read_pipeline(path)
+    try:
+        return _read_pipeline(path) if (path / INDEX).is_file() else _read_component(path)
+    except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError) as error:  # of values no class has
+        said = " ".join(str(error).split())
+        raise UsageError(f"{path}: its configs describe no model that can be built ({said}). Check them.") from error
+
+
+def _read_component(path: Path) -> ModelFolder:
     found = read_json(path / CONFIG)
     name = found.get("_class_name")
     if name in unet.CLASSES:
@@ -89,6 +96,7 @@ def _read_pipeline(path: Path) -> ModelFolder:
             check(encoder.network(options, facts.rows), tensors, str(path / encoder.folder))
         groups["conditioning"] = {f"conditioners.{told}.transformer.{k}": t for k, t in tensors.items()}
         texts[encoder.file] = encoder.read_tokenizer(path / "tokenizer", options)
+        _check_tokens(path / "tokenizer", texts[encoder.file], facts.rows)
     return ModelFolder(config, groups, texts, card=_card(path))
 
 
@@ -153,6 +161,12 @@ def _plain(value: Any) -> Any:
 def _expect(where: str, found: Mapping[str, Any], known: tuple[str, ...]) -> None:
     if found.get("_class_name") not in known:
         raise refused(where, f"{found.get('_class_name')}", f"known here: {', '.join(known)}")
+
+
+def _check_tokens(folder: Path, text: str, rows: int) -> None:
+    found = max(tokens.parse(text, str(folder)).get_vocab().values(), default=-1) + 1
+    if found != rows:
+        raise LatentryError(f"{folder}: {found} tokens, the encoder's table has {rows} rows. Take another copy.")
 
 
 def _square(size: int | tuple[int, int]) -> tuple[int, int]:

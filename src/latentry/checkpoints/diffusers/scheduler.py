@@ -67,6 +67,9 @@ def to_config(diffusion: DiffusionOptions, sample: SampleOptions) -> dict[str, A
     if levels not in FITTING[solver]:
         known = ", ".join(FITTING[solver])
         raise unheld(f"sample.levels {levels} with solver {solver}", f"known there: {known}", "Set one of these")
+    if solver == "plms" and diffusion.prediction != "epsilon":
+        why = "PNDMScheduler averages what the network says, ours its epsilon"
+        raise unheld(f"sample.solver plms with prediction {diffusion.prediction}", why, "Set ddim")
     if sample.clip and solver != "ddpm":
         raise unheld(f"sample.clip with solver {solver}", "known there: clip with ddpm", "Set ddpm, or no clip")
     spacing, offset, to_one = LEVELS[levels]
@@ -95,6 +98,9 @@ def from_config(config: Mapping[str, Any], where: str) -> tuple[dict[str, Any], 
     predictions = {theirs: ours for ours, theirs in PREDICTIONS.items()}
     if s["prediction_type"] not in predictions:
         raise refused(where, f"prediction_type {s['prediction_type']!r}", f"known: {', '.join(predictions)}")
+    if solver == "plms" and s["prediction_type"] != "epsilon":
+        what = f"prediction_type {s['prediction_type']!r} with {CLASSES[solver].name}"
+        raise UsageError(f"{where}: {what}; known there: 'epsilon'. Edit the file to DDIMScheduler.")
     diffusion = {"schedule": _schedule(s, where).model_dump(), "prediction": predictions[s["prediction_type"]]}
     return diffusion, {"solver": solver, "levels": _levels(s, solver, where), "clip": s.get("clip_sample", False)}
 
@@ -137,11 +143,14 @@ def _recognise(betas: Tensor) -> KindOptions:
     """The formula that gives these betas, or the table of abar that diffusers makes of them."""
     start, end, steps = float(betas[0]), float(betas[-1]), len(betas)
     candidates: list[KindOptions] = [Cosine(steps=steps)]
-    if start <= end:
+    if 0 < start <= end < 1:
         candidates += [kind(start=start, end=end, steps=steps) for kind in (Linear, ScaledLinear)]
         candidates.append(Sqrt(start=start**2, end=end**2, steps=steps))
     for options in candidates:
-        made: Schedule = build(SCHEDULES, options)
+        try:
+            made: Schedule = build(SCHEDULES, options)
+        except UsageError:  # with this end the formula's noise is complete before the last time
+            continue
         if torch.allclose(made.betas, betas, rtol=0, atol=SHAPE_TOLERANCE * end):
             return options
     return Table(abar=tuple((1 - betas.float()).cumprod(0).tolist()))
