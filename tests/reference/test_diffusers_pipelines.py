@@ -26,12 +26,12 @@ from tests.reference.diffusers_models import (
     FIRST_STAGE,
     TEXT,
     UNET,
+    assert_close,
     assert_same_model,
     config,
     exported,
     model,
 )
-from tests.reference.first_stages import assert_close
 from tests.unit.conditioning.small_clip import clip_text
 from tests.unit.nn.networks import normal
 

@@ -20,7 +20,7 @@ from latentry.diffusion.solvers import SOLVERS
 from latentry.errors import UsageError
 from latentry.kinds import build
 from latentry.models.config import DiffusionOptions, SampleOptions
-from tests.reference.first_stages import assert_close
+from tests.reference.diffusers_models import assert_close
 from tests.unit.nn.networks import normal
 
 CLASSES = {"DDIMScheduler": DDIMScheduler, "DDPMScheduler": DDPMScheduler, "PNDMScheduler": PNDMScheduler}
@@ -134,6 +134,17 @@ def test_betas_of_no_formula_are_kept_as_a_table() -> None:
     theirs: Any = DDIMScheduler(trained_betas=betas, clip_sample=False)
     found, _ = scheduler.from_config({**theirs.config, **NAMED}, "test")
     assert torch.equal(build_schedule(found["schedule"]).abar, theirs.alphas_cumprod.double())
+
+
+def test_a_scheduler_that_was_another_is_read(tmp_path: Path) -> None:
+    """Diffusers keeps the keys of the class that it was; they say nothing."""
+    was = PNDMScheduler(beta_schedule="scaled_linear", skip_prk_steps=True, steps_offset=1, set_alpha_to_one=False)
+    made: Any = DDIMScheduler.from_config(was.config, clip_sample=False)  # type: ignore[attr-defined]
+    made.save_pretrained(tmp_path)
+    found = json.loads((tmp_path / "scheduler_config.json").read_text())
+    assert found["skip_prk_steps"]
+    _, sample = scheduler.from_config(found, "test")
+    assert sample == {"solver": "ddim", "levels": "published", "clip": False}
 
 
 NAMED: dict[str, Any] = {"_class_name": "DDIMScheduler"}

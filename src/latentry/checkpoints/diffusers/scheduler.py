@@ -20,25 +20,25 @@ BETAS = {
     "trained_betas": None, "prediction_type": "epsilon", "timestep_spacing": "leading", "steps_offset": 0,
 }  # fmt: skip
 FIXED: dict[str, tuple[Any, ...]] = {"thresholding": (False,), "rescale_betas_zero_snr": (False,)}
-UNUSED = {"sample_max_value", "dynamic_thresholding_ratio", "timestep_values", "tensor_format"}
+# Files carry keys of the schedulers that they were before; those of these three classes are all named here.
 DDIM = Keys(
     "DDIMScheduler",
     read={**BETAS, "set_alpha_to_one": True},
     # Where it clips x0, it keeps the noise of the x0 before; our solvers do not.
     fixed={**FIXED, "clip_sample": (False,)},
-    unused={*UNUSED, "clip_sample_range"},
+    unused=None,
 )
 DDPM = Keys(
     "DDPMScheduler",
     read={**BETAS, "clip_sample": True},
     fixed={**FIXED, "clip_sample_range": (1.0,), "variance_type": ("fixed_small",)},
-    unused=UNUSED,
+    unused=None,
 )
 PNDM = Keys(
     "PNDMScheduler",
     read={**BETAS, "set_alpha_to_one": False},
     fixed={"skip_prk_steps": (True,)},
-    unused={*UNUSED, "clip_sample", "clip_sample_range"},
+    unused=None,
 )
 CLASSES = {"ddim": DDIM, "ddpm": DDPM, "plms": PNDM}
 """By our solvers."""
@@ -91,7 +91,8 @@ def from_config(config: Mapping[str, Any], where: str) -> tuple[dict[str, Any], 
     solver = next((ours for ours, keys in CLASSES.items() if keys.name == config.get("_class_name")), None)
     if solver is None:
         known = ", ".join(keys.name for keys in CLASSES.values())
-        raise refused(where, f"{config.get('_class_name')}", f"known: {known}")
+        do = "Save it with DDIMScheduler.from_config(pipeline.scheduler.config)"
+        raise UsageError(f"{where}: {config.get('_class_name')}; known: {known}. {do}.")
     # A missing clip_sample is true in diffusers.
     given = {"clip_sample": True, **config} if solver != "plms" else {"skip_prk_steps": False, **config}
     s = CLASSES[solver].settings(given, where)
