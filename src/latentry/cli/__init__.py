@@ -16,6 +16,7 @@ from latentry.cli.output import complain, first_process
 from latentry.cli.reconstruct import reconstruct
 from latentry.cli.sample import sample
 from latentry.cli.train import train
+from latentry.cli.verify import verify
 from latentry.errors import LatentryError, UsageError
 
 FULL_DISK = 74
@@ -24,6 +25,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 for command in (train, sample, reconstruct, inspect):
     app.command()(command)
 app.command("import")(bring)
+app.command()(verify)
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(data.app, name="data")
 

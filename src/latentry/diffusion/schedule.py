@@ -29,11 +29,13 @@ class Schedule:
     """A variance-preserving table: alpha_t = sqrt(abar_t), sigma_t = sqrt(1 - abar_t).
 
     abar: (T,) strictly decreasing, in [0, 1). Held in float64; a float32 table of a checkpoint is upcast as it is.
+    betas: (T,), where they are known better than a rounded abar tells.
     Raises `UsageError` for any other table. Source: Rombach et al. 2022, appendix B.
     """
 
-    def __init__(self, abar: Tensor) -> None:
+    def __init__(self, abar: Tensor, betas: Tensor | None = None) -> None:
         self.abar = abar.detach().to("cpu", torch.float64)
+        self._betas = None if betas is None else betas.detach().to("cpu", torch.float64)
         in_range = self.abar.ndim == 1 and len(abar) > 1 and bool(((self.abar >= 0) & (self.abar < 1)).all())
         if not in_range or not bool((self.abar.diff() < 0).all()):
             raise UsageError(
@@ -55,7 +57,7 @@ class Schedule:
     @property
     def betas(self) -> Tensor:
         """beta_t = 1 - abar_t / abar_{t-1}, float64 (T,)."""
-        return 1 - self.abar / self.abar_before
+        return 1 - self.abar / self.abar_before if self._betas is None else self._betas
 
     @property
     def snr(self) -> Tensor:
@@ -136,7 +138,7 @@ class Table(KindOptions):
 def from_betas(betas: Tensor, rounded: bool = False) -> Schedule:
     """The schedule of the given betas (T,), multiplied up in float64. rounded: then to float32."""
     abar = (1 - betas.double()).cumprod(0)
-    return Schedule(abar.float() if rounded else abar)
+    return Schedule(abar.float(), betas) if rounded else Schedule(abar)
 
 
 def _spaced(start: float, end: float, steps: int) -> Tensor:

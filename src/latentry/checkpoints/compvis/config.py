@@ -23,12 +23,13 @@ READ = {
     "channels", "scale_factor", "scale_by_std", "use_ema", "clip_denoised",
 }  # fmt: skip
 OF_TRAINING = {
-    "loss_type", "original_elbo_weight", "l_simple_weight", "v_posterior", "learn_logvar", "logvar_init",
+    "loss_type", "original_elbo_weight", "l_simple_weight", "learn_logvar", "logvar_init",
     "cond_stage_trainable", "cond_stage_key", "first_stage_key", "scheduler_config", "monitor",
 }  # fmt: skip
 HARMLESS = {"log_every_t", "ckpt_path", "ignore_keys", "load_only_unet"}
 """What every published config may have, and what says nothing of the model."""
-ONLY = {"use_positional_encodings": False, "num_timesteps_cond": 1, "cond_stage_forward": None, "given_betas": None}
+ONLY = {"use_positional_encodings": False, "num_timesteps_cond": 1, "cond_stage_forward": None, "given_betas": None,
+        "v_posterior": 0.0}  # fmt: skip
 """Keys that would change the numbers; we read them only with this value."""
 FIRST_STAGE_READ = {"embed_dim", "n_embed", "ddconfig", "lossconfig"}
 FIRST_STAGE_SILENT = {"monitor", "image_key", "ckpt_path", "ignore_keys", "lr_g_factor", "scheduler_config", "use_ema"}
@@ -72,7 +73,7 @@ def translate(tree: Mapping[str, Any], name: str) -> Published:
     kept = tree.get("latentry")
     if target in FIRST_STAGES:
         published = _first_stage(params, name, model)
-    elif target in ("LatentDiffusion", "DDPM", "LatentUpscaleDiffusion"):
+    elif target in ("LatentDiffusion", "DDPM"):
         published = _diffusion(params, name, model, latent=target != "DDPM")
     else:
         known = [*FIRST_STAGES, "LatentDiffusion", "DDPM"]
@@ -125,7 +126,7 @@ def _diffusion(params: Mapping[str, Any], name: str, model: Mapping[str, Any], *
         channels,
         autoencoder=options.model_dump(),
         diffusion=diffusion,
-        sample=sampling(stage, steps, pixels=options.kind == "identity"),
+        sample=sampling(stage, steps) if latent else sampling_pixels(params, steps),
     )
     scale = None if params.get("scale_by_std", False) else float(params.get("scale_factor", 1.0))
     training = {k: params[k] for k in sorted(OF_TRAINING & set(params)) if k != "monitor"}
@@ -139,12 +140,17 @@ def _model(name: str, size: int | list[int], channels: int, **parts: Any) -> Mod
     return tools.validate(ModelConfig, {"name": name, "version": __version__, "data": data, **parts}, "config")
 
 
-def sampling(stage: Stage, steps: int, *, pixels: bool) -> dict[str, Any]:
+def sampling(stage: Stage, steps: int) -> dict[str, Any]:
     """How the published scripts sample such a model; no guidance where its training had no unconditional half."""
-    if pixels:
-        return {"solver": {"kind": "ddpm"}, "levels": "uniform", "steps": steps, "clip": True}
-    return {"solver": {"kind": "ddim", "eta": stage.eta}, "levels": "published", "steps": min(stage.steps, steps // 2),
-            "guidance": stage.guidance}  # fmt: skip
+    solver = {"kind": "ddim", "eta": stage.eta}
+    most = min(stage.steps, steps // 2)
+    return {"solver": solver, "levels": "published", "steps": most, "guidance": stage.guidance}
+
+
+def sampling_pixels(params: Mapping[str, Any], steps: int) -> dict[str, Any]:
+    """How models of pixels are sampled: every time, one by one."""
+    clip = params.get("clip_denoised", True)
+    return {"solver": {"kind": "ddpm"}, "levels": "uniform", "steps": steps, "clip": clip}
 
 
 def first_stage(params: Mapping[str, Any], where: str) -> tuple[AutoencoderOptions, int, list[str]]:

@@ -1,0 +1,35 @@
+"""`latentry verify`: whether an imported model gives the reference numbers of the code that it comes from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from latentry.cli.output import JSON, emit_json, say
+from latentry.errors import LatentryError
+
+
+def verify(
+    model: Annotated[Path, typer.Argument(help="A model that `latentry import` made.")],
+    fixture: Annotated[Path, typer.Argument(help="A folder of config.yaml and expected.safetensors, .json.")],
+    as_json: Annotated[bool, JSON] = False,
+) -> None:
+    """Compare a model with reference numbers, tensor by tensor; fails if any is off."""
+    from latentry.study.verify import verify as lines
+
+    found = []
+    for line in lines(model, fixture):
+        found.append(line)
+        if not as_json:
+            off = "not compared" if line.off is None else f"{line.off:.2e}"
+            verdict = "" if line.good else f"  OFF (at most {line.allowed:g}) {line.note}"
+            say(f"{line.name:48} {off}{verdict}")
+    bad = [line.name for line in found if not line.good]
+    if as_json:
+        emit_json({"compared": len(found), "off": bad, "tensors": {line.name: line.off for line in found}})
+    elif not bad:
+        say(f"{len(found)} tensors, all as they should be")
+    if bad:
+        raise LatentryError(f"{model}: {len(bad)} of {len(found)} tensors are off: {', '.join(bad[:4])}")

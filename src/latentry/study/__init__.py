@@ -1,0 +1,1 @@
+"""Studies: what trains, samples and compares whole models."""
