@@ -11,6 +11,7 @@ import typer
 from latentry import __version__
 from latentry.cli import data, recipes
 from latentry.cli.bring import bring
+from latentry.cli.export import export
 from latentry.cli.inspect import inspect
 from latentry.cli.output import complain, first_process
 from latentry.cli.reconstruct import reconstruct
@@ -25,6 +26,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 for command in (train, sample, reconstruct, inspect):
     app.command()(command)
 app.command("import")(bring)
+app.command()(export)
 app.command()(verify)
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(data.app, name="data")

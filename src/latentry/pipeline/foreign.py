@@ -1,28 +1,23 @@
-"""Checkpoints of other programs, brought in as model folders: CompVis files with their config, diffusers folders."""
+"""Checkpoints of other programs, brought in as model folders and given back: CompVis files and diffusers folders."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from latentry import config as tools
-from latentry.checkpoints import foreign_file
+from latentry.checkpoints import diffusers, foreign_file, model_folder, run_folder
 from latentry.checkpoints.compvis.config import Published, translate
 from latentry.checkpoints.compvis.read import Weights, read
+from latentry.checkpoints.compvis.write import write
 from latentry.checkpoints.model_folder import ModelFolder
 from latentry.errors import UsageError
 
 CONFIG_NAMES = ("config.yaml", "{stem}.yaml", "project.yaml")
 WARN = logging.getLogger("latentry").warning
 SUFFIXES = (".yaml", ".yml")
-
-
-def is_diffusers(path: Path) -> bool:
-    """Whether a folder looks like one that diffusers wrote."""
-    return any((path / name).is_file() for name in ("model_index.json", "config.json"))
 
 
 def bring_in(
@@ -39,10 +34,30 @@ def bring_in(
     vocab.txt, for text models of CompVis. report: told of what has no meaning here. Raises UsageError, LatentryError.
     """
     if path.is_dir():
-        return import_module("latentry.checkpoints.diffusers").read(path)
+        return diffusers.read(path)
     published = _published(path, config)
     words = Path(vocabulary).expanduser() if vocabulary is not None else None
     return read(path, foreign_file.read(path), published, weights=weights, vocabulary=words, report=report)
+
+
+def give_back(source: Path, to: str, out: Path) -> list[Path]:
+    """Write a model folder or run for another program; the paths written.
+
+    to: `compvis` or `diffusers`. out: a folder, or for CompVis also a .ckpt. Raises UsageError naming what has no
+    place there, and where `out` is there already.
+    """
+    if out.exists():
+        raise UsageError(f"--out {out}: is there already. Choose another.")
+    if run_folder.is_run(source):
+        model = run_folder.read(source)
+    elif model_folder.is_model(source):
+        model = model_folder.read(source)
+    else:
+        raise UsageError(f"{source}: neither a run nor a model folder; give one that latentry made")
+    if to == "diffusers":
+        diffusers.write(model, out)
+        return [out]
+    return list(write(model, out))
 
 
 def _published(path: Path, config: str | Path | None) -> Published:

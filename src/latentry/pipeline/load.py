@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from latentry.checkpoints import model_folder, run_folder
+from latentry.checkpoints.diffusers import is_diffusers
 from latentry.checkpoints.model_folder import ModelFolder
 from latentry.errors import LatentryError, UsageError
 from latentry.models.autoencoder import Autoencoder
@@ -47,7 +48,7 @@ def load(
         if weights == "raw" and not model_folder.has(folder, "unet_raw"):
             raise UsageError(f"{folder}: a model folder without raw weights; they are in the run it came from")
         return assemble(model_folder.read(folder, without=(unused, "objective")), str(folder))
-    if folder.is_file() or foreign.is_diffusers(folder):
+    if folder.is_file() or is_diffusers(folder):
         return assemble(foreign.bring_in(folder, config, weights=weights, vocabulary=vocabulary), str(folder))
     raise UsageError(
         f"{folder}: neither a run nor a model folder (no recipe.yaml, no model.yaml), nor one of diffusers; "

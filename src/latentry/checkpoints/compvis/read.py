@@ -56,7 +56,7 @@ def read(
     for key, repeated in known.doubled.items():
         if key in file.tensors and not torch.equal(file.tensors[key], file.tensors[repeated]):
             raise LatentryError(f"{path}: {key} differs from {repeated}, which it should repeat. Take another copy.")
-    groups["autoencoder"] |= _scale(path, published, config, file.tensors)
+    groups["autoencoder"] = groups.get("autoencoder", {}) | _scale(path, published, config, file.tensors)
     objective = _objective(file.tensors) if config.diffusion is None else _extra(file.tensors)
     if objective:
         groups["objective"] = objective
@@ -99,9 +99,9 @@ def _with_schedule(config: ModelConfig, tensors: Mapping[str, Tensor]) -> ModelC
     """The config with the file's own table where the named schedule does not give exactly that."""
     if config.diffusion is None or "alphas_cumprod" not in tensors:
         return config
-    table = tensors["alphas_cumprod"].double()
+    table = tensors["alphas_cumprod"]
     named = build_schedule(config.diffusion.schedule)
-    if named.abar.shape == table.shape and torch.equal(named.abar, table):
+    if torch.equal(named.abar.float(), table.float()):
         return config
     tree = config.model_dump()
     tree["diffusion"]["schedule"] = {"kind": "table", "abar": table.tolist()}
