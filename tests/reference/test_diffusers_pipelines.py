@@ -15,8 +15,8 @@ from diffusers import DiffusionPipeline
 from torch import Tensor
 
 from latentry import rng
-from latentry.checkpoints import foreign_file
 from latentry.checkpoints.diffusers import describe, is_diffusers, read
+from latentry.checkpoints.foreign import file as foreign_file
 from latentry.checkpoints.model_folder import ModelFolder
 from latentry.errors import LatentryError, UsageError
 from latentry.pipeline import Pipeline

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from latentry import config as tools
-from latentry.checkpoints import diffusers, foreign_file, model_folder, run_folder
+from latentry.checkpoints import diffusers, model_folder, run_folder
 from latentry.checkpoints.compvis.config import Published, translate
 from latentry.checkpoints.compvis.read import Weights, read
 from latentry.checkpoints.compvis.write import write
+from latentry.checkpoints.foreign import file as foreign_file
 from latentry.checkpoints.model_folder import ModelFolder
 from latentry.errors import UsageError
 

@@ -13,7 +13,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from latentry.checkpoints.foreign_file import headers, read
+from latentry.checkpoints.foreign.file import headers, read
 from latentry.errors import LatentryError, UsageError
 from tests.unit.checkpoints.hostile import mapping, program, saved, tensor, text, write_legacy, write_zip
 

@@ -14,8 +14,8 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from latentry.checkpoints.foreign_file import ForeignFile, headers, read
-from latentry.checkpoints.foreign_names import Dropped
+from latentry.checkpoints.foreign.file import ForeignFile, headers, read
+from latentry.checkpoints.foreign.names import Dropped
 from tests.shared import SHARED, needs_shared
 from tests.unit.checkpoints.hostile import passing_class
 
@@ -164,7 +164,7 @@ def test_names_of_files_need_not_be_text(tmp_path):
 MEASURE = """
 import sys
 from pathlib import Path
-from latentry.checkpoints.foreign_file import read
+from latentry.checkpoints.foreign.file import read
 def anonymous():
     return int(next(l for l in open("/proc/self/status") if l.startswith("RssAnon")).split()[1])
 read(Path(sys.argv[2]))

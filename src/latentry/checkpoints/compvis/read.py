@@ -12,7 +12,7 @@ from torch import Tensor
 from latentry.checkpoints.compvis.config import Published
 from latentry.checkpoints.compvis.places import CONDITION, EMA_COUNTERS, FIRST_STAGE, OPTIONAL, Place, Places, places
 from latentry.checkpoints.first_stage_names import to_ours
-from latentry.checkpoints.foreign_file import ForeignFile
+from latentry.checkpoints.foreign.file import ForeignFile
 from latentry.checkpoints.model_folder import ModelFolder
 from latentry.conditioning import tokenizer
 from latentry.conditioning.text import FILE

@@ -11,8 +11,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from latentry.checkpoints import durable, foreign_file
+from latentry.checkpoints import durable
 from latentry.checkpoints import tensors as safetensors
+from latentry.checkpoints.foreign import file as foreign_file
 from latentry.errors import LatentryError, UsageError
 
 INDEX, CONFIG, SCHEDULER = "model_index.json", "config.json", "scheduler_config.json"

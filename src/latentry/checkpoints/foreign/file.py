@@ -13,11 +13,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from latentry.checkpoints.foreign_legacy import read_legacy
-from latentry.checkpoints.foreign_names import ACCEPTED, Unreadable, printable
-from latentry.checkpoints.foreign_safetensors import read_safetensors
-from latentry.checkpoints.foreign_zip import read_zip
-from latentry.checkpoints.unpickle import DAMAGES
+from latentry.checkpoints.foreign.archive import read_zip
+from latentry.checkpoints.foreign.legacy import read_legacy
+from latentry.checkpoints.foreign.names import ACCEPTED, Unreadable, printable
+from latentry.checkpoints.foreign.safe import read_safetensors
+from latentry.checkpoints.foreign.unpickle import DAMAGES
 from latentry.errors import LatentryError, UsageError
 
 Kind = Literal["zip", "legacy", "safetensors"]

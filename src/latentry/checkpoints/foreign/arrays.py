@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from latentry.checkpoints.foreign_names import Dropped, Unreadable
+from latentry.checkpoints.foreign.names import Dropped, Unreadable
 
 NUMPY_CODE = re.compile(r"[<>|=]?(?:[biufc]\d{1,2}|[SU][1-9]\d{0,3})")
 

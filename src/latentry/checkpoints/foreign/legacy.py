@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
 
-from latentry.checkpoints.foreign_names import ACCEPTED, CUT, Damaged, Dropped, Unreadable, printable
-from latentry.checkpoints.foreign_objects import StorageType
-from latentry.checkpoints.foreign_storage import Mapped, Stored, is_count
-from latentry.checkpoints.unpickle import unpickle
+from latentry.checkpoints.foreign.names import ACCEPTED, CUT, Damaged, Dropped, Unreadable, printable
+from latentry.checkpoints.foreign.objects import StorageType
+from latentry.checkpoints.foreign.storage import Mapped, Stored, is_count
+from latentry.checkpoints.foreign.unpickle import unpickle
 
 MAGIC = 0x1950A86A20F9469CFC6C
 PROTOCOL = 1001

@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from latentry.checkpoints.foreign_names import Damaged, Dropped
-from latentry.checkpoints.foreign_numpy import NUMPY_CALLS, encoded
-from latentry.checkpoints.foreign_storage import Stored, counts, view
+from latentry.checkpoints.foreign.arrays import NUMPY_CALLS, encoded
+from latentry.checkpoints.foreign.names import Damaged, Dropped
+from latentry.checkpoints.foreign.storage import Stored, counts, view
 
 
 @dataclass(frozen=True)

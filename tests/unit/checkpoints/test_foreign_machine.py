@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from latentry.checkpoints.foreign_file import read
-from latentry.checkpoints.foreign_names import Dropped, Unreadable
-from latentry.checkpoints.unpickle import unpickle
+from latentry.checkpoints.foreign.file import read
+from latentry.checkpoints.foreign.names import Dropped, Unreadable
+from latentry.checkpoints.foreign.unpickle import unpickle
 from latentry.errors import LatentryError
 from tests.unit.checkpoints.hostile import (
     MAGIC,

@@ -1,7 +1,7 @@
 """Reads a pickle without running anything in it: opcode by opcode, into plain containers, tensors and placeholders.
 
 Python's own unpickler imports the names that a file gives and calls what it finds. Here a name is looked up in a table
-of ours (`foreign_objects.VALUES`) and is a placeholder otherwise; only functions of that table are ever called.
+of ours (`objects.VALUES`) and is a placeholder otherwise; only functions of that table are ever called.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import struct
 from collections.abc import Callable
 from typing import IO, Any
 
-from latentry.checkpoints.foreign_names import Damaged, Unreadable, printable
-from latentry.checkpoints.pickle_machine import Machine
+from latentry.checkpoints.foreign.machine import Machine
+from latentry.checkpoints.foreign.names import Damaged, Unreadable, printable
 
 DEEPEST = 50
 DAMAGES = (

@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 
-from latentry.checkpoints.foreign_names import CUT, Dropped, Unreadable, printable
-from latentry.checkpoints.foreign_objects import StorageType
-from latentry.checkpoints.foreign_storage import Mapped, Stored, is_count
-from latentry.checkpoints.unpickle import unpickle
+from latentry.checkpoints.foreign.names import CUT, Dropped, Unreadable, printable
+from latentry.checkpoints.foreign.objects import StorageType
+from latentry.checkpoints.foreign.storage import Mapped, Stored, is_count
+from latentry.checkpoints.foreign.unpickle import unpickle
 
 PICKLE = "data.pkl"
 LONGEST_PICKLE = 1 << 28

@@ -8,9 +8,9 @@ from typing import IO, Any
 
 import numpy as np
 
-from latentry.checkpoints.foreign_names import Damaged, Dropped, Unreadable, dotted, printable
-from latentry.checkpoints.foreign_numpy import set_state
-from latentry.checkpoints.foreign_objects import VALUES, Known, key
+from latentry.checkpoints.foreign.arrays import set_state
+from latentry.checkpoints.foreign.names import Damaged, Dropped, Unreadable, dotted, printable
+from latentry.checkpoints.foreign.objects import VALUES, Known, key
 
 MOST_OPCODES = 3_000_000
 MOST_COPIED = 1 << 28

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from latentry.checkpoints import tensors
-from latentry.checkpoints.foreign_names import CUT, Unreadable, printable
-from latentry.checkpoints.foreign_storage import MOST_ELEMENTS, counts
+from latentry.checkpoints.foreign.names import CUT, Unreadable, printable
+from latentry.checkpoints.foreign.storage import MOST_ELEMENTS, counts
 
 LENGTH = 8
 LONGEST_HEADER = 100_000_000

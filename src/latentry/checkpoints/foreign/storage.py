@@ -12,7 +12,7 @@ from typing import TypeGuard
 import torch
 from torch import Tensor
 
-from latentry.checkpoints.foreign_names import Unreadable
+from latentry.checkpoints.foreign.names import Unreadable
 
 MOST_DIMENSIONS = 64
 MOST_ELEMENTS = 1 << 62
