@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from latentry.cli.output import JSON, complain, emit_json, one_of, say
+from latentry.cli.output import JSON, emit_json, one_of, say, warn
 from latentry.errors import UsageError
 
 
@@ -29,7 +29,7 @@ def bring(
 
     if out.exists() and not model_folder.is_model(out):
         raise UsageError(f"--out {out}: is there already and is no model folder. Choose another.")
-    model = bring_in(path, config, weights=weights, vocabulary=vocabulary, report=complain)  # type: ignore[arg-type]
+    model = bring_in(path, config, weights=weights, vocabulary=vocabulary, report=warn)  # type: ignore[arg-type]
     model_folder.write(out, model)
     parts = {group: sum(t.numel() for t in tensors.values()) for group, tensors in model.tensors.items()}
     if as_json:

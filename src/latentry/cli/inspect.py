@@ -1,7 +1,8 @@
-"""`latentry inspect`: what a model or run is."""
+"""`latentry inspect`: what a model, run or checkpoint is."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,20 +13,22 @@ from latentry.errors import UsageError
 
 
 def inspect(
-    path: Annotated[Path, typer.Argument(help="A model folder or a run folder.")],
+    path: Annotated[Path, typer.Argument(help="A run, a model folder, a checkpoint, or a folder of diffusers.")],
+    config: Annotated[str | None, typer.Option(help="A checkpoint's YAML; default: the one beside it.")] = None,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
-    """Say what a model or run is: its parts, their sizes, how far it is trained, how it samples."""
+    """Say what a model, run or checkpoint is: its parts, their sizes, how far it is trained, how it samples."""
     from latentry import pipeline
     from latentry.checkpoints import progress, run_folder
     from latentry.config import dump_yaml
+    from latentry.pipeline.inspecting import describe
 
-    described: dict[str, Any] = {"run": progress.describe(path)} if run_folder.is_run(path) else {}
-    try:
-        described |= pipeline.load(path).describe()
-    except UsageError:
-        if not described:  # a run has something to say before its first checkpoint
-            raise
+    if run_folder.is_run(path):
+        described: dict[str, Any] = {"run": progress.describe(path)}
+        with suppress(UsageError):  # a run has something to say before its first checkpoint
+            described |= pipeline.load(path).describe()
+    else:
+        described = describe(path, config)
     if as_json:
         emit_json(described)
     else:

@@ -32,6 +32,11 @@ def complain(text: str) -> None:
     print(f"\033[31merror:\033[0m {text}" if colour else f"error: {text}", file=sys.stderr, flush=True)
 
 
+def warn(text: str) -> None:
+    """What a person should know, on stderr, so that --json stays JSON."""
+    print(text, file=sys.stderr, flush=True)
+
+
 def emit_json(value: Any) -> None:
     """One JSON document on stdout."""
     print(json.dumps(value, indent=2, ensure_ascii=False, default=str), flush=True)

@@ -36,9 +36,9 @@ def bring_in(
     """
     if path.is_dir():
         return diffusers.read(path)
-    published = _published(path, config)
+    given = published(path, config)
     words = Path(vocabulary).expanduser() if vocabulary is not None else None
-    return read(path, foreign_file.read(path), published, weights=weights, vocabulary=words, report=report)
+    return read(path, foreign_file.read(path), given, weights=weights, vocabulary=words, report=report)
 
 
 def give_back(source: Path, to: str, out: Path) -> list[Path]:
@@ -61,7 +61,8 @@ def give_back(source: Path, to: str, out: Path) -> list[Path]:
     return list(write(model, out))
 
 
-def _published(path: Path, config: str | Path | None) -> Published:
+def published(path: Path, config: str | Path | None = None) -> Published:
+    """What a checkpoint's config says: the YAML given, else the one beside it. Raises UsageError."""
     if not path.is_file():
         raise UsageError(f"{path}: no such file or folder; give a checkpoint, a model, a run or a diffusers folder")
     where = Path(config).expanduser() if config is not None else _beside(path)

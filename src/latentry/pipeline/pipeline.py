@@ -20,6 +20,7 @@ from latentry.models.autoencoder import Autoencoder
 from latentry.models.bind import bind
 from latentry.models.config import ModelConfig, SampleOptions, check_size
 from latentry.models.latent_diffusion import LatentDiffusion
+from latentry.pipeline.facts import facts
 from latentry.pipeline.images import to_unit
 from latentry.pipeline.output import Output
 from latentry.pipeline.reconstruct import reconstruct
@@ -175,20 +176,10 @@ class Pipeline:
             parts |= {"unet": self.denoiser.unet, "conditioning": self.denoiser.conditioners}
         return {
             "source": self.source,
-            "name": self.config.name,
-            "version": self.config.version,
             "hash": self.model_hash,
-            "can": ["encode", "decode", "reconstruct"] + (["sample"] if self.denoiser is not None else []),
-            "conditions": list(self.denoiser.conditioners) if self.denoiser is not None else [],
-            "labels": list(self.config.data.labels),
-            "size": list(self.config.data.size),
-            "channels": self.config.data.channels,
-            "depth": self.config.data.depth,
-            "factor": self.autoencoder.factor,
+            **facts(self.config),
             "latent_scale": float(self.autoencoder.latent_scale),
             "parameters": {name: sum(p.numel() for p in module.parameters()) for name, module in parts.items()},
-            "sample": self.config.sample.model_dump(),
-            "trained": dict(self.config.trained),
         }
 
     def _need_denoiser(self) -> LatentDiffusion:

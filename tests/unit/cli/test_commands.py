@@ -131,9 +131,10 @@ def test_several_images_into_one_file_are_a_sheet(pipe, tmp_path):
         assert sheet.size == (32, 8)
 
 
-def test_reconstruct_and_inspect(pipe, tmp_path, capsys):
+def test_reconstruct_and_inspect(pipe, tmp_path, capsys, monkeypatch):
     assert run(["reconstruct", "m", "a.png", "--out", str(tmp_path / "r"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"a.png": [str(tmp_path / "r" / "0.png")]}
+    monkeypatch.setattr("latentry.pipeline.inspecting.describe", lambda path, config: pipe.describe())
     assert run(["inspect", "m", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["name"] == "fake"
     assert run(["inspect", "m"]) == 0

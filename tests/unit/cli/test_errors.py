@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import NoReturn
 
 import pytest
@@ -40,12 +41,18 @@ def test_wrong_usage_is_exit_code_2_and_one_line(line, part, capsys):
         assert said.err.count("\n") == 1
 
 
+def fail_everywhere(monkeypatch: pytest.MonkeyPatch, fail: Callable[..., NoReturn]) -> None:
+    """Whatever a command opens fails so."""
+    monkeypatch.setattr(pipeline, "load", fail)
+    monkeypatch.setattr("latentry.pipeline.inspecting.describe", fail)
+
+
 @pytest.mark.parametrize(("error", "code"), [(UsageError("m: no"), 2), (LatentryError("m: broke"), 1)])
 def test_an_error_is_its_text_and_its_exit_code(error, code, capsys, monkeypatch, tmp_path):
     def fail(*_: object, **__: object) -> NoReturn:
         raise error
 
-    monkeypatch.setattr(pipeline, "load", fail)
+    fail_everywhere(monkeypatch, fail)
     for line in (["inspect", "m"], ["sample", "m", "--out", str(tmp_path)], ["inspect", "m", "--json"]):
         assert run(line) == code
         said = capsys.readouterr()
@@ -60,9 +67,9 @@ def test_interrupting_is_130_and_a_saved_stop_keeps_its_code(monkeypatch, capsys
     def stop(*_: object, **__: object) -> NoReturn:
         raise SystemExit(143)
 
-    monkeypatch.setattr(pipeline, "load", interrupt)
+    fail_everywhere(monkeypatch, interrupt)
     assert run(["inspect", "m"]) == 130
-    monkeypatch.setattr(pipeline, "load", stop)
+    fail_everywhere(monkeypatch, stop)
     with pytest.raises(SystemExit) as caught:
         run(["inspect", "m"])
     assert caught.value.code == 143
@@ -80,7 +87,7 @@ def test_a_defect_of_ours_is_not_hidden(monkeypatch):
     def fail(*_: object, **__: object) -> NoReturn:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(pipeline, "load", fail)
+    fail_everywhere(monkeypatch, fail)
     with pytest.raises(ZeroDivisionError):
         run(["inspect", "m"])
 

@@ -1,0 +1,87 @@
+"""What a model, checkpoint or folder is, told without loading its weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+
+from latentry.checkpoints import diffusers, model_folder
+from latentry.checkpoints.compvis.config import Published
+from latentry.checkpoints.compvis.places import CONDITION, FIRST_STAGE, SCHEDULE, UNET
+from latentry.checkpoints.foreign import file as foreign_file
+from latentry.checkpoints.store import SUFFIX
+from latentry.errors import UsageError
+from latentry.pipeline.facts import facts
+from latentry.pipeline.foreign import published
+
+PARTS = {
+    UNET: "unet (raw)",
+    "model_ema.": "unet (averaged)",
+    FIRST_STAGE: "first stage",
+    CONDITION: "condition",
+    "encoder.": "first stage",
+    "decoder.": "first stage",
+    "quant": "first stage",
+    "post_quant": "first stage",
+    "loss.": "objective of the first stage",
+    **dict.fromkeys(SCHEDULE, "tables of the schedule"),
+}
+"""What the published keys begin with."""
+
+
+def describe(path: Path, config: str | None = None) -> dict[str, Any]:
+    """Plain values: what it is, its parts and parameters, the scale of its latents, what it can do.
+
+    path: a model folder, a checkpoint (config: its YAML, by default the one beside it) or a folder of diffusers.
+    """
+    if not path.exists():
+        raise UsageError(f"{path}: no such file or folder; give a run, a model folder or a checkpoint")
+    if model_folder.is_model(path):
+        return _model(path)
+    if path.is_dir() and diffusers.is_diffusers(path):
+        return {"source": str(path), "format": "diffusers", **diffusers.describe(path)}
+    if path.is_file():
+        return _checkpoint(path, config)
+    raise UsageError(f"{path}: neither a run, a model folder, a checkpoint nor a folder of diffusers")
+
+
+def _model(path: Path) -> dict[str, Any]:
+    folder = model_folder.read(path, weights=False)
+    counts, scale = {}, 1.0
+    for file in sorted(path.glob("*" + SUFFIX)):
+        with safe_open(file, "pt") as tensors:
+            sizes = {name: torch.Size(tensors.get_slice(name).get_shape()).numel() for name in tensors.keys()}  # noqa: SIM118
+            if "latent_scale" in sizes:
+                scale = float(tensors.get_tensor("latent_scale"))
+        counts[file.stem] = sum(n for name, n in sizes.items() if name not in ("latent_scale", "latent_shift"))
+    told = {"source": str(path), "format": "latentry", "hash": folder.hash, **facts(folder.config)}
+    return {**told, "latent_scale": scale, "parameters": counts}
+
+
+def _checkpoint(path: Path, config: str | None) -> dict[str, Any]:
+    file = foreign_file.read(path)  # mapped: nothing is read but the scale
+    counts: dict[str, int] = {}
+    for name, tensor in file.tensors.items():
+        part = next((part for start, part in PARTS.items() if name.startswith(start)), "other")
+        counts[part] = counts.get(part, 0) + tensor.numel()
+    described: Published | None = None
+    try:
+        described = published(path, config)
+    except UsageError:
+        if config is not None:
+            raise
+    found: dict[str, Any] = {"source": str(path), "format": f"checkpoint ({file.kind})"}
+    found |= {"tensors": len(file.tensors), "parameters": counts, **file.facts}
+    if file.dropped:
+        found["objects never run"] = list(file.dropped)
+    if described is None:
+        return {**found, "config": "none beside it; give --config YAML to be told what it can do"}
+    scale = file.tensors.get("scale_factor")
+    given = described.scale if scale is None else float(scale)
+    given = 1.0 if described.config.diffusion is None else given
+    told = facts(described.config)
+    del told["trained"]
+    return {**found, **told, "latent_scale": given, "warnings": list(described.warnings)}
