@@ -41,6 +41,19 @@ def bring_in(
     return read(path, foreign_file.read(path), given, weights=weights, vocabulary=words, report=report)
 
 
+def read_any(path: Path) -> ModelFolder:
+    """The model of a run (its newest checkpoint), a model folder, a checkpoint beside its config, or of diffusers."""
+    if run_folder.is_run(path):
+        return run_folder.read(path)
+    if model_folder.is_model(path):
+        return model_folder.read(path)
+    if path.is_file() or diffusers.is_diffusers(path):
+        return bring_in(path)
+    if not path.exists():
+        raise UsageError(f"{path}: no such file or folder; give a run, a model folder or a checkpoint")
+    raise UsageError(f"{path}: neither a run, a model folder, a checkpoint nor a folder of diffusers")
+
+
 def give_back(source: Path, to: str, out: Path) -> list[Path]:
     """Write a model folder or run for another program; the paths written.
 
@@ -49,12 +62,7 @@ def give_back(source: Path, to: str, out: Path) -> list[Path]:
     """
     if out.exists():
         raise UsageError(f"--out {out}: is there already. Choose another.")
-    if run_folder.is_run(source):
-        model = run_folder.read(source)
-    elif model_folder.is_model(source):
-        model = model_folder.read(source)
-    else:
-        raise UsageError(f"{source}: neither a run nor a model folder; give one that latentry made")
+    model = read_any(source)
     if to == "diffusers":
         diffusers.write(model, out)
         return [out]

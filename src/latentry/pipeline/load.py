@@ -42,7 +42,7 @@ def load(
     if run_folder.is_run(folder):
         return assemble(run_folder.read(folder, averaged=weights == "ema", step=step), str(folder))
     if step is not None:
-        raise UsageError(f"{folder}: has no checkpoints of several steps; step needs the run it came from")
+        raise UsageError(f"{folder}: has no checkpoints of several steps; those need the run it came from")
     if model_folder.is_model(folder):
         unused = "unet" if weights == "raw" else "unet_raw"
         if weights == "raw" and not model_folder.has(folder, "unet_raw"):

@@ -78,7 +78,9 @@ def _facts(
         "licence of the images": recipe.licence or "not recorded; it applies to what may be done with this model",
         "format": f"{size[0]}x{size[1]}, {config.data.channels} channels, {config.data.depth} bit",
         "recipe": f"{recipe.name}, seed {recipe.seed}",
-        "first stage": f"{first}, of {recipe.autoencoder.from_}" if recipe.autoencoder.from_ else first,
+        "first stage": f"{first}, {'begun with' if recipe.autoencoder.tune else 'of'} {recipe.autoencoder.from_}"
+        if recipe.autoencoder.from_
+        else first,
     }
     if "autoencoder_steps" in t:
         facts["first stage's training"] = _training(

@@ -22,7 +22,8 @@ from latentry.models.build import build_conditioners, named_files
 from latentry.models.config import AutoencoderOptions, DataFacts, DiffusionOptions, ModelConfig
 from latentry.models.initial import initialise
 from latentry.models.latent_diffusion import LatentDiffusion
-from latentry.pipeline import Pipeline, load
+from latentry.pipeline import Pipeline
+from latentry.pipeline.foreign import read_any
 from latentry.pipeline.load import assemble
 from latentry.rng import key
 from latentry.train import objectives, record
@@ -35,7 +36,7 @@ from latentry.train.preview import Previewer
 from latentry.train.recipe import Recipe
 from latentry.train.record import MODEL
 from latentry.train.stage import weights_of
-from latentry.train.start import begin_with, files_to_keep
+from latentry.train.start import begin_first_stage, begin_with, files_to_keep
 from latentry.train.values import check_fields, labels_kept
 from latentry.train.world import World
 
@@ -59,7 +60,9 @@ class Experiment:
         self.world, self.report, self.notes = world, report, notes
         self.labels = tuple(data.labels)
         self.held_out = data.other("held_out")
-        self.given = load(recipe.autoencoder.from_) if recipe.autoencoder.from_ else None
+        source = read_any(Path(recipe.autoencoder.from_)) if recipe.autoencoder.from_ else None
+        self.begun = source if recipe.autoencoder.tune else None
+        self.given = assemble(source, str(recipe.autoencoder.from_)) if source and not self.begun else None
         self.texts: dict[str, str] = {}
         self.diffusion: DiffusionOptions | None = None
         if self.architecture.kind == "identity":
@@ -68,7 +71,8 @@ class Experiment:
     @property
     def architecture(self) -> AutoencoderOptions:
         """Of the first stage."""
-        return self.given.config.autoencoder if self.given is not None else self.recipe.autoencoder.architecture()
+        source = self.given or self.begun
+        return source.config.autoencoder if source is not None else self.recipe.autoencoder.architecture()
 
     def model_config(self, **trained: Any) -> ModelConfig:
         """What `model.yaml` will say."""
@@ -109,7 +113,9 @@ class Experiment:
         colour = self.data.options.colour
         background = [c / 127.5 - 1 for c in colour] if colour else None
         torch.manual_seed(key(self.recipe.seed, "discriminator weights", 0))
-        objective = objectives.build(section.objective, section.kind, channels, background)
+        objective = objectives.build(section.objective, self.architecture.kind, channels, background)
+        if self.begun is not None:
+            self.report(begin_first_stage(model, objective, self.begun, str(section.from_)))
         if section.train.channels_last:
             model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         model.to(self.world.device)

@@ -19,7 +19,7 @@ from latentry.models.autoencoder import Autoencoder
 from latentry.models.build import build_conditioners
 from latentry.models.config import AutoencoderOptions, check_size
 from latentry.models.latent_diffusion import LatentDiffusion
-from latentry.pipeline import load
+from latentry.pipeline.foreign import read_any
 from latentry.train import objectives, record
 from latentry.train.recipe import Recipe
 from latentry.train.values import check_fields
@@ -42,7 +42,7 @@ def check(recipe: Recipe, data: ImageData, out: Path) -> None:
         _size(recipe, data, architecture)
     if not record.is_finished(recipe, out, "autoencoder"):
         with _collected(problems):
-            _objective(recipe, data)
+            _objective(recipe, data, architecture)
     if not Store(out / "diffusion").steps():
         with _collected(problems):
             _denoiser(recipe, data, architecture)
@@ -58,8 +58,8 @@ def first_stage(recipe: Recipe, data: ImageData) -> AutoencoderOptions:
     source = recipe.autoencoder.from_
     if source is None:
         return recipe.autoencoder.architecture()
-    given = load(source).config
-    if given.data.channels != data.options.channels:
+    given = read_any(Path(source)).config
+    if given.data.channels != data.options.channels and not recipe.autoencoder.tune:
         raise UsageError(
             f"autoencoder.from {source}: made for {given.data.channels} channels, data.channels is "
             f"{data.options.channels}. Train a first stage of your own, or change data.channels."
@@ -89,13 +89,12 @@ def _size(recipe: Recipe, data: ImageData, architecture: AutoencoderOptions) -> 
         raise UsageError(f"data.{problem}")
 
 
-def _objective(recipe: Recipe, data: ImageData) -> None:
+def _objective(recipe: Recipe, data: ImageData, architecture: AutoencoderOptions) -> None:
     if recipe.autoencoder.from_ is None:
         with torch.device("meta"):
-            Autoencoder(recipe.autoencoder.architecture(), data.options.channels)
-        if recipe.autoencoder.kind == "identity":
-            return
-        objectives.build(recipe.autoencoder.objective, recipe.autoencoder.kind, data.options.channels)
+            Autoencoder(architecture, data.options.channels)
+    if recipe.autoencoder.trains:
+        objectives.build(recipe.autoencoder.objective, architecture.kind, data.options.channels)
 
 
 def _denoiser(recipe: Recipe, data: ImageData, architecture: AutoencoderOptions) -> None:

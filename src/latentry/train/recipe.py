@@ -96,15 +96,22 @@ class DiffusionTraining(StageTraining):
 
 
 class AutoencoderSection(AutoencoderOptions):
-    """First stage of a recipe: architecture, objective, training; or `from:` a trained model or run.
+    """First stage of a recipe: architecture, objective, training; or `from:` a trained model, run or checkpoint.
 
+    tune: train that first stage further, with its discriminator where it has one, instead of taking it as it is.
     latent_scale: null measures it for `kl` and is 1 for `vq`; `measure`; or a number.
     """
 
     from_: str | None = Field(None, alias="from")
+    tune: bool = False
     objective: ObjectiveOptions = ObjectiveOptions()
     latent_scale: PositiveFloat | Literal["measure"] | None = None
     train: AutoencoderTraining = AutoencoderTraining()
+
+    @property
+    def trains(self) -> bool:
+        """Whether there is a first stage to train."""
+        return self.kind != "identity" and (self.from_ is None or self.tune)
 
     def architecture(self) -> AutoencoderOptions:
         """The part that goes into `model.yaml`."""
@@ -155,6 +162,8 @@ class Recipe(Options):
 
     @model_validator(mode="after")
     def _check(self) -> Recipe:
+        if self.autoencoder.tune and self.autoencoder.from_ is None:
+            raise ValueError("autoencoder.tune: true without autoencoder.from; name the model to train further")
         if self.autoencoder.from_ is None:
             problem = check_size(self.data.height_width, self.autoencoder, self.diffusion.unet)
             if problem:

@@ -64,7 +64,7 @@ def train(
     asked = recipes.load(recipe, list(overrides) if isinstance(overrides, Sequence) else overrides)
     if stage not in (None, "autoencoder", "diffusion"):
         raise UsageError(f'stage: "{stage}"; stages are autoencoder and diffusion')
-    if stage == "autoencoder" and (asked.autoencoder.from_ is not None or asked.autoencoder.kind == "identity"):
+    if stage == "autoencoder" and not asked.autoencoder.trains:
         which = f"is taken from {asked.autoencoder.from_}" if asked.autoencoder.from_ else "has no weights"
         raise UsageError(f"--stage autoencoder: it {which}; there is nothing to train")
     if data is None:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Mapping
 
+import torch
+from torch import Tensor, nn
+
+from latentry.checkpoints.model_folder import ModelFolder
 from latentry.errors import UsageError
+from latentry.models.autoencoder import Autoencoder
 from latentry.models.build import named_files
 from latentry.models.config import DiffusionOptions
 from latentry.models.latent_diffusion import LatentDiffusion
 from latentry.pipeline import load
+from latentry.train.objectives import AdversarialObjective
 
 SHOWN = 4  # names in a report
 
@@ -26,13 +32,29 @@ def begin_with(model: LatentDiffusion, source: str) -> str:
 
     What fits: tensors of equal name and shape. Raises UsageError where there is no second stage, or nothing fits.
     """
-    theirs, own = _given(source).state_dict(), model.state_dict()
+    return _fill("diffusion", model, _given(source).state_dict(), source)
+
+
+@torch.no_grad()
+def begin_first_stage(model: Autoencoder, objective: AdversarialObjective, source: ModelFolder, name: str) -> str:
+    """Put into a first stage and its objective what fits of another, and say in one line what does not."""
+    told = _fill("autoencoder", model, source.tensors["autoencoder"], name)
+    left = source.tensors.get("objective", {})
+    critic = {n: tensor for n, tensor in left.items() if not n.startswith("perceptual.")}  # which comes from its files
+    if critic:
+        told += "; " + _fill("its discriminator", objective, critic, name)
+    return told
+
+
+def _fill(what: str, module: nn.Module, theirs: Mapping[str, Tensor], source: str) -> str:
+    """Tensors of equal name and shape, and a text that names the others."""
+    own = module.state_dict()
     fitting = {name: theirs[name] for name in own if name in theirs and theirs[name].shape == own[name].shape}
     if not fitting:
-        raise UsageError(f"diffusion.from: no tensor of {source} fits this recipe; name a model of a like UNet")
-    model.load_state_dict(fitting, strict=False)
+        raise UsageError(f"{what}: no tensor of {source} fits this recipe; name a model of a like one")
+    module.load_state_dict(fitting, strict=False)
     new, unused = [n for n in own if n not in fitting], [n for n in theirs if n not in fitting and n not in own]
-    told = f"diffusion: {len(fitting)} of {len(own)} tensors begin as in {source}"
+    told = f"{what}: {len(fitting)} of {len(own)} tensors begin as in {source}"
     told += f"; anew: {_some(new)}" if new else ""
     return told + (f"; not used: {_some(unused)}" if unused else "")
 

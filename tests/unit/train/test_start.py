@@ -11,6 +11,7 @@ import torch
 import latentry as lt
 from latentry.errors import UsageError
 from tests.e2e.small_runs import TEXT, noise, run_tiny, write_images, write_metadata
+from tests.shared import SHARED, needs_shared
 
 STILL: dict[str, Any] = {"diffusion.train.steps": 1, "diffusion.train.lr": 1e-30, "diffusion.train.ema": None}
 
@@ -81,3 +82,62 @@ def test_a_first_stage_alone_cannot_be_gone_on_from(source, data, tmp_path):
     first = run_tiny(tmp_path / "first", data, stage="autoencoder").path / "model"
     with pytest.raises(UsageError, match=r"diffusion\.from: .* holds a first stage alone"):
         run_tiny(tmp_path, data, {"diffusion.from": str(first)})
+
+
+def tuned(source: Path, data: Path, folder: Path, changes: dict[str, Any]) -> tuple[dict[str, torch.Tensor], list[str]]:
+    """The first stage after a step that moves nothing, and what was said."""
+    said: list[str] = []
+    still = {"steps": 1, "batch": 2, "lr": 1e-30, "precision": "fp32"}
+    section = {"from": str(source), "tune": True, "objective": {"perceptual": "none"}, "train": still, **changes}
+    run = run_tiny(folder, data, {"autoencoder": section}, stage="autoencoder", report=said.append)
+    return lt.load(run.path / "model").autoencoder.state_dict(), [line for line in said if "begin as in" in line]
+
+
+def test_a_first_stage_is_trained_further(source, data, tmp_path):
+    """All weights kept; the scale is measured again."""
+    expected = lt.load(source).autoencoder.state_dict()
+    found, said = tuned(source, data, tmp_path, {})
+    for name in expected.keys() - {"latent_scale"}:
+        torch.testing.assert_close(found[name], expected[name], rtol=0, atol=1e-20)
+    assert len(said) == 1
+    assert "anew" not in said[0]
+
+
+def test_a_first_stage_goes_on_with_other_channels(source, data, tmp_path):
+    grey = write_images(tmp_path / "grey", noise(12, (16, 16, 1)))
+    said: list[str] = []
+    section = {
+        "from": str(source),
+        "tune": True,
+        "objective": {"perceptual": "none"},
+        "train": {"steps": 1, "batch": 2},
+    }
+    changes = {"autoencoder": section, "data.channels": 1}
+    run = run_tiny(tmp_path, grey, changes, stage="autoencoder", report=said.append)
+    assert lt.load(run.path / "model").encode(torch.zeros(1, 1, 16, 16)).shape == (1, 4, 8, 8)
+    (told,) = [line for line in said if "begin as in" in line]
+    assert "anew: encoder.conv_in.weight, decoder.conv_out.weight, decoder.conv_out.bias" in told
+
+
+@needs_shared
+def test_a_published_first_stage_goes_on_with_its_discriminator(tmp_path):
+    images = write_images(tmp_path / "images", noise(12, (32, 32, 3)))
+    folder = SHARED / "compat" / "loss_kl"
+    said: list[str] = []
+    section = {
+        "from": str(folder / "model.ckpt"),
+        "tune": True,
+        "objective": {"perceptual": "none", "discriminator": {"layers": 2, "start": 0}},
+        "train": {"steps": 1, "batch": 2, "lr": 1e-30, "precision": "fp32"},
+    }
+    run = run_tiny(tmp_path, images, {"autoencoder": section, "data.size": 32}, stage="autoencoder", report=said.append)
+    expected = lt.load(folder / "model.ckpt").autoencoder.state_dict()
+    found = lt.load(run.path / "model").autoencoder.state_dict()
+    for name in expected.keys() - {"latent_scale"}:
+        torch.testing.assert_close(found[name], expected[name], rtol=0, atol=1e-20)
+    assert any("its discriminator: 17 of 17 tensors begin" in line for line in said), said
+
+
+def test_tuning_needs_a_model(data, tmp_path):
+    with pytest.raises(UsageError, match=r"autoencoder\.tune: true without autoencoder\.from"):
+        run_tiny(tmp_path, data, {"autoencoder.tune": True})
