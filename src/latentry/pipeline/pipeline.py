@@ -220,7 +220,11 @@ class Pipeline:
         }
         return [
             {
-                **{("prompt" if k == "text" else k): str(v[i]) for k, v in request.values.items()},
+                **{
+                    ("prompt" if k == "text" else k): str(v[i])
+                    for k, v in request.values.items()
+                    if isinstance(v[i], str | int | float)
+                },
                 "seed": str(seed),
                 **common,
             }

@@ -25,7 +25,9 @@ def generate(
 ) -> Request:
     """`n` images for each of the given values; image i has seed + i.
 
-    conditions: name -> one value, a list of values, or None where nothing is asked; lists must be equally long.
+    conditions: name -> one value, a list of values, or None where nothing is asked; lists must be equally long. A value
+    that is a list itself (the tokens of a layout) stands in a list; a tuple is several values if they are texts or
+    numbers, else one (an image with its mask).
     known: the conditions the model takes. Raises UsageError for a condition it does not take.
     """
     asked = {name: value for name, value in conditions.items() if value is not None}
@@ -42,7 +44,7 @@ def generate(
         raise UsageError(f"size: {size[0]}x{size[1]}; sides are at most {MOST_PIXELS} pixels")
     if seed < 0:
         raise UsageError(f"seed: {seed}; seeds are 0 or above")
-    lists = {name: list(v) if isinstance(v, (list, tuple)) else [v] for name, v in asked.items()}
+    lists = {name: list(v) if _is_several(v) else [v] for name, v in asked.items()}
     count = max((len(v) for v in lists.values()), default=1)
     if count * n > MOST_IMAGES:
         raise UsageError(f"n: {count * n} images at once; ask for at most {MOST_IMAGES} at a time")
@@ -51,3 +53,8 @@ def generate(
             raise UsageError(f"{name}: {len(given)} values where others have {count}; give one, or as many")
     values = {name: [v[i % len(v)] for i in range(count) for _ in range(n)] for name, v in lists.items()}
     return Request(values, [seed + i for i in range(count * n)], size)
+
+
+def _is_several(value: Any) -> bool:
+    plain = isinstance(value, tuple) and all(isinstance(part, str | int | None) for part in value)
+    return isinstance(value, list) or plain

@@ -81,7 +81,8 @@ def translate(tree: Mapping[str, Any], name: str) -> Published:
             f'config: model.target ends in "{target}"; known: {", ".join(known)}{did_you_mean(target, known)}.'
         )
     if isinstance(kept, Mapping):  # what an export of ours kept for the way back
-        return published._replace(config=tools.validate(ModelConfig, dict(kept), "config: latentry"))
+        config = tools.validate(ModelConfig, dict(kept), "config: latentry")
+        return published._replace(config=config, training=config.trained.get("published", {}))
     return published
 
 

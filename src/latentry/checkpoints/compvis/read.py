@@ -167,5 +167,5 @@ def _told(config: ModelConfig, published: Published, file: ForeignFile, averaged
         facts[f"{stage}_steps"] = facts.pop("global_step")
     if averaged and "model_ema.num_updates" in file.tensors:
         facts["ema_updates"] = int(file.tensors["model_ema.num_updates"])
-    told = {**config.trained, **facts, "published": published.training}
+    told = {**config.trained, **facts, **({"published": published.training} if published.training else {})}
     return config.model_copy(update={"trained": told})
