@@ -12,6 +12,7 @@ from latentry.cli import run
 from latentry.data import shapes
 from latentry.train.recipe import read_text
 from tests.docs.blocks import ROOT, blocks, commands
+from tests.e2e.test_foreign_kinds import checkpoint
 
 README = ROOT / "README.md"
 MODEL = ROOT / "models" / "emoji"
@@ -31,11 +32,13 @@ needs_model = pytest.mark.skipif(not MODEL.is_dir(), reason="the shipped model m
 
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder as the README's reader has it: images of their own, a recipe of their own, the model."""
+    """A working folder as the README's reader has it: images, a recipe and a checkpoint of their own, the model."""
     monkeypatch.chdir(tmp_path)
     shapes.write(tmp_path / "photos", 24, size=64)
     shutil.copy(next((tmp_path / "photos" / "images").iterdir()), tmp_path / "photo.png")
     (tmp_path / "my.yaml").write_text(read_text("tiny-shapes"))
+    for file in checkpoint("unconditional vq", tmp_path / "theirs").parent.iterdir():
+        shutil.move(file, tmp_path)
     if MODEL.is_dir():
         (tmp_path / "models").mkdir()
         (tmp_path / "models" / "emoji").symlink_to(MODEL)
