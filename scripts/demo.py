@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,9 @@ PROMPTS = [
     "tulip",
     "fire",
 ]
-PAIRS = ("a red circle", "a blue square", "a green triangle", "a yellow star", "a pink cross", "a cyan ring")
+SEEN = ("a red circle", "a green triangle", "a yellow star", "a pink cross", "a cyan ring", "a yellow square")
+UNSEEN = ("a black cross", "a black ring", "a blue square", "a pink ring", "a white ring", "a white star")
+"""Pairs that the held-out split keeps whole."""
 IMAGES = 4000
 
 
@@ -120,18 +123,23 @@ def _pictures(run: Path, out: Path) -> str:
     """Reconstructions of held-out images, and samples with their captions."""
     newest = max((run / "samples").glob("autoencoder-*.png"))
     (out / "reconstructions.png").write_bytes(newest.read_bytes())
-    drawn = lt.load(run / "model").sample(list(PAIRS), n=2, seed=11)
-    drawn.grid(columns=4).save(out / "shapes.png")
-    cells = []
-    for i, image in enumerate(drawn.images):
-        name = f"shape-{i:02d}.png"
-        image.save(out / name)
-        cells.append((name, PAIRS[i // 2]))
     held_out = '<img class="wide" src="reconstructions.png" alt="images above their reconstructions">'
     return (
         "<h3>Held-out images, and below each its reconstruction</h3>" + held_out
-        + "<h3>Samples, two for each caption</h3>" + demo_page.sheet(cells)
+        + "<h3>Samples of pairs from training</h3>" + _samples(run, out, SEEN, "seen")
+        + "<h3>Samples of pairs never trained on</h3>" + _samples(run, out, UNSEEN, "unseen")
     )  # fmt: skip
+
+
+def _samples(run: Path, out: Path, captions: Sequence[str], name: str) -> str:
+    """One image of each caption, not chosen, as files and as a sheet of the page."""
+    drawn = lt.load(run / "model").sample(list(captions), seed=11)
+    drawn.grid(columns=len(captions)).save(out / f"shapes-{name}.png")
+    cells = []
+    for i, image in enumerate(drawn.images):
+        cells.append((f"shape-{name}-{i}.png", captions[i]))
+        image.save(out / cells[-1][0])
+    return demo_page.sheet(cells)
 
 
 if __name__ == "__main__":
