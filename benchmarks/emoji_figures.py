@@ -4,7 +4,8 @@
     python benchmarks/emoji_figures.py runs/emoji --data emoji --out figures
 
 Writes figures.json, sheet.png (64 random prompts; prompts.json), training_captions.png (left of each sample the image
-it was asked for) and reconstructions.png. All samples are asked for by their caption alone: no label, no other help.
+it was asked for) and reconstructions.png. Samples are asked for by their caption alone, but for the two figures
+`..._told_the_label`, where the kind of emoji is asked for besides, as the model can be.
 """
 
 from __future__ import annotations
@@ -100,15 +101,17 @@ def first_stage(pipe: Pipeline, held: Split) -> tuple[dict[str, float], Tensor]:
     return figures, made
 
 
-def draw(pipe: Pipeline, texts: list[str], seed: int, args: argparse.Namespace) -> Tensor:
-    """One image of each text, (N, C, H, W) in [0, 1], with a line of progress."""
+def draw(
+    pipe: Pipeline, texts: list[str], seed: int, args: argparse.Namespace, labels: list[str] | None = None
+) -> Tensor:
+    """One image of each text (and label), (N, C, H, W) in [0, 1], with a line of progress."""
 
     def progress(done: int, total: int) -> None:
         if sys.stderr.isatty():
             print(f"\r{len(texts)} samples: {done}/{total} network calls", end="", file=sys.stderr)
 
     made = pipe.sample(
-        texts, steps=args.steps, guidance=args.guidance, solver=args.solver, seed=seed, progress=progress
+        texts, steps=args.steps, guidance=args.guidance, solver=args.solver, seed=seed, progress=progress, label=labels
     )
     return made.tensor
 
@@ -144,8 +147,13 @@ def held_out_captions(pipe: Pipeline, train: Split, held: Split, args: argparse.
         found = vote(features(pictures), gallery, train.labels)
         return float(np.mean([a == b for a, b in zip(found, labels, strict=True)]))
 
+    told = draw(pipe, texts, args.seed + args.count, args, [held.data.labels[number] for number in labels])
     figures = {"label_right_samples": correct(made), "label_right_real": correct(real)}
+    figures["label_right_told_the_label"] = correct(told)
     figures["label_ratio"] = figures["label_right_samples"] / max(figures["label_right_real"], 1e-9)
+    figures["label_ratio_told_the_label"] = figures["label_right_told_the_label"] / max(
+        figures["label_right_real"], 1e-9
+    )
     most = max(set(labels), key=labels.count)
     figures["label_chance_most_frequent"] = labels.count(most) / len(labels)
     pixels = small(train.images)
