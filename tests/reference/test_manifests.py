@@ -15,7 +15,7 @@ from latentry.checkpoints.compvis.config import Published, translate
 from latentry.checkpoints.compvis.places import EMA_COUNTERS, Places, places
 from latentry.checkpoints.compvis_first_stage import objective_arguments
 from latentry.checkpoints.first_stage_names import to_ours, to_published
-from latentry.conditioning import tokenizer
+from latentry.conditioning import clip_text, tokenizer
 from latentry.nn.lpips import LPIPS
 from latentry.train.objectives import AdversarialObjective, ObjectiveOptions
 from tests.shared import SHARED, needs_shared
@@ -95,3 +95,40 @@ def test_names_are_one_to_one() -> None:
     names = {name for m in FIRST_STAGES for name in (*m["keys"], *m["loss"])}
     assert len({to_ours(name) for name in names}) == len(names)
     assert [name for name in names if to_published(to_ours(name)) != name] == []
+
+
+STABLE = {
+    "unet_config": {
+        "target": "ldm.modules.diffusionmodules.openaimodel.UNetModel",
+        "params": {"image_size": 32, "in_channels": 4, "out_channels": 4, "model_channels": 320,
+                   "attention_resolutions": [4, 2, 1],
+                   "num_res_blocks": 2, "channel_mult": [1, 2, 4, 4], "num_heads": 8,
+                   "use_spatial_transformer": True, "transformer_depth": 1, "context_dim": 768, "legacy": False},
+    },
+    "first_stage_config": {
+        "target": "ldm.models.autoencoder.AutoencoderKL",
+        "params": {"embed_dim": 4, "lossconfig": {"target": "torch.nn.Identity"},
+                   "ddconfig": {"double_z": True, "z_channels": 4, "resolution": 256, "in_channels": 3, "out_ch": 3,
+                                "ch": 128, "ch_mult": [1, 2, 4, 4], "num_res_blocks": 2, "attn_resolutions": [],
+                                "dropout": 0.0}},
+    },
+    "cond_stage_config": {"target": "ldm.modules.encoders.modules.FrozenCLIPEmbedder"},
+    "conditioning_key": "crossattn", "image_size": 64, "channels": 4, "scale_factor": 0.18215, "use_ema": False,
+    "linear_start": 0.00085, "linear_end": 0.012, "timesteps": 1000, "cond_stage_trainable": False,
+}  # fmt: skip
+
+
+def test_stable_diffusion_1() -> None:
+    """Its three networks by their well-known sizes; keys as in the files that people have."""
+    tree = {"model": {"target": "ldm.models.diffusion.ddpm.LatentDiffusion", "params": STABLE}}
+    published = translate(tree, "sd")
+    words = {"clip_tokenizer.json": clip_text.without_words(77).to_str()}
+    found = places(published.config, words)
+    counted = dict.fromkeys(("unet_raw", "conditioning", "autoencoder"), 0)
+    for place in found.kept.values():
+        counted[place.group] += torch.Size(place.shape).numel()
+    assert counted == {"unet_raw": 859_520_964, "conditioning": 123_060_480, "autoencoder": 83_653_863}
+    layer = "cond_stage_model.transformer.text_model.encoder.layers.11.self_attn.q_proj.weight"
+    assert found.kept[layer].shape == (768, 768)
+    assert found.unused["cond_stage_model.transformer.text_model.embeddings.position_ids"] == (1, 77)
+    assert published.config.sample.guidance == 7.5

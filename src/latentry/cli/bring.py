@@ -17,7 +17,7 @@ def bring(
     config: Annotated[str | None, typer.Option(help="The checkpoint's YAML; default: config.yaml beside it.")] = None,
     weights: Annotated[str, typer.Option(help="Which of the denoiser's are kept: both, ema or raw.")] = "both",
     vocabulary: Annotated[
-        Path | None, typer.Option(help="vocab.txt of bert-base-uncased, for the prompts of CompVis text models.")
+        Path | None, typer.Option(help="For prompts: BERT's vocab.txt, or a folder of CLIP's vocab.json, merges.txt.")
     ] = None,
     out: Annotated[Path, typer.Option(help="The model folder to write.")],
     as_json: Annotated[bool, JSON] = False,

@@ -20,23 +20,32 @@ def recipes(context: typer.Context) -> None:
 
 @app.command("list")
 def list_recipes(as_json: Annotated[bool, JSON] = False) -> None:
-    """List the recipes by name."""
-    from latentry.config import parse_yaml
-    from latentry.train.recipe import names, read_text
+    """List the recipes by name, and then the zoo: the experiments of the paper."""
+    from latentry.train.recipe import names, plain, read, zoo
 
-    about = {name: str(parse_yaml(read_text(name), name).get("about", "")) for name in names()}
+    about = {name: str(read(name).get("about", "")) for name in names()}
     if as_json:
         emit_json(about)
-    else:
-        table(["recipe", "about"], list(about.items()))
+        return
+    table(["recipe", "about"], [(name, about[name]) for name in plain()])
+    say("\nThe zoo: the experiments of the paper, by its tables (docs/zoo.md)")
+    table(["recipe", "about"], [(name, _first_sentence(about[name])) for name in zoo()])
+
+
+def _first_sentence(text: str) -> str:
+    return " ".join(text.split()).partition(". ")[0]
 
 
 @app.command("show")
-def show(name: Annotated[str, typer.Argument(help="A recipe's name, or a YAML file.")]) -> None:
+def show(
+    name: Annotated[str, typer.Argument(help="A recipe's name, or a YAML file.")],
+    whole: Annotated[bool, typer.Option("--whole", help="With what it takes from the recipe that it extends.")] = False,
+) -> None:
     """Print a recipe: a start for your own."""
-    from latentry.train.recipe import read_text
+    from latentry.config import dump_yaml
+    from latentry.train.recipe import read, read_text
 
-    say(read_text(name).rstrip())
+    say((dump_yaml(read(name)) if whole else read_text(name)).rstrip())
 
 
 @app.command("schema")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -20,6 +21,8 @@ from latentry.nn.clip_text import ClipText
 
 FILE = "clip_tokenizer.json"
 START, END = "<|startoftext|>", "<|endoftext|>"
+TOKENS = 49408
+"""Of CLIP's vocabulary; the last two are the start and the end."""
 WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 Pair = tuple[str, str]
 
@@ -48,7 +51,7 @@ class ClipPrompt(Conditioner):
     def __init__(self, options: ClipTextOptions, tokenizer: Tokenizer) -> None:
         super().__init__()
         self.options: ClipTextOptions = options
-        self.tokenizer = tokenizer
+        self.tokenizer, self.knows_words = tokenizer, tokens.knows_words(tokenizer)
         self.context_width = options.width
         self.transformer = ClipText(
             vocabulary=max(tokenizer.get_vocab().values()) + 1,
@@ -70,6 +73,11 @@ class ClipPrompt(Conditioner):
         for text in texts:
             if not isinstance(text, str | None):
                 raise UsageError(f"text: {text!r} is not a text. Give prompts as texts.")
+            if text and not self.knows_words:
+                raise UsageError(
+                    "text: this model came without its vocabulary, so it reads no words. Import it again with "
+                    "--vocabulary FOLDER, one with the vocab.json and merges.txt of CLIP."
+                )
         return torch.tensor([self.tokenizer.encode(tokens.clean(text or "")).ids for text in texts])
 
     def files(self) -> dict[str, str]:
@@ -113,6 +121,28 @@ def clip_tokenizer(vocabulary: Mapping[str, int], merges: Sequence[Pair], length
     tokenizer.enable_truncation(length)
     tokenizer.enable_padding(length=length, pad_id=vocabulary[pad], pad_token=pad)
     return tokenizer
+
+
+def without_words(length: int) -> Tokenizer:
+    """A stand-in for the vocabulary of CLIP, which makes the empty prompt alone; `tokenizer.knows_words` tells."""
+    vocabulary = {f"[unused{number}]": number for number in range(TOKENS - 2)}
+    return clip_tokenizer({**vocabulary, START: TOKENS - 2, END: TOKENS - 1}, [], length)
+
+
+def read(path: Path, length: int) -> Tokenizer:
+    """CLIP's tokenizer of a folder with vocab.json and merges.txt, or of a tokenizer.json."""
+    try:
+        if path.is_dir():
+            vocabulary = json.loads((path / "vocab.json").read_text(encoding="utf-8"))
+            lines = (path / "merges.txt").read_text(encoding="utf-8").splitlines()
+            pairs = [line.split() for line in lines if line and not line.startswith("#version")]
+            return clip_tokenizer(vocabulary, [(a, b) for a, b in pairs], length)
+        found, merges, pad = parts(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"conditioning clip_text: {path}: {error}. Give a folder of vocab.json and merges.txt."
+        ) from error
+    return clip_tokenizer(found, merges, length, pad)
 
 
 def parts(text: str, where: str) -> tuple[dict[str, int], list[Pair], str]:

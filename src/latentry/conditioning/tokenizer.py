@@ -65,8 +65,8 @@ def without_words(size: int) -> Tokenizer:
 
 
 def knows_words(tokenizer: Tokenizer) -> bool:
-    """Whether any token is more than a special or unused one."""
-    return any(not (token.startswith("[") and token.endswith("]")) for token in tokenizer.get_vocab())
+    """Whether any token is more than a special or unused one: `[MASK]`, `[unused7]`, `<|endoftext|>`."""
+    return any((token[:1], token[-1:]) not in (("[", "]"), ("<", ">")) for token in tokenizer.get_vocab())
 
 
 def read(path: Path) -> Tokenizer:

@@ -24,6 +24,7 @@ SCHEDULE = (
 )  # fmt: skip
 EMA_COUNTERS = ("model_ema.decay", "model_ema.num_updates")
 OPTIONAL = ("scale_factor", "logvar")
+CLIP_POSITIONS = "transformer.text_model.embeddings.position_ids"
 SEMANTIC = {"project.weight": "channel_mapper.weight"}
 
 
@@ -92,6 +93,8 @@ def _conditioners(denoiser: LatentDiffusion, found: Places) -> None:
         names = _names(kind, conditioner)
         for ours, shape in _shapes(conditioner):
             found.kept[CONDITION + names[ours]] = Place("conditioning", f"conditioners.{name}.{ours}", shape)
+        if kind == "clip_text":
+            found.unused[CONDITION + CLIP_POSITIONS] = (1, int(getattr(conditioner.options, "length", 0)))
         if kind == "masked":
             first = [key for key in found.kept if key.startswith(FIRST_STAGE)]
             found.doubled.update({CONDITION + key.removeprefix(FIRST_STAGE): key for key in first})

@@ -14,7 +14,7 @@ from latentry.checkpoints.compvis.places import CONDITION, EMA_COUNTERS, FIRST_S
 from latentry.checkpoints.first_stage_names import to_ours
 from latentry.checkpoints.foreign.file import ForeignFile
 from latentry.checkpoints.model_folder import ModelFolder
-from latentry.conditioning import tokenizer
+from latentry.conditioning import clip_text, tokenizer
 from latentry.conditioning.text import FILE
 from latentry.diffusion.schedule import build_schedule
 from latentry.errors import LatentryError, UsageError
@@ -37,7 +37,8 @@ def read(
     """Every tensor of the file under our names; tensors stay on the mapped file.
 
     weights: `ema` and `raw` keep one set of the denoiser, `both` what there is; the model samples with the averages.
-    vocabulary: BERT's vocab.txt for models that read text. report: told of fields and keys without meaning here.
+    vocabulary: for models that read text BERT's vocab.txt, or a folder of CLIP's vocab.json and merges.txt.
+    report: told of fields and keys without meaning here.
     Raises LatentryError for a key that is missing or has another shape, UsageError for averages that are not there.
     """
     config = _with_schedule(published.config, file.tensors)
@@ -111,18 +112,21 @@ def _with_schedule(config: ModelConfig, tensors: Mapping[str, Tensor]) -> ModelC
 def _texts(config: ModelConfig, vocabulary: Path | None, report: Callable[[str], None]) -> dict[str, str]:
     """The tokenizer of a text model: of the given vocabulary, else a stand-in without words."""
     conditioning = config.diffusion.conditioning if config.diffusion is not None else {}
-    options: Any = next((o for o in conditioning.values() if o.kind == "text"), None)
+    options: Any = next((o for o in conditioning.values() if o.kind in ("text", "clip_text")), None)
     if options is None:
         return {}
-    if vocabulary is not None:
-        made = tokenizer.read(vocabulary)
-        if (found := max(made.get_vocab().values()) + 1) != options.vocabulary:
-            raise UsageError(f"{vocabulary}: has {found} tokens; this model reads {options.vocabulary}. Give another.")
-    else:
+    clip = options.kind == "clip_text"
+    size = clip_text.TOKENS if clip else options.vocabulary
+    if vocabulary is None:
         report("text: no --vocabulary was given; the model takes token numbers, and of prompts the empty one alone")
-        made = tokenizer.without_words(options.vocabulary)
-    tokenizer.fix_length(made, options.length)
-    return {FILE: made.to_str(pretty=True)}
+        made = clip_text.without_words(options.length) if clip else tokenizer.without_words(size)
+    else:
+        made = clip_text.read(vocabulary, options.length) if clip else tokenizer.read(vocabulary)
+    if (found := max(made.get_vocab().values()) + 1) != size:
+        raise UsageError(f"{vocabulary}: has {found} tokens; this model reads {size}. Give another.")
+    if not clip:
+        tokenizer.fix_length(made, options.length)
+    return {clip_text.FILE if clip else FILE: made.to_str(pretty=True)}
 
 
 def _scale(path: Path, published: Published, config: ModelConfig, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
