@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import resources
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator, model_validator
@@ -18,6 +16,12 @@ from latentry.kinds import Options, choice
 from latentry.metrics import JUDGES
 from latentry.models.config import AutoencoderOptions, DiffusionOptions, SampleOptions, check_size
 from latentry.train.objectives.options import ObjectiveOptions
+from latentry.train.recipe_files import names, plain, read, read_text, zoo
+
+__all__ = [
+    "AutoencoderSection", "AutoencoderTraining", "DiffusionSection", "DiffusionTraining", "Recipe", "StageTraining",
+    "dump", "load", "names", "plain", "read", "read_text", "zoo",
+]  # fmt: skip
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -137,11 +141,13 @@ class DiffusionSection(DiffusionOptions):
 class Recipe(Options):
     """A whole experiment. `seed` fixes every draw; `judge` names how the result is judged at the end of training.
 
+    extends: a recipe's name, or a file's path from here: what this one does not say is taken from there (`load`).
     data_from, licence: of the images, in words, for the model card.
     made_with: versions and data of the run that wrote the file; read by people alone.
     """
 
     name: str
+    extends: str | None = Field(None, exclude=True)
     about: str = ""
     data_from: str = ""
     licence: str = ""
@@ -179,34 +185,14 @@ class Recipe(Options):
         return self
 
 
-def names() -> list[str]:
-    """The recipes that come with latentry."""
-    return sorted(p.name[:-5] for p in resources.files("latentry.recipes").iterdir() if p.name.endswith(".yaml"))
-
-
-def read_text(name: str) -> str:
-    """The YAML of a recipe by its name, or of a file by its path."""
-    if name in names():
-        return resources.files("latentry.recipes").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
-    path = Path(name)
-    if path.suffix in (".yaml", ".yml") or path.is_file():
-        if not path.is_file():
-            raise UsageError(f"recipe {name}: no such file; give a path to a YAML file or one of: {', '.join(names())}")
-        try:
-            return path.read_text(encoding="utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise UsageError(f"recipe {name}: byte {error.start} is not UTF-8; accepted: YAML in UTF-8") from None
-    raise UsageError(
-        f'recipe: no "{name}"; known: {", ".join(names())}{did_you_mean(name, names())}, or a path to a YAML file'
-    )
-
-
 def load(name: str, overrides: list[str] | Mapping[str, Any] | None = None) -> Recipe:
     """Read a recipe by name or path, apply dotted overrides, and check all of it.
 
     Raises UsageError with every error of the recipe at once, before any data is touched.
     """
-    tree = config.override(config.parse_yaml(read_text(name), name), overrides or [])
+    tree = config.override(read(name), overrides or [])
+    if tree.get("extends") is not None:
+        raise UsageError(f"recipe {name}: extends: stands in the file and cannot be changed. Write a file that has it.")
     return config.validate(Recipe, tree, f"recipe {name}")
 
 

@@ -143,11 +143,16 @@ def test_reconstruct_and_inspect(pipe, tmp_path, capsys, monkeypatch):
 
 def test_recipes_are_listed_shown_and_described(capsys):
     assert run(["recipes"]) == 0
-    assert "tiny-shapes" in capsys.readouterr().out
+    listed = capsys.readouterr().out
+    assert listed.index("tiny-shapes") < listed.index("The zoo") < listed.index("ldm-4-celebahq")
     assert run(["recipes", "list", "--json"]) == 0
     assert "tiny-shapes" in json.loads(capsys.readouterr().out)
     assert run(["recipes", "show", "tiny-shapes"]) == 0
     assert "name: tiny-shapes" in capsys.readouterr().out
+    assert run(["recipes", "show", "ldm-4-ffhq"]) == 0
+    assert "extends: ldm-4-celebahq" in capsys.readouterr().out
+    assert run(["recipes", "show", "ldm-4-ffhq", "--whole"]) == 0
+    assert "channels: 224" in capsys.readouterr().out
     assert run(["recipes", "schema"]) == 0
     schema = json.loads(capsys.readouterr().out)
     assert {"data", "autoencoder", "diffusion", "sample"} <= schema["properties"].keys()

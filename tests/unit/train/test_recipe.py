@@ -12,12 +12,13 @@ from latentry.models.autoencoder import Autoencoder
 from latentry.models.config import check_size
 from latentry.nn.unet import UNet
 from latentry.train import feasible
-from latentry.train.recipe import dump, load, names
+from latentry.train.recipe import dump, load, names, plain, zoo
 from latentry.train.resolve import resolve
 
 
 def test_the_promised_recipes_are_there():
-    assert names() == ["emoji", "small-128", "small-256", "tiny-shapes"]
+    assert plain() == ["emoji", "small-128", "small-256", "tiny-shapes"]
+    assert names() == [*plain(), *zoo()]
 
 
 @pytest.mark.parametrize("name", names())
