@@ -28,7 +28,12 @@ def values_of(options: KindOptions, data: ImageData, indices: Sequence[int], pic
 
 
 def check_fields(name: str, options: KindOptions, data: ImageData) -> None:
-    """Raise UsageError if the data has nothing for this conditioner."""
+    """Raise UsageError if the data has nothing for this conditioner, or nothing there is ever given to its kind."""
+    if options.kind not in VALUES:
+        raise UsageError(
+            f"diffusion.conditioning.{name}: nothing in a folder of images is given to {options.kind} yet; "
+            f"known: {', '.join(VALUES)}. Import a published model that has it, or train by one of these."
+        )
     if options.kind == "class_label" and not data.labels:
         raise UsageError(
             f"diffusion.conditioning.{name}: the data has no labels; set data.label to a metadata field or `folder`"

@@ -9,10 +9,13 @@ import pytest
 import torch
 
 from latentry.conditioning import BuildContext, tokenizer
+from latentry.data import shapes
+from latentry.data.dataset import ImageData
 from latentry.errors import UsageError
 from latentry.models.autoencoder import Autoencoder
 from latentry.models.build import build_conditioners
 from latentry.models.latent_diffusion import LatentDiffusion
+from latentry.train import feasible
 from latentry.train.recipe import Recipe, load, plain, read, zoo
 
 PAGE = Path(__file__).parents[3] / "docs" / "zoo.md"
@@ -170,6 +173,14 @@ def test_the_page_marks_what_cannot_be_trained_yet():
     later = {"layout", "semantic", "image", "masked"}
     assert marked == {name for name in LDMS if later & set(load(name).diffusion.conditioning)}
     assert all("a task that comes later" in " ".join(load(name).about.split()) for name in marked)
+
+
+def test_training_without_its_task_is_refused_before_anything_is_trained(tmp_path):
+    shapes.write(tmp_path / "data", 6, size=16)
+    for name in ("ldm-4-inpainting", "ldm-4-sr", "ldm-4-semantic", "ldm-4-layout-openimages"):
+        recipe = load(name, {"autoencoder.objective.perceptual": "none", "data.enlarge": 100})
+        with pytest.raises(UsageError, match=r"recipe ldm-4-\S+: diffusion\.conditioning\.\w+: nothing in a folder of"):
+            feasible.check(recipe, ImageData(recipe.data, tmp_path / "data"), tmp_path / "run")
 
 
 def test_extending_takes_what_is_not_said(tmp_path):
