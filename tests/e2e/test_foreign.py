@@ -15,7 +15,9 @@ import torch
 import yaml
 
 import latentry as lt
+from latentry.checkpoints.compvis.places import places
 from latentry.cli import run
+from latentry.train.preset import preset
 from tests.shared import SHARED, needs_shared
 
 pytestmark = needs_shared
@@ -231,3 +233,17 @@ def test_a_plain_pickle_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture
     (tmp_path / "model.ckpt").write_bytes(pickle.dumps({"state_dict": Attack(tmp_path / "marker")}))
     fails(capsys, "import", tmp_path / "model.ckpt", "--out", tmp_path / "m")
     assert not (tmp_path / "marker").exists()
+
+
+def test_a_recipe_stands_in_for_a_missing_config(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a first stage alone, whose file says nothing of its architecture."""
+    wanted = preset("tiny-shapes", first_stage_alone=True)
+    draw = torch.Generator().manual_seed(0)
+    state = {key: torch.randn(p.shape, generator=draw) for key, p in places(wanted.config, {}).kept.items()}
+    torch.save({"state_dict": state}, tmp_path / "lonely.ckpt")
+    source = [str(tmp_path / "lonely.ckpt"), "--config"]
+    assert run(["import", *source, "tiny-shapes", "--out", str(tmp_path / "m")]) == 0
+    pipe = lt.load(tmp_path / "m")
+    assert pipe.denoiser is None
+    assert torch.equal(pipe.autoencoder.encoder.conv_in.weight, state["encoder.conv_in.weight"])
+    assert "no such file" in fails(capsys, "import", *source, "tiny-shape", "--out", tmp_path / "n")

@@ -23,7 +23,7 @@ SUFFIXES = (".yaml", ".yml")
 
 def bring_in(
     path: Path,
-    config: str | Path | None = None,
+    config: str | Path | Published | None = None,
     *,
     weights: Weights = "both",
     vocabulary: str | Path | None = None,
@@ -31,12 +31,13 @@ def bring_in(
 ) -> ModelFolder:
     """The model that a foreign file or folder holds, under our names; nothing of it is run.
 
-    config: its YAML; default: the one beside the file. weights: which of the denoiser's are kept. vocabulary: BERT's
-    vocab.txt, for text models of CompVis. report: told of what has no meaning here. Raises UsageError, LatentryError.
+    config: its YAML, or what one says; default: the YAML beside the file. weights: which of the denoiser's are kept.
+    vocabulary: for text models of CompVis, BERT's vocab.txt or a folder with CLIP's vocab.json and merges.txt.
+    report: told of what has no meaning here. Raises UsageError, LatentryError.
     """
     if path.is_dir():
         return diffusers.read(path)
-    given = published(path, config)
+    given = config if isinstance(config, Published) else published(path, config)
     words = Path(vocabulary).expanduser() if vocabulary is not None else None
     return read(path, foreign_file.read(path), given, weights=weights, vocabulary=words, report=report)
 
