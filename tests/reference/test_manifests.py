@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from latentry.checkpoints.compvis.config import Published, translate
+from latentry.checkpoints.compvis.first_stage_config import objective_arguments
+from latentry.checkpoints.compvis.first_stage_names import to_ours, to_published
 from latentry.checkpoints.compvis.places import EMA_COUNTERS, Places, places
-from latentry.checkpoints.compvis_first_stage import objective_arguments
-from latentry.checkpoints.first_stage_names import to_ours, to_published
 from latentry.conditioning import clip_text, tokenizer
 from latentry.nn.lpips import LPIPS
 from latentry.train.objectives import AdversarialObjective, ObjectiveOptions

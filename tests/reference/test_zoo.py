@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from latentry.checkpoints.compvis.config import Published, translate
+from latentry.checkpoints.compvis.first_stage_config import objective_arguments
 from latentry.checkpoints.compvis.training import diffusion_objective
-from latentry.checkpoints.compvis_first_stage import objective_arguments
 from latentry.models.config import UNetOptions
 from latentry.train.objectives import ObjectiveOptions
 from latentry.train.recipe import load, zoo

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from latentry.checkpoints import model_folder
-from latentry.checkpoints.compvis_first_stage import objective_arguments
-from latentry.checkpoints.first_stage_names import to_ours
+from latentry.checkpoints.compvis.first_stage_config import objective_arguments
+from latentry.checkpoints.compvis.first_stage_names import to_ours
 from latentry.models.autoencoder import Autoencoder
 from latentry.study.fixture import Check, NotThere, Subject
 from latentry.train.objectives import AdversarialObjective, ObjectiveOptions, build

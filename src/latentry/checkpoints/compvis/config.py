@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from latentry import __version__
 from latentry import config as tools
 from latentry.checkpoints.compvis.conditions import Stage, condition
-from latentry.checkpoints.compvis_config import unet_arguments
-from latentry.checkpoints.compvis_first_stage import first_stage_arguments
+from latentry.checkpoints.compvis.first_stage_config import first_stage_arguments
+from latentry.checkpoints.compvis.unet_config import unet_arguments
 from latentry.errors import UsageError, did_you_mean
 from latentry.models.config import AutoencoderOptions, ModelConfig, UNetOptions
 

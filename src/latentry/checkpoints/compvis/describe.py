@@ -7,7 +7,7 @@ from typing import Any
 
 from latentry.checkpoints.compvis.conditions import FIRST_STAGE, UNCONDITIONAL
 from latentry.checkpoints.compvis.config import PREDICTIONS, SCHEDULES
-from latentry.checkpoints.compvis_config import RENAMED
+from latentry.checkpoints.compvis.unet_config import RENAMED
 from latentry.errors import UsageError
 from latentry.models.config import AutoencoderOptions, DiffusionOptions, ModelConfig, UNetOptions
 

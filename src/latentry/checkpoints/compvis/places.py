@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from latentry.checkpoints.compvis_names import CLASS_NAMES, TEXT_UNUSED, ema_name, text_names, unet_names
-from latentry.checkpoints.first_stage_names import to_published
+from latentry.checkpoints.compvis.first_stage_names import to_published
+from latentry.checkpoints.compvis.names import CLASS_NAMES, TEXT_UNUSED, ema_name, text_names, unet_names
 from latentry.models.autoencoder import Autoencoder
 from latentry.models.build import build_denoiser
 from latentry.models.config import ModelConfig

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from latentry.checkpoints.compvis.config import Published
+from latentry.checkpoints.compvis.first_stage_names import to_ours
 from latentry.checkpoints.compvis.places import CONDITION, EMA_COUNTERS, FIRST_STAGE, OPTIONAL, Place, Places, places
-from latentry.checkpoints.first_stage_names import to_ours
 from latentry.checkpoints.foreign.file import ForeignFile
 from latentry.checkpoints.model_folder import ModelFolder
 from latentry.conditioning import clip_text, tokenizer

@@ -14,8 +14,8 @@ from latentry import config as tools
 from latentry.checkpoints import durable
 from latentry.checkpoints.compvis.config import translate
 from latentry.checkpoints.compvis.describe import context_width, describe, refuse
+from latentry.checkpoints.compvis.first_stage_names import to_published
 from latentry.checkpoints.compvis.places import Places, places
-from latentry.checkpoints.first_stage_names import to_published
 from latentry.checkpoints.model_folder import ModelFolder
 from latentry.conditioning import tokenizer
 from latentry.conditioning.text import FILE

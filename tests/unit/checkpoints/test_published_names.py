@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from latentry.checkpoints.compvis_config import unet_arguments
-from latentry.checkpoints.compvis_names import ema_name, text_names, unet_names
+from latentry.checkpoints.compvis.names import ema_name, text_names, unet_names
+from latentry.checkpoints.compvis.unet_config import unet_arguments
 from latentry.errors import UsageError
 from latentry.nn.text_encoder import TextTransformer
 from latentry.nn.unet import UNet
