@@ -99,11 +99,3 @@ def randomised(network: Any) -> Any:
     if hasattr(network, "quantize"):
         spread(network.quantize)
     return network
-
-
-def assert_close(ours: Tensor, theirs: Tensor, what: str, tolerance: float = 3e-5) -> None:
-    """The largest difference is at most `tolerance` of diffusers' largest magnitude."""
-    assert ours.shape == theirs.shape, f"{what}: shape {tuple(ours.shape)}, diffusers {tuple(theirs.shape)}"
-    error = (ours.double() - theirs.double()).abs().max().item()
-    bound = tolerance * theirs.double().abs().max().item()
-    assert error <= bound, f"{what}: off by {error:.2e}, more than {bound:.2e}"

@@ -13,7 +13,8 @@ from latentry.checkpoints.diffusers import clip
 from latentry.checkpoints.diffusers.files import ENCODER, write_component, write_json
 from latentry.conditioning.clip_text import END, START, ClipPrompt, ClipTextOptions, clip_tokenizer
 from latentry.errors import UsageError
-from tests.reference.diffusers_models import assert_close, randomised
+from tests.reference.close import assert_close
+from tests.reference.diffusers_models import randomised
 from tests.unit.conditioning.small_clip import MERGES, clip_text, vocabulary
 from tests.unit.nn.networks import filled
 

@@ -13,15 +13,8 @@ from diffusers import AutoencoderKL, VQModel
 from latentry.checkpoints.diffusers import is_diffusers, read
 from latentry.errors import LatentryError, UsageError
 from latentry.pipeline.load import assemble
-from tests.reference.diffusers_models import (
-    FIRST_STAGE,
-    assert_close,
-    assert_same_model,
-    config,
-    exported,
-    model,
-    randomised,
-)
+from tests.reference.close import assert_close
+from tests.reference.diffusers_models import FIRST_STAGE, assert_same_model, config, exported, model, randomised
 from tests.unit.nn.networks import normal
 
 VARIANTS: dict[str, dict[str, Any]] = {

@@ -21,17 +21,8 @@ from latentry.checkpoints.model_folder import ModelFolder
 from latentry.errors import LatentryError, UsageError
 from latentry.pipeline import Pipeline
 from latentry.pipeline.load import assemble
-from tests.reference.diffusers_models import (
-    CROSS,
-    FIRST_STAGE,
-    TEXT,
-    UNET,
-    assert_close,
-    assert_same_model,
-    config,
-    exported,
-    model,
-)
+from tests.reference.close import assert_close
+from tests.reference.diffusers_models import CROSS, FIRST_STAGE, TEXT, UNET, assert_same_model, config, exported, model
 from tests.unit.conditioning.small_clip import clip_text
 from tests.unit.nn.networks import normal
 

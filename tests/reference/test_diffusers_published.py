@@ -26,7 +26,8 @@ from latentry.conditioning.clip_text import END, START
 from latentry.models.autoencoder import Autoencoder
 from latentry.nn.unet import UNet
 from latentry.pipeline.load import assemble
-from tests.reference.diffusers_models import assert_close, randomised
+from tests.reference.close import assert_close
+from tests.reference.diffusers_models import randomised
 from tests.reference.test_diffusers_pipelines import PROMPT, drawn, theirs_as_tensor
 from tests.unit.conditioning.small_clip import MERGES, vocabulary
 from tests.unit.nn.networks import normal

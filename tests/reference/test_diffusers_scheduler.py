@@ -20,7 +20,7 @@ from latentry.diffusion.solvers import SOLVERS
 from latentry.errors import UsageError
 from latentry.kinds import build
 from latentry.models.config import DiffusionOptions, SampleOptions
-from tests.reference.diffusers_models import assert_close
+from tests.reference.close import assert_close
 from tests.unit.nn.networks import normal
 
 CLASSES = {"DDIMScheduler": DDIMScheduler, "DDPMScheduler": DDPMScheduler, "PNDMScheduler": PNDMScheduler}

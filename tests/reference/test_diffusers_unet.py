@@ -14,7 +14,8 @@ from latentry.checkpoints.diffusers.files import NETWORK, write_component
 from latentry.errors import UsageError
 from latentry.models.config import UNetOptions
 from latentry.nn.unet import UNet
-from tests.reference.diffusers_models import UNET, assert_close, randomised
+from tests.reference.close import assert_close
+from tests.reference.diffusers_models import UNET, randomised
 from tests.unit.nn.networks import filled, normal
 
 LATENT, CONTEXT = 3, 12

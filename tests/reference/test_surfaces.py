@@ -17,6 +17,7 @@ from latentry.checkpoints.compvis.training import diffusion_objective
 from latentry.config import load_yaml
 from latentry.train.diffusion_stage import DiffusionStage, Draws, LatentBatch
 from latentry.train.recipe import DiffusionSection
+from tests.reference.close import assert_close
 from tests.shared import SHARED, needs_shared
 from tests.unit.train.small_stages import ALONE
 
@@ -34,11 +35,6 @@ def expected(name: str) -> dict[str, Tensor]:
 def told(name: str) -> dict[str, Any]:
     condition = NAMES[name]
     return {condition: expected(name)[INPUTS[condition]]} if condition else {}
-
-
-def assert_close(actual: Tensor, wanted: Tensor, tolerance: float = 3e-5) -> None:
-    """The largest difference is at most `tolerance` of the largest magnitude."""
-    torch.testing.assert_close(actual, wanted, rtol=0, atol=tolerance * float(wanted.abs().max()))
 
 
 @pytest.mark.parametrize(
@@ -60,7 +56,7 @@ def test_sampling_from_the_published_noise(name: str, run: str, how: dict[str, A
     monkeypatch.setattr(rng, "normal", normal)
     conditions = {key: value.tolist() for key, value in told(name).items()}
     out = pipe.sample(n=1 if conditions else 2, **how, **conditions)
-    assert_close(out.tensor, ((given[f"out.{run}.decoded"] + 1) / 2).clamp(0, 1), 1e-3)
+    assert_close(out.tensor, ((given[f"out.{run}.decoded"] + 1) / 2).clamp(0, 1), run, 1e-3)
 
 
 @each
@@ -79,12 +75,12 @@ def test_training_loss_and_gradients(name: str, monkeypatch) -> None:
     monkeypatch.setattr(stage, "draw", lambda *place: draws)
     conditions: Any = {key: torch.cat([value, value]) for key, value in told(name).items()}
     loss, errors, _ = stage.losses(LatentBatch(moments, conditions, range(4)), step=0)
-    assert_close(loss.detach(), given["out.loss.total"])
-    assert_close(errors.detach(), given["out.loss.per_sample"])
+    assert_close(loss.detach(), given["out.loss.total"], "total")
+    assert_close(errors.detach(), given["out.loss.per_sample"], "errors")
     loss.backward()
-    assert_close(norm(pipe.denoiser.unet), given["out.grad.model_norm"], 1e-4)
+    assert_close(norm(pipe.denoiser.unet), given["out.grad.model_norm"], "model norm", 1e-4)
     if "out.grad.cond_stage_norm" in given:
-        assert_close(norm(pipe.denoiser.conditioners), given["out.grad.cond_stage_norm"], 1e-4)
+        assert_close(norm(pipe.denoiser.conditioners), given["out.grad.cond_stage_norm"], "condition norm", 1e-4)
 
 
 def norm(module: nn.Module) -> Tensor:
