@@ -23,6 +23,7 @@ from latentry.models.config import ModelConfig
 Weights = Literal["both", "ema", "raw"]
 SHOWN = 4
 LOSS = "loss."
+OTHER = "The weights are of another config: give theirs."
 
 
 def read(
@@ -53,7 +54,9 @@ def read(
     groups = _collect(path, file.tensors, wanted)
     if "unet_raw" in groups and "unet" not in groups:
         groups["unet"] = groups.pop("unet_raw")
-    _check_shapes(path, file.tensors, known.unused)
+    for key, shape in known.unused.items():
+        if key in file.tensors:
+            _check_shape(path, key, file.tensors[key], shape)
     for key, repeated in known.doubled.items():
         if key in file.tensors and not torch.equal(file.tensors[key], file.tensors[repeated]):
             raise LatentryError(f"{path}: {key} differs from {repeated}, which it should repeat. Take another copy.")
@@ -71,21 +74,15 @@ def _collect(path: Path, tensors: Mapping[str, Tensor], wanted: Mapping[str, Pla
     for key, place in wanted.items():
         if key not in tensors:
             raise LatentryError(f"{path}: has no {key}; the config asks for one of {_size(place.shape)}. {OTHER}")
-        if tuple(tensors[key].shape) != place.shape:
-            found = _size(tuple(tensors[key].shape))
-            raise LatentryError(f"{path}: {key} is {found}; the config asks for {_size(place.shape)}. {OTHER}")
+        _check_shape(path, key, tensors[key], place.shape)
         groups.setdefault(place.group, {})[place.name] = tensors[key]
     return groups
 
 
-OTHER = "The weights are of another config: give theirs."
-
-
-def _check_shapes(path: Path, tensors: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]) -> None:
-    for key, shape in shapes.items():
-        if key in tensors and tuple(tensors[key].shape) != shape:
-            found = _size(tuple(tensors[key].shape))
-            raise LatentryError(f"{path}: {key} is {found}; the config asks for {_size(shape)}. {OTHER}")
+def _check_shape(path: Path, key: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
+    if tuple(tensor.shape) != shape:
+        found = _size(tuple(tensor.shape))
+        raise LatentryError(f"{path}: {key} is {found}; the config asks for {_size(shape)}. {OTHER}")
 
 
 def _size(shape: tuple[int, ...]) -> str:
