@@ -115,6 +115,7 @@ def test_averages_that_are_not_there(tmp_path: Path, capsys: pytest.CaptureFixtu
     names = [n for n in torch.load(CLASS / "model.ckpt", weights_only=True)["state_dict"] if n.startswith("model_ema")]
     raw = changed(CLASS, tmp_path / "raw", **dict.fromkeys(names))
     assert "no averaged weights" in fails(capsys, "import", raw, "--weights", "ema", "--out", tmp_path / "m")
+    assert lt.load(raw).denoiser is not None
     assert run(["import", str(raw), "--out", str(tmp_path / "m")]) == 0
     assert sorted(path.stem for path in (tmp_path / "m").glob("*.safetensors")) == [
         "autoencoder",
