@@ -49,9 +49,7 @@ def load(
             raise UsageError(f"{folder}: a model folder without raw weights; they are in the run it came from")
         return assemble(model_folder.read(folder, without=(unused, "objective")), str(folder))
     if folder.is_file() or is_diffusers(folder):
-        kept: foreign.Weights = (
-            "raw" if weights == "raw" else "both"
-        )  # of which the averaged are taken, if there are any
+        kept: Literal["raw", "both"] = "raw" if weights == "raw" else "both"  # both: the averages, if there are any
         return assemble(foreign.bring_in(folder, config, weights=kept, vocabulary=vocabulary), str(folder))
     raise UsageError(
         f"{folder}: neither a run nor a model folder (no recipe.yaml, no model.yaml), nor one of diffusers; "
