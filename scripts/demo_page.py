@@ -33,7 +33,7 @@ TARGETS = (
     ("pairs never", 0.50),
     ("shape and colour right", 0.85),
 )
-WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 440, 220, 48, 34, 24
+WIDTH, HEIGHT, LEFT, RIGHT, BOTTOM, TOP = 440, 220, 48, 20, 34, 24
 
 
 def page(sections: Sequence[str], seconds: float) -> str:
@@ -87,7 +87,7 @@ def curve(title: str, points: Sequence[tuple[float, float]]) -> str:
     span = max(high - low, 1e-6)
 
     def place(x: float, y: float) -> tuple[float, float]:
-        across = LEFT + x / last * (WIDTH - LEFT - 12)
+        across = LEFT + x / last * (WIDTH - LEFT - RIGHT)
         return across, TOP + (high - math.log(y)) / span * (HEIGHT - TOP - BOTTOM)
 
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (place(*p) for p in points))
@@ -95,7 +95,7 @@ def curve(title: str, points: Sequence[tuple[float, float]]) -> str:
     for i in range(4):
         value = math.exp(low + span * i / 3)
         _, y = place(0, value)
-        marks.append(f'<line x1="{LEFT}" x2="{WIDTH - 12}" y1="{y:.1f}" y2="{y:.1f}" stroke="#eee"/>')
+        marks.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="#eee"/>')
         marks.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:.2g}</text>')
         x, _ = place(last * i / 3, value)
         marks.append(f'<text x="{x:.1f}" y="{HEIGHT - 16}" text-anchor="middle">{last * i / 3:.0f}</text>')

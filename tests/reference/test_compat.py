@@ -7,9 +7,11 @@ A further folder in `compat` is tested without a change here.
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from latentry.cli import run
 from latentry.study.verify import verify
@@ -45,3 +47,19 @@ def test_the_command_says_what_is_off_and_fails(tmp_path: Path, capsys: pytest.C
     out, err = capsys.readouterr()
     assert "OFF" in out
     assert "tensors are off" in err
+
+
+def test_a_file_without_averages_is_compared_by_its_raw_weights(tmp_path: Path) -> None:
+    """As cin256-v2 and txt2img-1p4B, whose configs say use_ema: false."""
+    source = next(folder for folder in FOLDERS if folder.name.startswith("class"))
+    content = torch.load(source / "model.ckpt", weights_only=True)
+    state = {key: value for key, value in content["state_dict"].items() if not key.startswith("model_ema")}
+    folder = tmp_path / "fixture"
+    folder.mkdir()
+    torch.save({**content, "state_dict": state}, folder / "model.ckpt")
+    for name in ("config.yaml", "expected.json", "expected.safetensors"):
+        shutil.copy(source / name, folder)
+    lines = {line.name: line for line in verify(bring(folder, tmp_path / "model"), folder)}
+    raw = [line for name, line in lines.items() if name.startswith(("out.eps.raw", "out.loss", "out.grad"))]
+    assert [line for line in raw if not line.good] == []
+    assert not lines["out.eps.ema.t0"].good

@@ -64,6 +64,8 @@ class Subject:
         found = {"ema": load(self.model)}
         if model_folder.has(self.model, "unet_raw"):
             found["raw"] = load(self.model, weights="raw")
+        elif "ema_updates" not in found["ema"].config.trained:
+            found["raw"] = found["ema"]  # the file had no averages
         return found
 
     @cached_property
