@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -101,7 +102,7 @@ def batches(
         batch_sampler=_Steps(start, of),
         num_workers=workers,
         collate_fn=_unchanged,
-        worker_init_fn=_quiet_worker,
+        worker_init_fn=partial(_quiet_worker, os.getpid()),
         multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
         prefetch_factor=4 if workers else None,
     )
@@ -134,12 +135,13 @@ def _unchanged(raw: Any) -> Any:
     return raw
 
 
-def _quiet_worker(_: int) -> None:
+def _quiet_worker(parent: int, _: int) -> None:
     """Signals for the whole group are the main process's business; workers end when it closes them or is gone.
 
-    torch's own watch misses a parent that is gone while a worker waits on a pipe, which its siblings hold open.
+    torch's own watch misses a parent that is gone while a worker waits on a pipe, which its siblings hold open, and one
+    that went before the worker had begun: so the parent's number comes from the parent.
     """
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)

@@ -101,12 +101,20 @@ def test_nothing_but_bad_files_ends_with_one_line(tmp_path: Path) -> None:
 
 
 _CHILD = """
-import sys, time
+import sys, threading, time
+from latentry.data import loader
 from latentry.data.dataset import ImageData
 from latentry.data.loader import batches
 from latentry.data.options import DataOptions
 data = ImageData(DataOptions(size=256, held_out=0), sys.argv[1])
 stream = batches(data, 0, 4, workers=2)
+if sys.argv[2] == "kill early":
+    begin = loader._quiet_worker
+    loader._quiet_worker = lambda *given: (time.sleep(3), begin(*given))
+    threading.Thread(target=next, args=(stream,), daemon=True).start()
+    time.sleep(1)
+    print("ready", flush=True)
+    time.sleep(60)
 next(stream)
 if sys.argv[2] == "leave":
     print("ready", flush=True)
@@ -133,7 +141,7 @@ def living(group: int) -> list[str]:
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="reads the processes from /proc")
-@pytest.mark.parametrize("how", ["interrupt", "leave", "kill"])
+@pytest.mark.parametrize("how", ["interrupt", "leave", "kill", "kill early"])
 def test_no_worker_outlives_its_run(tmp_path: Path, how: str) -> None:
     """Ctrl-C reaches the whole group; orphans would hold memory and the terminal. Batches are larger than a pipe."""
     numbered(tmp_path, 6, 256)
@@ -150,10 +158,10 @@ def test_no_worker_outlives_its_run(tmp_path: Path, how: str) -> None:
     assert how == "leave" or len(living(child.pid)) == 3
     if how == "interrupt":
         os.killpg(child.pid, signal.SIGINT)
-    elif how == "kill":
+    elif how.startswith("kill"):
         child.kill()
     _, errors = child.communicate(timeout=60)
-    if how != "kill":
+    if not how.startswith("kill"):
         assert child.returncode == {"interrupt": 130, "leave": 0}[how]
         assert "Traceback" not in errors
     deadline = time.monotonic() + 20
