@@ -167,6 +167,8 @@ CONFIGS: dict[str, tuple[str, Any, str]] = {
     "schedule": ("params.beta_schedule", "linar", 'did you mean "linear"'),
     "encoder": ("params.cond_stage_config.target", "my.OwnEmbedder", 'ends in "OwnEmbedder"'),
     "unet": ("params.unet_config.params.num_classes", 10, "num_classes"),
+    "incomplete": ("params.first_stage_config.params", {"embed_dim": 3}, "has no 'ddconfig'"),
+    "no number": ("params.timesteps", "many", "cannot be followed"),
     "hybrid": ("params.conditioning_key", "hybrid", "known: concat, crossattn"),
 }
 

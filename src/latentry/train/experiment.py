@@ -114,7 +114,7 @@ class Experiment:
         background = [c / 127.5 - 1 for c in colour] if colour else None
         torch.manual_seed(key(self.recipe.seed, "discriminator weights", 0))
         objective = objectives.build(section.objective, self.architecture.kind, channels, background)
-        if self.begun is not None:
+        if self.begun is not None and not Store(self.out / "autoencoder", report=lambda _: None).steps():
             self.report(begin_first_stage(model, objective, self.begun, str(section.from_)))
         if section.train.channels_last:
             model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

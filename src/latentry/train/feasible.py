@@ -105,6 +105,8 @@ def _denoiser(recipe: Recipe, data: ImageData, architecture: AutoencoderOptions)
                 f'diffusion.conditioning: "{name}" cannot be the name of a condition; call it "text" or "label", say'
             )
         check_fields(name, o, data)
+    if recipe.diffusion.from_ is not None and "unet" not in read_any(Path(recipe.diffusion.from_)).tensors:
+        raise UsageError(f"diffusion.from: {recipe.diffusion.from_} holds a first stage alone; name a model with both")
     context = BuildContext(data.labels, data.captions(), report=_silent)
     channels = architecture.latent_channels or architecture.z_channels
     with torch.device("meta"):

@@ -62,7 +62,7 @@ def _fill(what: str, module: nn.Module, theirs: Mapping[str, Tensor], source: st
 def _given(source: str) -> LatentDiffusion:
     given = load(source).denoiser
     if given is None:
-        raise UsageError(f"diffusion.from: {source} holds a first stage alone; name a model with both stages")
+        raise UsageError(f"diffusion.from: {source} holds a first stage alone; name a model with both")
     return given
 
 

@@ -141,3 +141,9 @@ def test_a_published_first_stage_goes_on_with_its_discriminator(tmp_path):
 def test_tuning_needs_a_model(data, tmp_path):
     with pytest.raises(UsageError, match=r"autoencoder\.tune: true without autoencoder\.from"):
         run_tiny(tmp_path, data, {"autoencoder.tune": True})
+
+
+def test_a_model_that_is_not_there_is_told_before_anything_is_written(data, tmp_path):
+    with pytest.raises(UsageError, match="nowhere: no such file or folder"):
+        run_tiny(tmp_path, data, {"diffusion.from": "nowhere"})
+    assert not (tmp_path / "run").exists()

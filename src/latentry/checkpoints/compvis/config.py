@@ -66,6 +66,16 @@ def translate(tree: Mapping[str, Any], name: str) -> Published:
     Raises UsageError, naming the field, for what would change numbers and is not supported here, and for a file that
     is no such config.
     """
+    try:
+        return _translate(tree, name)
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
+        what = (
+            f"has no {error}" if isinstance(error, KeyError) else f"cannot be followed ({' '.join(str(error).split())})"
+        )
+        raise UsageError(f"config: {what}; accepted is a whole config of the published code.") from error
+
+
+def _translate(tree: Mapping[str, Any], name: str) -> Published:
     model = tree.get("model")
     if not isinstance(model, Mapping) or not isinstance(model.get("params"), Mapping):
         raise UsageError("config: has no `model: {target, params}`; accepted is a config of the published code.")
