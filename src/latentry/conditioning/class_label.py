@@ -77,6 +77,26 @@ class ClassLabel(Conditioner):
         raise UsageError(f'label: no "{value}"; known: {known}{hint}. Choose one of these.')
 
 
+@torch.no_grad()
+def rows_of(own: ClassLabel, other: ClassLabel) -> tuple[Tensor, list[str]]:
+    """The rows of `own` with those of another model for the same classes, and the classes that it does not have.
+
+    The same are those of equal name or, where one of the two has no names, of equal number if there are as many; and
+    the row of no class.
+    """
+    found, theirs = own.embedding.weight.clone(), other.embedding.weight
+    if own.names and other.names:
+        pairs = {row: other.names.index(name) for row, name in enumerate(own.names) if name in other.names}
+    else:
+        pairs = {row: row for row in range(own.classes)} if own.classes == other.classes else {}
+    new = [own.names[row] if own.names else str(row) for row in range(own.classes) if row not in pairs]
+    if own.null_row is not None and other.null_row is not None:
+        pairs[own.null_row] = other.null_row
+    for row, their_row in pairs.items():
+        found[row] = theirs[their_row]
+    return found, new
+
+
 def build(options: ClassLabelOptions, context: BuildContext) -> ClassLabel:
     """Build from options, with the data's label names where the options have none."""
     names = options.names or (list(context.labels) if options.classes in (None, len(context.labels)) else [])

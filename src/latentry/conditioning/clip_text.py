@@ -7,14 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from pydantic import Field
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from torch import Tensor
 
-from latentry.conditioning import tokenizer as tokens
-from latentry.conditioning.base import BuildContext, Conditioner
+from latentry.conditioning.base import BuildContext
 from latentry.conditioning.cond import Cond
+from latentry.conditioning.prompts import Prompts
 from latentry.errors import UsageError
 from latentry.kinds import Kind, KindOptions
 from latentry.nn.clip_text import ClipText
@@ -41,20 +40,21 @@ class ClipTextOptions(KindOptions):
     length: int = Field(default=77, ge=3)
 
 
-class ClipPrompt(Conditioner):
+class ClipPrompt(Prompts):
     """Prompts to a context (B, length, width): the last layer's tokens, normalised.
 
-    The empty prompt is the null. `encode` also takes token numbers (B, length) as a tensor.
-    tokenizer: of `clip_tokenizer`.
+    The empty prompt is the null. tokenizer: of `clip_tokenizer`.
     """
 
+    file = FILE
+    missing = "FOLDER, one with the vocab.json and merges.txt of CLIP"
+
     def __init__(self, options: ClipTextOptions, tokenizer: Tokenizer) -> None:
-        super().__init__()
+        super().__init__(tokenizer)
         self.options: ClipTextOptions = options
-        self.tokenizer, self.knows_words = tokenizer, tokens.knows_words(tokenizer)
         self.context_width = options.width
         self.transformer = ClipText(
-            vocabulary=max(tokenizer.get_vocab().values()) + 1,
+            vocabulary=self.rows,
             length=options.length,
             width=options.width,
             heads=options.heads,
@@ -62,26 +62,7 @@ class ClipPrompt(Conditioner):
         )
 
     def encode(self, values: Sequence[Any] | Tensor) -> Cond:
-        ids = values if isinstance(values, Tensor) else self.tokenize(values)  # (B, L)
-        return Cond(context=self.transformer(ids.to(next(self.parameters()).device)))  # (B, L, D)
-
-    def null(self, batch: int, values: Sequence[Any] | Tensor | None = None) -> Cond:
-        return self.encode([""]).map(lambda part: part.expand(batch, *part.shape[1:]))
-
-    def tokenize(self, texts: Sequence[str | None]) -> Tensor:
-        """Token numbers (B, length) of prompts; None is the empty prompt."""
-        for text in texts:
-            if not isinstance(text, str | None):
-                raise UsageError(f"text: {text!r} is not a text. Give prompts as texts.")
-            if text and not self.knows_words:
-                raise UsageError(
-                    "text: this model came without its vocabulary, so it reads no words. Import it again with "
-                    "--vocabulary FOLDER, one with the vocab.json and merges.txt of CLIP."
-                )
-        return torch.tensor([self.tokenizer.encode(tokens.clean(text or "")).ids for text in texts])
-
-    def files(self) -> dict[str, str]:
-        return {FILE: self.tokenizer.to_str(pretty=True)}
+        return Cond(context=self.transformer(self.ids(values)))  # (B, L) -> (B, L, D)
 
 
 def clip_tokenizer(vocabulary: Mapping[str, int], merges: Sequence[Pair], length: int, pad: str = END) -> Tokenizer:
@@ -134,15 +115,19 @@ def read(path: Path, length: int) -> Tokenizer:
     try:
         if path.is_dir():
             vocabulary = json.loads((path / "vocab.json").read_text(encoding="utf-8"))
-            lines = (path / "merges.txt").read_text(encoding="utf-8").splitlines()
-            pairs = [line.split() for line in lines if line and not line.startswith("#version")]
-            return clip_tokenizer(vocabulary, [(a, b) for a, b in pairs], length)
+            return clip_tokenizer(vocabulary, read_merges(path / "merges.txt"), length)
         found, merges, pad = parts(path.read_text(encoding="utf-8"), str(path))
     except (OSError, ValueError) as error:
         raise UsageError(
             f"conditioning clip_text: {path}: {error}. Give a folder of vocab.json and merges.txt."
         ) from error
     return clip_tokenizer(found, merges, length, pad)
+
+
+def read_merges(path: Path) -> list[Pair]:
+    """The merges of a merges.txt in order. Raises OSError or ValueError where there are none."""
+    lines = path.read_text(encoding="utf-8").split("\n")
+    return [(a, b) for a, b in (line.split(" ") for line in lines if line and not line.startswith("#version"))]
 
 
 def parts(text: str, where: str) -> tuple[dict[str, int], list[Pair], str]:

@@ -13,8 +13,9 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from latentry.conditioning import tokenizer as tokens
-from latentry.conditioning.base import BuildContext, Conditioner
+from latentry.conditioning.base import BuildContext
 from latentry.conditioning.cond import Cond
+from latentry.conditioning.prompts import Prompts
 from latentry.errors import UsageError
 from latentry.kinds import Kind, KindOptions
 from latentry.nn.text_encoder import TextTransformer
@@ -29,6 +30,8 @@ class TextOptions(KindOptions):
     included; longer prompts are cut. pooled: a mean is also a vector, added to the time embedding, from which small
     models learn what a prompt means far sooner than by cross-attention alone: `tokens`, of what the transformer says,
     or `words`, of the words by themselves, so that combinations that were not in training are understood better.
+    drop_words: probability, for each token of a prompt by itself, of becoming the unknown token in training, so that
+    a prompt with words that were not in training is understood by its others.
     vocabulary: the largest size of the vocabulary trained on the captions, or the path of BERT's vocab.txt or of a
     tokenizer.json.
     """
@@ -40,26 +43,28 @@ class TextOptions(KindOptions):
     head_channels: int = Field(default=64, ge=1)
     length: int = Field(default=77, ge=3)
     pooled: Literal["tokens", "words"] | None = None
+    drop_words: float = Field(default=0.0, ge=0, lt=1)
     vocabulary: int | str = 4096
 
 
-class Text(Conditioner):
+class Text(Prompts):
     """Prompts to a context (B, length, width), without a mask: padding takes part, as in the paper's model.
 
     With `pooled` also to a vector (B, width).
 
-    The empty prompt is the null. `encode` also takes token numbers (B, length) as a tensor.
-    tokenizer: already cutting and padding to `options.length`.
+    The empty prompt is the null. With `drop_words` the tokenizer needs an unknown token.
     """
 
+    file = FILE
+    missing = "FILE, the vocab.txt of bert-base-uncased"
+
     def __init__(self, options: TextOptions, tokenizer: Tokenizer) -> None:
-        super().__init__()
+        super().__init__(tokenizer)
         self.options: TextOptions = options
-        self.tokenizer, self.knows_words = tokenizer, tokens.knows_words(tokenizer)
         self.context_width = options.width
         self.vector_width = options.width if options.pooled else None
         self.transformer = TextTransformer(
-            vocabulary=max(tokenizer.get_vocab().values()) + 1,
+            vocabulary=self.rows,
             length=options.length,
             width=options.width,
             layers=options.layers,
@@ -67,35 +72,24 @@ class Text(Conditioner):
             head_channels=options.head_channels,
         )
 
-    def tokenize(self, texts: Sequence[str | None]) -> Tensor:
-        """Token numbers (B, length) of prompts; None is the empty prompt."""
-        for text in texts:
-            if not isinstance(text, str | None):
-                raise UsageError(f"text: {text!r} is not a text. Give prompts as texts.")
-            if text and not self.knows_words:
-                raise UsageError(
-                    "text: this model came without its vocabulary, so it reads no words. Import it again with "
-                    "--vocabulary FILE, the vocab.txt of bert-base-uncased."
-                )
-        return torch.tensor([self.tokenizer.encode(tokens.clean(text or "")).ids for text in texts])
-
     def encode(self, values: Sequence[Any] | Tensor) -> Cond:
-        ids = values if isinstance(values, Tensor) else self.tokenize(values)  # (B, L)
-        ids = ids.to(next(self.parameters()).device)
+        ids = self._dropped(self.ids(values))  # (B, L)
         context = self.transformer(ids)  # (B, L, D)
         return Cond(context=context, vector=self._pooled(ids, context))
+
+    def _dropped(self, ids: Tensor) -> Tensor:
+        """(B, length) with some tokens unknown in training; never those around and behind the words."""
+        if not (self.training and self.options.drop_words):
+            return ids
+        words = ~torch.isin(ids, self.tokenize([""]).to(ids))
+        drawn = torch.rand(ids.shape, device=ids.device) < self.options.drop_words
+        return ids.masked_fill(words & drawn, self.tokenizer.token_to_id(tokens.UNKNOWN))
 
     def _pooled(self, ids: Tensor, context: Tensor) -> Tensor | None:
         """(B, width), or None."""
         if self.options.pooled == "words":
             return F.layer_norm(self.transformer.token(ids).mean(1), (self.options.width,))
         return context.mean(1) if self.options.pooled else None
-
-    def null(self, batch: int, values: Sequence[Any] | Tensor | None = None) -> Cond:
-        return self.encode([""]).map(lambda part: part.expand(batch, *part.shape[1:]))
-
-    def files(self) -> dict[str, str]:
-        return {FILE: self.tokenizer.to_str(pretty=True)}
 
 
 def build(options: TextOptions, context: BuildContext) -> Text:
@@ -111,6 +105,8 @@ def build(options: TextOptions, context: BuildContext) -> Text:
         )
     else:
         tokenizer = tokens.train(context.captions, options.vocabulary)
+    if options.drop_words and tokenizer.token_to_id(tokens.UNKNOWN) is None:
+        raise UsageError(f"conditioning text: drop_words needs a vocabulary with {tokens.UNKNOWN}. Set it to 0.")
     tokenizer.no_truncation()
     tokenizer.no_padding()
     cut = tokens.count_longer(tokenizer, context.captions, options.length)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from latentry.checkpoints.model_folder import ModelFolder
+from latentry.conditioning.class_label import ClassLabel, rows_of
 from latentry.errors import UsageError
 from latentry.models.autoencoder import Autoencoder
 from latentry.models.build import named_files
@@ -30,9 +31,17 @@ def files_to_keep(source: str, options: DiffusionOptions) -> dict[str, str]:
 def begin_with(model: LatentDiffusion, source: str) -> str:
     """Put into `model` what fits of the second stage of a model or run, and say in one line what does not.
 
-    What fits: tensors of equal name and shape. Raises UsageError where there is no second stage, or nothing fits.
+    What fits: tensors of equal name and shape, and rows of classes of equal name. Raises UsageError where there is no
+    second stage, or nothing fits.
     """
-    return _fill("diffusion", model, _given(source).state_dict(), source)
+    given = _given(source)
+    theirs, told = given.state_dict(), ""
+    for name, own in model.conditioners.items():
+        other = given.conditioners[name] if name in given.conditioners else None
+        if isinstance(own, ClassLabel) and isinstance(other, ClassLabel) and own.options.width == other.options.width:
+            theirs[f"conditioners.{name}.embedding.weight"], new = rows_of(own, other)
+            told += f"; {name}: anew are the classes {_some(new)}" if new else ""
+    return _fill("diffusion", model, theirs, source) + told
 
 
 @torch.no_grad()

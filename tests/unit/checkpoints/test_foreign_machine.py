@@ -49,6 +49,10 @@ def attacks(marker: str) -> dict[str, tuple[bytes, str]]:
         "stack global": (stack_name("builtins", "exec") + code + b"\x85R", "builtins.exec"),
         "a path in the name": (stack_name("torch", "serialization.os.system") + touch + b"\x85R", "os.system"),
         "getattr": (name("builtins", "getattr") + name("torch", "Size") + text("x") + b"\x86R", "builtins.getattr"),
+        "getattr of an object": (
+            name("builtins", "getattr") + name("vendor", "Thing") + b")R" + text("os.system") + b"\x86R",
+            "vendor.Thing.os.system",
+        ),
         "global alone": (name("os", "system"), "os.system"),
         "inst": (b"(" + touch + b"ios\nsystem\n", "os.system"),
         "obj": (b"(" + name("os", "system") + touch + b"o", "os.system"),
@@ -112,6 +116,14 @@ def test_unknown_classes_are_dropped_by_name_and_never_imported(body, monkeypatc
     assert isinstance(root, Dropped)
     assert root.name == "vendor.things.Thing"
     assert "vendor.things.Thing" in dropped
+
+
+def test_a_method_of_an_unknown_class_is_dropped_with_it():
+    bound = name("__builtin__", "getattr") + name("vendor.callbacks", "Logger") + b")\x81" + text("save") + b"\x86R"
+    root, dropped = run(b"](" + bound + b"K\x07e")
+    assert root[0].name == "vendor.callbacks.Logger.save"
+    assert root[1] == 7
+    assert "vendor.callbacks.Logger" in dropped
 
 
 def test_a_dropped_name_can_be_shown_on_a_terminal():

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tokenizers import Tokenizer, models
 
 from latentry.conditioning import BuildContext, tokenizer
 from latentry.conditioning.text import Text, TextOptions, build
@@ -143,3 +144,30 @@ def test_a_vocabulary_that_is_none_is_one_clear_line(tmp_path: Path) -> None:
         text(vocabulary=str(tmp_path / "missing.txt"))
     with pytest.raises(UsageError, match=r"vocabulary is 20, but the letters .* need"):
         text(vocabulary=20)
+
+
+def test_words_are_left_out_in_training_alone_as_often_as_asked() -> None:
+    torch.manual_seed(0)
+    prompts = [CAPTIONS[0]] * 500
+    conditioner = text(drop_words=0.25, length=24)
+    ids = conditioner.tokenize(prompts)
+    seen: list[torch.Tensor] = []
+    conditioner.transformer.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    conditioner.eval().encode(prompts)
+    assert torch.equal(seen[-1], ids)
+    conditioner.train().encode(prompts)
+    unknown = seen[-1] == conditioner.tokenizer.token_to_id(tokenizer.UNKNOWN)
+    words = ~torch.isin(ids, conditioner.tokenize([""]))
+    assert torch.equal(torch.where(unknown, ids, seen[-1]), ids)
+    assert not unknown[~words].any()
+    assert 0.23 < unknown[words].double().mean() < 0.27
+    before = len(seen)
+    conditioner.null(2)
+    assert torch.equal(seen[before][0], conditioner.tokenize([""])[0])
+
+
+def test_leaving_words_out_needs_an_unknown_token(tmp_path: Path) -> None:
+    plain = Tokenizer(models.WordLevel({"a": 0, "[PAD]": 1}, unk_token="a"))
+    plain.save(str(tmp_path / "tokenizer.json"))
+    with pytest.raises(UsageError, match="drop_words needs a vocabulary with"):
+        text(drop_words=0.1, vocabulary=str(tmp_path / "tokenizer.json"))

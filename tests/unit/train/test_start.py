@@ -63,6 +63,23 @@ def test_what_fits_is_kept_and_the_rest_is_named(source, data, tmp_path):
     assert "conditioners.text.transformer.token.weight" in said[0].replace("conditioners.label", "")
 
 
+def test_classes_of_equal_name_keep_their_rows(data, tmp_path):
+    label = {"label": {"kind": "class_label", "via": "vector", "width": 8}}
+    changes = {"data.label": "label", "diffusion.conditioning": label}
+    folder = write_images(tmp_path / "first", noise(12, (16, 16, 3)))
+    write_metadata(folder, [{"label": ("cat", "dog", "owl")[number % 3]} for number in range(12)])
+    before = run_tiny(tmp_path / "a", folder, {**changes, "seed": 5}).path / "model"
+    write_metadata(folder, [{"label": ("ant", "dog", "cat", "bee")[number % 4]} for number in range(12)])
+    found, said = begun(before, folder, tmp_path / "b", {**changes, "data.text": None})
+    rows, own = found["conditioners.label.embedding.weight"], lt.load(before).denoiser
+    assert own is not None
+    theirs = own.state_dict()["conditioners.label.embedding.weight"]
+    assert rows.shape == (5, 8)  # ant, bee, cat, dog, none
+    torch.testing.assert_close(rows[[2, 3, 4]], theirs[[0, 1, 3]], rtol=0, atol=1e-20)
+    assert not any(torch.allclose(rows[new], row) for new in (0, 1) for row in theirs)
+    assert "label: anew are the classes ant, bee" in said[0]
+
+
 def test_words_keep_their_numbers_for_other_captions(source, data, tmp_path):
     other = write_images(tmp_path / "images", noise(12, (16, 16, 3)))
     write_metadata(other, [{"text": f"zebra {number}"} for number in range(12)])

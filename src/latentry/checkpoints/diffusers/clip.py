@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from latentry.checkpoints.diffusers.encoder import Encoder
 from latentry.checkpoints.diffusers.files import read_json
 from latentry.checkpoints.diffusers.settings import Keys, refused
-from latentry.conditioning.clip_text import END, FILE, START, ClipTextOptions, clip_tokenizer, parts
+from latentry.conditioning.clip_text import END, FILE, START, ClipTextOptions, clip_tokenizer, parts, read_merges
 from latentry.errors import UsageError
 from latentry.nn.clip_text import ClipText
 
@@ -108,8 +108,7 @@ def read_tokenizer(folder: Path, options: ClipTextOptions) -> str:
 
 def _read_merges(path: Path) -> list[tuple[str, str]]:
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-        return [(a, b) for a, b in (line.split(" ") for line in lines if line and not line.startswith("#version"))]
+        return read_merges(path)
     except (OSError, ValueError) as error:
         raise UsageError(f"{path}: is no list of merges ({error}). Take another copy of the folder.") from error
 

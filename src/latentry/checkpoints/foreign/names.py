@@ -10,7 +10,7 @@ ATTACK_MODULES = """
     pkgutil pydoc doctest pip ensurepip idlelib urllib urllib2 requests httplib ftplib smtplib telnetlib fileinput
 """
 ATTACK_MEMBERS = {
-    "builtins": "eval exec execfile compile open file input raw_input __import__ reload apply getattr setattr delattr "
+    "builtins": "eval exec execfile compile open file input raw_input __import__ reload apply setattr delattr "
     "globals locals vars breakpoint exit quit help map filter __build_class__",
     "operator": "attrgetter itemgetter methodcaller call",
     "_operator": "attrgetter itemgetter methodcaller call",
@@ -74,12 +74,17 @@ def dotted(module: object, name: object) -> str:
     full = f"{module}.{name}"
     root = full.partition(".")[0].strip()
     if root in ATTACK_MODULES.split() or full in ATTACKS or ATTACK_PARTS & set(name.split(".")):
-        raise Unreadable(
-            f"asks to run {printable(full)} when it is opened; nothing of it was run. Accepted are tensors, plain "
-            "containers and classes that are dropped. Do not open this file with anything else; take the weights as "
-            ".safetensors from its author."
-        )
+        raise attack(full)
     return full
+
+
+def attack(name: str) -> Unreadable:
+    """The error for a file that wants the function of that dotted name."""
+    return Unreadable(
+        f"asks to run {printable(name)} when it is opened; nothing of it was run. Accepted are tensors, plain "
+        "containers and classes that are dropped. Do not open this file with anything else; take the weights as "
+        ".safetensors from its author."
+    )
 
 
 def printable(text: str) -> str:

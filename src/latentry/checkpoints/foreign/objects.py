@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from latentry.checkpoints.foreign.arrays import NUMPY_CALLS, encoded
-from latentry.checkpoints.foreign.names import Damaged, Dropped
+from latentry.checkpoints.foreign.names import Damaged, Dropped, attack, dotted
 from latentry.checkpoints.foreign.storage import Stored, counts, view
 
 
@@ -94,6 +94,13 @@ def _instance(cls: object, *_: object) -> object:
     return Dropped(cls.name if isinstance(cls, Known | Dropped) else type(cls).__name__)
 
 
+def _attribute(owner: object, name: object = "", *_: object) -> object:
+    """How Python spells methods of an object, which callbacks hold: dropped like the object."""
+    if not isinstance(owner, Dropped):
+        raise attack("builtins.getattr")
+    return Dropped(dotted(owner.name, name))
+
+
 def _plain_bytes(value: object = b"", encoding: str = "latin1") -> bytes:
     if isinstance(value, str):
         return encoded(value, encoding)
@@ -131,6 +138,7 @@ CALLS: dict[str, Callable[..., Any]] = {
     "builtins.frozenset": lambda items=(): frozenset(_keys(items)),
     "builtins.bytes": _plain_bytes,
     "builtins.bytearray": lambda *given: bytearray(_plain_bytes(*given)),
+    "builtins.getattr": _attribute,
     "builtins.complex": lambda real, imaginary=0.0: complex(float(real), float(imaginary)),
     "_codecs.encode": encoded,
     "copyreg._reconstructor": _instance,
