@@ -81,9 +81,11 @@ class Text(Prompts):
         """(B, length) with some tokens unknown in training; never those around and behind the words."""
         if not (self.training and self.options.drop_words):
             return ids
+        unknown = self.tokenizer.token_to_id(tokens.UNKNOWN)
+        assert unknown is not None  # `build` asks for it
         words = ~torch.isin(ids, self.tokenize([""]).to(ids))
         drawn = torch.rand(ids.shape, device=ids.device) < self.options.drop_words
-        return ids.masked_fill(words & drawn, self.tokenizer.token_to_id(tokens.UNKNOWN))
+        return ids.masked_fill(words & drawn, unknown)
 
     def _pooled(self, ids: Tensor, context: Tensor) -> Tensor | None:
         """(B, width), or None."""

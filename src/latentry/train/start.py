@@ -37,7 +37,9 @@ def begin_with(model: LatentDiffusion, source: str) -> str:
     given = _given(source)
     theirs, told = given.state_dict(), ""
     for name, own in model.conditioners.items():
-        other = given.conditioners[name] if name in given.conditioners else None
+        if name not in given.conditioners:
+            continue
+        other = given.conditioners[name]
         if isinstance(own, ClassLabel) and isinstance(other, ClassLabel) and own.options.width == other.options.width:
             theirs[f"conditioners.{name}.embedding.weight"], new = rows_of(own, other)
             told += f"; {name}: anew are the classes {_some(new)}" if new else ""

@@ -121,6 +121,7 @@ def test_unknown_classes_are_dropped_by_name_and_never_imported(body, monkeypatc
 def test_a_method_of_an_unknown_class_is_dropped_with_it():
     bound = name("__builtin__", "getattr") + name("vendor.callbacks", "Logger") + b")\x81" + text("save") + b"\x86R"
     root, dropped = run(b"](" + bound + b"K\x07e")
+    assert isinstance(root, list)
     assert root[0].name == "vendor.callbacks.Logger.save"
     assert root[1] == 7
     assert "vendor.callbacks.Logger" in dropped
