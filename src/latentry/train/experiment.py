@@ -36,7 +36,7 @@ from latentry.train.preview import Previewer
 from latentry.train.recipe import Recipe
 from latentry.train.record import MODEL
 from latentry.train.stage import weights_of
-from latentry.train.start import begin_first_stage, begin_with, files_to_keep
+from latentry.train.start import begin_first_stage, begin_with, files_to_keep, second_stage
 from latentry.train.values import check_fields, labels_kept
 from latentry.train.world import World
 
@@ -201,7 +201,8 @@ class Experiment:
         torch.manual_seed(key(self.recipe.seed, "diffusion weights", 0))
         saved = Store(self.out / "diffusion", report=lambda _: None).newest()
         source = self.recipe.diffusion.from_ if saved is None else None
-        files = saved.state["texts"] if saved else files_to_keep(source, options) if source else {}
+        given = second_stage(source) if source else None
+        files = saved.state["texts"] if saved else files_to_keep(given, options) if given else {}
         if saved:
             self.labels = labels_kept(saved.state["model"], options.conditioning.values(), self.data)
         context = BuildContext(self.labels, self.data.captions(), files, report=report or self.report)
@@ -211,8 +212,8 @@ class Experiment:
         self.diffusion = options.model_copy(update={"conditioning": complete})
         model = LatentDiffusion(self.diffusion, latent_channels, conditioners)
         model.unet.checkpoint = self.recipe.diffusion.train.checkpoint_activations
-        if source:
-            (report or self.report)(begin_with(model, source))
+        if given:
+            (report or self.report)(begin_with(model, given, str(source)))
         return model.to(self.world.device)
 
     def diffusion_stage(self) -> DiffusionStage:

@@ -20,21 +20,25 @@ from latentry.train.objectives import AdversarialObjective
 SHOWN = 4  # names in a report
 
 
-def files_to_keep(source: str, options: DiffusionOptions) -> dict[str, str]:
+def second_stage(source: str) -> LatentDiffusion:
+    """That of a model or run which has one."""
+    given = load(source).denoiser
+    assert given is not None  # `feasible` has looked
+    return given
+
+
+def files_to_keep(given: LatentDiffusion, options: DiffusionOptions) -> dict[str, str]:
     """The files (tokenizers) of the conditions that the recipe has as well: their weights mean nothing without."""
-    given = _given(source)
     same = [n for n, o in options.conditioning.items() if n in given.conditioners and _kind(given, n) == o.kind]
     return named_files({name: given.conditioners[name] for name in same})  # type: ignore[misc]
 
 
 @torch.no_grad()
-def begin_with(model: LatentDiffusion, source: str) -> str:
-    """Put into `model` what fits of the second stage of a model or run, and say in one line what does not.
+def begin_with(model: LatentDiffusion, given: LatentDiffusion, source: str) -> str:
+    """Put into `model` what fits of `given`, the second stage of `source`, and say in one line what does not.
 
-    What fits: tensors of equal name and shape, and rows of classes of equal name. Raises UsageError where there is no
-    second stage, or nothing fits.
+    What fits: tensors of equal name and shape, and rows of classes of equal name. Raises UsageError if nothing does.
     """
-    given = _given(source)
     theirs, told = given.state_dict(), ""
     for name, own in model.conditioners.items():
         if name not in given.conditioners:
@@ -68,13 +72,6 @@ def _fill(what: str, module: nn.Module, theirs: Mapping[str, Tensor], source: st
     told = f"{what}: {len(fitting)} of {len(own)} tensors begin as in {source}"
     told += f"; anew: {_some(new)}" if new else ""
     return told + (f"; not used: {_some(unused)}" if unused else "")
-
-
-def _given(source: str) -> LatentDiffusion:
-    given = load(source).denoiser
-    if given is None:
-        raise UsageError(f"diffusion.from: {source} holds a first stage alone; name a model with both")
-    return given
 
 
 def _kind(model: LatentDiffusion, name: str) -> str:
