@@ -21,7 +21,8 @@ from latentry.kinds import KindOptions
 class BuildContext:
     """What a conditioner may need beside its options.
 
-    labels: the names of the training data's labels, by number. captions: its texts.
+    labels: the names of the training data's labels, by number. captions: its texts. labelled: the same texts, each with
+    the number of its image's label, where there are labels.
     files: the text files a saved conditioner left (`Conditioner.files`); they win over labels and captions.
     encode: images (B, C, H, W) in [-1, 1] to latents without scale, for conditions that pass through the first stage.
     report: called with one line for what a person should know, for example how many captions were cut.
@@ -29,6 +30,7 @@ class BuildContext:
 
     labels: Sequence[str] = ()
     captions: Sequence[str] = ()
+    labelled: Sequence[tuple[str, int]] = ()
     files: Mapping[str, str] = field(default_factory=dict)
     encode: Callable[[Tensor], Tensor] | None = None
     report: Callable[[str], None] = logging.getLogger("latentry").info
@@ -39,9 +41,11 @@ class Conditioner(nn.Module, ABC):
 
     options: complete, so that options and `files` build the same conditioner again without the data.
     context_width, vector_width, concat_channels: what its `Cond` brings to the denoiser; None or 0 for nothing.
+    guesses_from: the name of another condition, from whose values it guesses those that were not asked for (`guessed`).
     """
 
     options: KindOptions
+    guesses_from: str | None = None
     context_width: int | None = None
     vector_width: int | None = None
     concat_channels: int = 0
@@ -56,6 +60,10 @@ class Conditioner(nn.Module, ABC):
         values: what these images would be asked with; needed by those whose shapes come with the values (`Arrays`).
         """
         return self.encode([None] * batch)
+
+    def guessed(self, values: Sequence[Any], others: Sequence[Any]) -> list[Any]:
+        """The values, with guesses in place of None. others: the values of `guesses_from`."""
+        return list(values)
 
     def files(self) -> dict[str, str]:
         """Text files, by name, that must be kept beside the weights."""

@@ -11,9 +11,11 @@ from torch import Tensor, nn
 
 from latentry.conditioning.base import BuildContext, Conditioner
 from latentry.conditioning.cond import Cond
+from latentry.conditioning.guess import Guess
 from latentry.errors import UsageError, did_you_mean
 from latentry.kinds import Kind, KindOptions
 
+FILE = "words.json"
 SHOWN = 20  # names in an error
 
 
@@ -22,6 +24,7 @@ class ClassLabelOptions(KindOptions):
 
     via: `context` (one token for cross-attention) or `vector` (added to the time embedding). width: of a row.
     names: of the classes by number; default: the labels of the data. classes: how many, where there are no names.
+    guess: the name of a text condition; where a text is asked for and no class, it is guessed from the words.
     null: the row that means "no class"; default: an extra row after the classes. Published models have it among
     their rows (1000 of the 1001 classes of cin256-v2), or have `none`: those must always be told a class.
     """
@@ -31,6 +34,7 @@ class ClassLabelOptions(KindOptions):
     width: int = Field(default=256, ge=1)
     names: list[str] | None = None
     classes: int | None = Field(default=None, ge=1)
+    guess: str | None = None
     null: Annotated[int, Field(ge=0)] | Literal["none"] | None = None
 
 
@@ -38,10 +42,12 @@ class ClassLabel(Conditioner):
     """Embeds labels given by number or by name; -1 and None are the null.
 
     Args: options with `classes` set; `null` may be any row below `classes`, None for an extra row, or `none`.
+    guess: the table of words for `options.guess`.
     """
 
-    def __init__(self, options: ClassLabelOptions) -> None:
+    def __init__(self, options: ClassLabelOptions, guess: Guess | None = None) -> None:
         super().__init__()
+        self.guess, self.guesses_from = guess, options.guess if guess else None
         classes = options.classes or 0
         self.options: ClassLabelOptions = options
         self.names = options.names or []
@@ -62,12 +68,12 @@ class ClassLabel(Conditioner):
 
     def row(self, value: str | int | None) -> int:
         """The row of a label. Errors: `UsageError` that lists what is known."""
-        if value is None or value == -1:
+        if isinstance(value, str) and value in self.names:
+            return self.names.index(value)
+        if value is None or str(value) == "-1":
             if self.null_row is None:
                 raise UsageError("label: this model knows no unlabelled image. Give a label, and guidance 1.")
             return self.null_row
-        if isinstance(value, str) and value in self.names:
-            return self.names.index(value)
         digits = str(value)
         if digits.isascii() and digits.isdigit() and int(digits) < self.classes:
             return int(digits)
@@ -75,6 +81,17 @@ class ClassLabel(Conditioner):
         known = f"{known}; or a number from 0 to {self.classes - 1}" if known else f"0 to {self.classes - 1}"
         hint = did_you_mean(value, self.names)
         raise UsageError(f'label: no "{value}"; known: {known}{hint}. Choose one of these.')
+
+    def guessed(self, values: Sequence[Any], others: Sequence[Any]) -> list[Any]:
+        return [self._guess(text) if value is None else value for value, text in zip(values, others, strict=True)]
+
+    def _guess(self, text: Any) -> str | int | None:
+        """The name of the class, where it has one, else its number; None where nothing is known of the text."""
+        row = self.guess(text) if self.guess and isinstance(text, str) else None
+        return self.names[row] if row is not None and self.names else row
+
+    def files(self) -> dict[str, str]:
+        return {FILE: self.guess.to_text()} if self.guess else {}
 
 
 @torch.no_grad()
@@ -98,7 +115,10 @@ def rows_of(own: ClassLabel, other: ClassLabel) -> tuple[Tensor, list[str]]:
 
 
 def build(options: ClassLabelOptions, context: BuildContext) -> ClassLabel:
-    """Build from options, with the data's label names where the options have none."""
+    """Build from options, with the data's label names where the options have none.
+
+    A table of words comes from among `context.files`, else from the labelled captions.
+    """
     names = options.names or (list(context.labels) if options.classes in (None, len(context.labels)) else [])
     classes = options.classes or len(names)
     if not classes:
@@ -110,7 +130,19 @@ def build(options: ClassLabelOptions, context: BuildContext) -> ClassLabel:
         raise UsageError(f"conditioning class_label: {len(names)} names for {classes} classes. Leave `classes` out.")
     if isinstance(options.null, int) and options.null >= classes:
         raise UsageError(f"conditioning class_label: null is {options.null}; known: 0 to {classes - 1}, or none.")
-    return ClassLabel(options.model_copy(update={"names": names or None, "classes": classes}))
+    complete = options.model_copy(update={"names": names or None, "classes": classes})
+    return ClassLabel(complete, _table(context) if options.guess else None)
+
+
+def _table(context: BuildContext) -> Guess:
+    if FILE in context.files:
+        return Guess.parse(context.files[FILE], FILE)
+    if not any(text for text, _ in context.labelled):
+        raise UsageError(
+            "conditioning class_label: guess needs captions of labelled images; known: `text` and `label` in "
+            "metadata.jsonl. Leave `guess` out."
+        )
+    return Guess.of(context.labelled)
 
 
 KIND = Kind(ClassLabelOptions, build)

@@ -106,6 +106,15 @@ class ImageData:
         field = self.options.text
         return [text for record in self.records for text in select.captions_of(record, field)] if field else []
 
+    def labelled_captions(self) -> list[tuple[str, int]]:
+        """Every caption of the split with the number of its image's label; nothing where there are no labels."""
+        field = self.options.text
+        if not field or not self.labels:
+            return []
+        return [
+            (text, self.label(i)) for i, record in enumerate(self.records) for text in select.captions_of(record, field)
+        ]
+
     def text(self, index: int, pick: float = 0.0) -> str:
         """A caption of an image; pick in [0, 1) chooses among several."""
         texts = select.captions_of(self.records[index], self.options.text)

@@ -15,6 +15,7 @@ from latentry.errors import did_you_mean
 from latentry.kinds import Options, choice
 
 HEAD_CHANNELS = 32
+TEXTS = ("text", "clip_text")
 
 
 def check_groups(channels: int, multipliers: tuple[int, ...], groups: int) -> None:
@@ -153,6 +154,17 @@ class DiffusionOptions(Options):
     prediction: Literal["epsilon", "sample", "velocity"] = "epsilon"
     unet: UNetOptions = UNetOptions()
     conditioning: dict[str, choice(CONDITIONERS, "conditioner")] = {}  # type: ignore[valid-type]
+
+    @field_validator("conditioning")
+    @classmethod
+    def _known_guess(cls, conditioning: Any) -> Any:
+        told = conditioning if isinstance(conditioning, Mapping) else {}
+        texts = [name for name, options in told.items() if options.kind in TEXTS]
+        for name, options in told.items():
+            if getattr(options, "guess", None) not in (None, *texts):
+                known = ", ".join(texts) or "none"
+                raise ValueError(f'{name}.guess: no condition "{options.guess}" of kind text; known: {known}')
+        return conditioning
 
 
 class ModelConfig(Options):

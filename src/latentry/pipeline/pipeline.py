@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -202,7 +203,8 @@ class Pipeline:
         problem = check_size(size, self.config.autoencoder, model.options.unet)
         if problem:
             raise UsageError(f"sample: {problem}")
-        return generate(conditions, list(model.conditioners), n=n, seed=seed, size=size)
+        request = generate(conditions, list(model.conditioners), n=n, seed=seed, size=size)
+        return replace(request, values=model.guessed(request.values))
 
     @staticmethod
     def _part(request: Request, first: int, batch: int) -> Request:

@@ -14,7 +14,6 @@ from latentry.checkpoints import model_folder
 from latentry.checkpoints.model_folder import ModelFolder
 from latentry.checkpoints.run_folder import split_denoiser, trained_weights
 from latentry.checkpoints.store import Store
-from latentry.conditioning import BuildContext
 from latentry.data.dataset import ImageData
 from latentry.errors import LatentryError, UsageError
 from latentry.models.autoencoder import Autoencoder
@@ -37,7 +36,7 @@ from latentry.train.recipe import Recipe
 from latentry.train.record import MODEL
 from latentry.train.stage import weights_of
 from latentry.train.start import begin_first_stage, begin_with, files_to_keep, second_stage
-from latentry.train.values import check_fields, labels_kept
+from latentry.train.values import build_context, check_fields, labels_kept
 from latentry.train.world import World
 
 DEVIATION_RANGE = (0.5, 2.0)
@@ -205,7 +204,7 @@ class Experiment:
         files = saved.state["texts"] if saved else files_to_keep(given, options) if given else {}
         if saved:
             self.labels = labels_kept(saved.state["model"], options.conditioning.values(), self.data)
-        context = BuildContext(self.labels, self.data.captions(), files, report=report or self.report)
+        context = build_context(self.data, self.labels, files, report or self.report)
         conditioners = build_conditioners(options, dict.fromkeys(options.conditioning, context))
         self.texts = named_files(conditioners)
         complete = {name: c.options for name, c in conditioners.items()}

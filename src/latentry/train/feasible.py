@@ -10,7 +10,6 @@ import torch
 from torch import nn
 
 from latentry.checkpoints.store import Store
-from latentry.conditioning import BuildContext
 from latentry.data.dataset import ImageData
 from latentry.diffusion.levels import LEVELS
 from latentry.errors import LatentryError, UsageError
@@ -22,7 +21,7 @@ from latentry.models.latent_diffusion import LatentDiffusion
 from latentry.pipeline.foreign import read_any
 from latentry.train import objectives, record
 from latentry.train.recipe import Recipe
-from latentry.train.values import check_fields
+from latentry.train.values import build_context, check_fields
 
 TAKEN = {"n", "steps", "solver", "levels", "guidance", "clip", "seed", "size", "batch", "bf16", "progress"}
 """Arguments of `sample`, which no condition can be called."""
@@ -107,7 +106,7 @@ def _denoiser(recipe: Recipe, data: ImageData, architecture: AutoencoderOptions)
         check_fields(name, o, data)
     if recipe.diffusion.from_ is not None and "unet" not in read_any(Path(recipe.diffusion.from_)).tensors:
         raise UsageError(f"diffusion.from: {recipe.diffusion.from_} holds a first stage alone; name a model with both")
-    context = BuildContext(data.labels, data.captions(), report=_silent)
+    context = build_context(data, data.labels, {}, _silent)
     channels = architecture.latent_channels or architecture.z_channels
     with torch.device("meta"):
         conditioners = build_conditioners(options, dict.fromkeys(options.conditioning, context))

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from latentry.checkpoints.model_folder import ModelFolder
 from latentry.conditioning.class_label import ClassLabel, rows_of
+from latentry.conditioning.prompts import Prompts
 from latentry.errors import UsageError
 from latentry.models.autoencoder import Autoencoder
 from latentry.models.build import named_files
@@ -28,8 +29,9 @@ def second_stage(source: str) -> LatentDiffusion:
 
 
 def files_to_keep(given: LatentDiffusion, options: DiffusionOptions) -> dict[str, str]:
-    """The files (tokenizers) of the conditions that the recipe has as well: their weights mean nothing without."""
-    same = [n for n, o in options.conditioning.items() if n in given.conditioners and _kind(given, n) == o.kind]
+    """The tokenizers of the conditions that the recipe has as well: their weights mean nothing without."""
+    prompts = {n for n, c in given.conditioners.items() if isinstance(c, Prompts)}
+    same = [n for n, o in options.conditioning.items() if n in prompts and _kind(given, n) == o.kind]
     return named_files({name: given.conditioners[name] for name in same})  # type: ignore[misc]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from latentry.conditioning import BuildContext
 from latentry.data.dataset import ImageData
 from latentry.errors import UsageError
 from latentry.kinds import KindOptions, lookup
@@ -40,6 +41,13 @@ def check_fields(name: str, options: KindOptions, data: ImageData) -> None:
         )
     if options.kind == "text" and data.options.text is None:
         raise UsageError(f"diffusion.conditioning.{name}: the data has no captions; set data.text to a metadata field")
+
+
+def build_context(
+    data: ImageData, labels: Sequence[str], files: Mapping[str, str], report: Callable[[str], None]
+) -> BuildContext:
+    """What conditioners are built with for these images."""
+    return BuildContext(labels, data.captions(), data.labelled_captions(), files, report=report)
 
 
 def labels_kept(model: Mapping[str, Any], conditioners: Iterable[KindOptions], data: ImageData) -> tuple[str, ...]:
