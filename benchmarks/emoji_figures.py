@@ -4,8 +4,9 @@
     python benchmarks/emoji_figures.py runs/emoji --data emoji --out figures
 
 Writes figures.json, sheet.png (64 random prompts; prompts.json), training_captions.png (left of each sample the image
-it was asked for) and reconstructions.png. Samples are asked for by their caption alone, but for the two figures
-`..._told_the_label`, where the kind of emoji is asked for besides, as the model can be.
+it was asked for) and reconstructions.png. Samples are asked for by their caption alone, from which the model may guess
+the kind of emoji, but for the figures `..._told_the_label`, where the kind is asked for besides, and
+`..._without_guess`, where none is.
 """
 
 from __future__ import annotations
@@ -102,7 +103,7 @@ def first_stage(pipe: Pipeline, held: Split) -> tuple[dict[str, float], Tensor]:
 
 
 def draw(
-    pipe: Pipeline, texts: list[str], seed: int, args: argparse.Namespace, labels: list[str] | None = None
+    pipe: Pipeline, texts: list[str], seed: int, args: argparse.Namespace, labels: list[str] | int | None = None
 ) -> Tensor:
     """One image of each text (and label), (N, C, H, W) in [0, 1], with a line of progress."""
 
@@ -147,13 +148,17 @@ def held_out_captions(pipe: Pipeline, train: Split, held: Split, args: argparse.
         found = vote(features(pictures), gallery, train.labels)
         return float(np.mean([a == b for a, b in zip(found, labels, strict=True)]))
 
-    told = draw(pipe, texts, args.seed + args.count, args, [held.data.labels[number] for number in labels])
-    figures = {"label_right_samples": correct(made), "label_right_real": correct(real)}
-    figures["label_right_told_the_label"] = correct(told)
-    figures["label_ratio"] = figures["label_right_samples"] / max(figures["label_right_real"], 1e-9)
-    figures["label_ratio_told_the_label"] = figures["label_right_told_the_label"] / max(
-        figures["label_right_real"], 1e-9
-    )
+    names = [held.data.labels[number] for number in labels]
+    told = draw(pipe, texts, args.seed + args.count, args, names)
+    alone = draw(pipe, texts, args.seed + args.count, args, -1)
+    assert pipe.denoiser is not None
+    guessed = pipe.denoiser.guessed({"text": texts}).get("label", [None] * len(texts))
+    right = {"samples": made, "real": real, "told_the_label": told, "without_guess": alone}
+    figures = {f"label_right_{name}": correct(pictures) for name, pictures in right.items()}
+    ratio = 1 / max(figures["label_right_real"], 1e-9)
+    figures["label_ratio"] = figures["label_right_samples"] * ratio
+    figures |= {f"label_ratio_{n}": figures[f"label_right_{n}"] * ratio for n in ("told_the_label", "without_guess")}
+    figures["label_right_guess"] = float(np.mean([a == b for a, b in zip(guessed, names, strict=True)]))
     most = max(set(labels), key=labels.count)
     figures["label_chance_most_frequent"] = labels.count(most) / len(labels)
     pixels = small(train.images)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,8 +21,8 @@ from latentry.kinds import KindOptions
 class BuildContext:
     """What a conditioner may need beside its options.
 
-    labels: the names of the training data's labels, by number. captions: its texts. labelled: the same texts, each with
-    the number of its image's label, where there are labels.
+    labels: the names of the training data's labels, by number. captions: its texts. labelled: called for the same
+    texts, each with the number of its image's label; none where there are no labels.
     files: the text files a saved conditioner left (`Conditioner.files`); they win over labels and captions.
     encode: images (B, C, H, W) in [-1, 1] to latents without scale, for conditions that pass through the first stage.
     report: called with one line for what a person should know, for example how many captions were cut.
@@ -30,7 +30,7 @@ class BuildContext:
 
     labels: Sequence[str] = ()
     captions: Sequence[str] = ()
-    labelled: Sequence[tuple[str, int]] = ()
+    labelled: Callable[[], Iterable[tuple[str, int]]] = tuple
     files: Mapping[str, str] = field(default_factory=dict)
     encode: Callable[[Tensor], Tensor] | None = None
     report: Callable[[str], None] = logging.getLogger("latentry").info

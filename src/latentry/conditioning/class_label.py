@@ -137,12 +137,13 @@ def build(options: ClassLabelOptions, context: BuildContext) -> ClassLabel:
 def _table(context: BuildContext) -> Guess:
     if FILE in context.files:
         return Guess.parse(context.files[FILE], FILE)
-    if not any(text for text, _ in context.labelled):
+    guess = Guess.of(context.labelled())
+    if not guess.counts:
         raise UsageError(
             "conditioning class_label: guess needs captions of labelled images; known: `text` and `label` in "
             "metadata.jsonl. Leave `guess` out."
         )
-    return Guess.of(context.labelled)
+    return guess
 
 
 KIND = Kind(ClassLabelOptions, build)

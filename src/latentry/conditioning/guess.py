@@ -13,6 +13,7 @@ from latentry.errors import LatentryError
 SMOOTHING = 0.05
 SHORTEST, LONGEST = 3, 5
 MOST = 50_000  # features kept: the most frequent ones
+MOST_CAPTIONS = 10_000  # read of each class
 
 
 class Guess:
@@ -31,11 +32,13 @@ class Guess:
 
     @classmethod
     def of(cls, captions: Iterable[tuple[str, int]]) -> Guess:
-        """From captions with the number of their image's class."""
+        """From captions with the number of their image's class; of very many, the first ones of each class."""
         images: Counter[int] = Counter()
         counts: dict[str, Counter[int]] = {}
         for text, label in captions:
             images[label] += 1
+            if images[label] > MOST_CAPTIONS:
+                continue
             for feature in features(text):
                 counts.setdefault(feature, Counter())[label] += 1
         kept = sorted(counts, key=lambda feature: (-counts[feature].total(), feature))[:MOST]

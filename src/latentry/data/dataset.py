@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -106,14 +106,12 @@ class ImageData:
         field = self.options.text
         return [text for record in self.records for text in select.captions_of(record, field)] if field else []
 
-    def labelled_captions(self) -> list[tuple[str, int]]:
+    def labelled_captions(self) -> Iterator[tuple[str, int]]:
         """Every caption of the split with the number of its image's label; nothing where there are no labels."""
         field = self.options.text
-        if not field or not self.labels:
-            return []
-        return [
-            (text, self.label(i)) for i, record in enumerate(self.records) for text in select.captions_of(record, field)
-        ]
+        if field and self.labels:
+            for index, record in enumerate(self.records):
+                yield from ((text, self.label(index)) for text in select.captions_of(record, field))
 
     def text(self, index: int, pick: float = 0.0) -> str:
         """A caption of an image; pick in [0, 1) chooses among several."""

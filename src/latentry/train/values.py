@@ -47,7 +47,7 @@ def build_context(
     data: ImageData, labels: Sequence[str], files: Mapping[str, str], report: Callable[[str], None]
 ) -> BuildContext:
     """What conditioners are built with for these images."""
-    return BuildContext(labels, data.captions(), data.labelled_captions(), files, report=report)
+    return BuildContext(labels, data.captions(), data.labelled_captions, files, report=report)
 
 
 def labels_kept(model: Mapping[str, Any], conditioners: Iterable[KindOptions], data: ImageData) -> tuple[str, ...]:

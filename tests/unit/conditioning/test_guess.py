@@ -58,7 +58,7 @@ def test_a_damaged_table_is_one_line(text: str) -> None:
 
 
 def test_what_is_asked_for_is_kept() -> None:
-    context = BuildContext(labels=["animals", "food"], labelled=CAPTIONS)
+    context = BuildContext(labels=["animals", "food"], labelled=lambda: CAPTIONS)
     label = build(ClassLabelOptions(width=4, guess="text"), context)
     asked = label.guessed([None, None, -1, "food", None], ["red fox", "pie", "fox", "fox", None])
     assert asked == ["animals", "food", -1, "food", None]
