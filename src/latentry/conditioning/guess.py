@@ -52,7 +52,7 @@ class Guess:
 
         def score(label: int) -> float:
             total = self.totals[label] + SMOOTHING * len(self.counts)
-            told = sum(math.log((found.get(label, 0) + SMOOTHING) / total) for found in known)
+            told = math.fsum(math.log((found.get(label, 0) + SMOOTHING) / total) for found in known)  # in any order
             return math.log(self.images[label]) + told
 
         return max(self.images, key=score)
