@@ -34,6 +34,9 @@ class TextOptions(KindOptions):
     a prompt with words that were not in training is understood by its others.
     vocabulary: the largest size of the vocabulary trained on the captions, or the path of BERT's vocab.txt or of a
     tokenizer.json.
+    tokens: of which the vocabulary trained on the captions is: `pieces` of words, from which new words are spelt, or
+    whole `words`, where a new word is the unknown token: with `drop_words` that is understood as a word left out, while
+    its pieces would say what they say in other words.
     """
 
     kind: Literal["text"] = "text"
@@ -45,6 +48,7 @@ class TextOptions(KindOptions):
     pooled: Literal["tokens", "words"] | None = None
     drop_words: float = Field(default=0.0, ge=0, lt=1)
     vocabulary: int | str = 4096
+    tokens: Literal["pieces", "words"] = "pieces"
 
 
 class Text(Prompts):
@@ -94,10 +98,31 @@ class Text(Prompts):
         return context.mean(1) if self.options.pooled else None
 
 
+@torch.no_grad()
+def rows_of(own: Text, other: Text) -> tuple[Tensor, list[str]]:
+    """The rows of `own`, each the mean of those of another model for the same word, and the words unknown to that."""
+    found, theirs = own.transformer.token.weight.clone(), other.transformer.token.weight
+    known, unknown, new = other.tokenizer.get_vocab(), other.tokenizer.token_to_id(tokens.UNKNOWN), []
+    for word, row in own.tokenizer.get_vocab().items():
+        encoded = other.tokenizer.encode(word, add_special_tokens=False)
+        rows = [number for number, padding in zip(encoded.ids, encoded.attention_mask, strict=True) if padding]
+        rows = [known[word]] if word in known else rows
+        if not rows or (unknown in rows and word != tokens.UNKNOWN):
+            new.append(word)
+        else:
+            found[row] = theirs[rows].mean(0)
+    return found, sorted(new)
+
+
 def build(options: TextOptions, context: BuildContext) -> Text:
     """Build with the tokenizer among `context.files`, else with the given vocabulary, else with one trained here."""
+    words = options.tokens == "words"
+    if words and isinstance(options.vocabulary, str):
+        raise UsageError("conditioning text: tokens are words of the captions; leave the path of a vocabulary out.")
     if FILE in context.files:
         tokenizer = tokens.parse(context.files[FILE], FILE)
+        if words and context.captions:  # of other images than it was trained on
+            tokenizer = tokens.train_words(context.captions, int(options.vocabulary), tokens.by_number(tokenizer))
     elif isinstance(options.vocabulary, str):
         tokenizer = tokens.read(Path(options.vocabulary).expanduser())
     elif not any(context.captions):
@@ -106,7 +131,7 @@ def build(options: TextOptions, context: BuildContext) -> Text:
             "Give the data captions or take this conditioner out."
         )
     else:
-        tokenizer = tokens.train(context.captions, options.vocabulary)
+        tokenizer = (tokens.train_words if words else tokens.train)(context.captions, options.vocabulary)
     if options.drop_words and tokenizer.token_to_id(tokens.UNKNOWN) is None:
         raise UsageError(f"conditioning text: drop_words needs a vocabulary with {tokens.UNKNOWN}. Set it to 0.")
     tokenizer.no_truncation()

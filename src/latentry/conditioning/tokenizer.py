@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -24,7 +25,7 @@ def train(captions: Iterable[str], size: int) -> Tokenizer:
     run and decides ties between merges: here they are all named first, in order.
     """
     captions = [clean(caption) for caption in captions]
-    tokenizer = _word_pieces(models.WordPiece(unk_token=UNKNOWN))
+    tokenizer = _berts(models.WordPiece(unk_token=UNKNOWN))
     letters = {letter for caption in captions for letter in tokenizer.normalizer.normalize_str(caption)}
     letters = {letter for letter in letters if not letter.isspace()} | {chr(code) for code in range(33, 127)}
     letters -= {chr(code) for code in range(ord("A"), ord("Z") + 1)}
@@ -39,18 +40,37 @@ def train(captions: Iterable[str], size: int) -> Tokenizer:
     return from_vocabulary(tokenizer.get_vocab())
 
 
+def train_words(captions: Iterable[str], size: int, known: Sequence[str] = SPECIAL) -> Tokenizer:
+    """A lower-case tokenizer of whole words, the most frequent ones; every other word is the unknown token.
+
+    known: tokens that it has in any case, by number; the special ones are among them.
+    """
+    tokenizer = _berts(models.WordLevel(unk_token=UNKNOWN))
+    counts: Counter[str] = Counter()
+    for caption in captions:
+        text = tokenizer.normalizer.normalize_str(clean(caption))
+        counts.update(word for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(text))
+    new = sorted(counts.keys() - set(known), key=lambda word: (-counts[word], word))
+    tokenizer.model = models.WordLevel(
+        {word: number for number, word in enumerate([*known, *new[: max(0, size - len(known))]])}, unk_token=UNKNOWN
+    )
+    return _complete(tokenizer)
+
+
+def by_number(tokenizer: Tokenizer) -> list[str]:
+    """The tokens of a vocabulary without gaps, in order."""
+    vocabulary = tokenizer.get_vocab()
+    return sorted(vocabulary, key=vocabulary.__getitem__)
+
+
 def from_vocabulary(vocabulary: dict[str, int]) -> Tokenizer:
     """The tokenizer of BERT's uncased models for a vocabulary that has its special tokens."""
     missing = [token for token in (PAD, UNKNOWN, START, END) if token not in vocabulary]
     if missing:
         raise UsageError(f"conditioning text: the vocabulary has no {', '.join(missing)}; a BERT vocabulary is needed.")
-    tokenizer = _word_pieces(models.WordPiece(vocabulary, unk_token=UNKNOWN, max_input_chars_per_word=100))
-    tokenizer.add_special_tokens([token for token in SPECIAL if token in vocabulary])
+    tokenizer = _berts(models.WordPiece(vocabulary, unk_token=UNKNOWN, max_input_chars_per_word=100))
     tokenizer.decoder = decoders.WordPiece(prefix="##")
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{START} $A {END}", special_tokens=[(START, vocabulary[START]), (END, vocabulary[END])]
-    )
-    return tokenizer
+    return _complete(tokenizer)
 
 
 def without_words(size: int) -> Tokenizer:
@@ -107,8 +127,19 @@ def fix_length(tokenizer: Tokenizer, length: int) -> None:
     tokenizer.enable_padding(length=length, pad_id=tokenizer.token_to_id(pad), pad_token=pad)
 
 
-def _word_pieces(model: models.WordPiece) -> Tokenizer:
+def _berts(model: models.Model) -> Tokenizer:
+    """Texts taken apart as BERT's uncased models do."""
     tokenizer = Tokenizer(model)
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    return tokenizer
+
+
+def _complete(tokenizer: Tokenizer) -> Tokenizer:
+    """With the special tokens that its vocabulary has, and those around a text."""
+    number = tokenizer.get_vocab()
+    tokenizer.add_special_tokens([token for token in SPECIAL if token in number])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{START} $A {END}", special_tokens=[(START, number[START]), (END, number[END])]
+    )
     return tokenizer

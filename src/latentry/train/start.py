@@ -8,9 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from latentry.checkpoints.model_folder import ModelFolder
-from latentry.conditioning.class_label import ClassLabel, rows_of
+from latentry.conditioning import class_label, text
+from latentry.conditioning.class_label import ClassLabel
 from latentry.conditioning.prompts import Prompts
+from latentry.conditioning.text import Text
 from latentry.errors import UsageError
+from latentry.kinds import KindOptions
 from latentry.models.autoencoder import Autoencoder
 from latentry.models.build import named_files
 from latentry.models.config import DiffusionOptions
@@ -29,9 +32,9 @@ def second_stage(source: str) -> LatentDiffusion:
 
 
 def files_to_keep(given: LatentDiffusion, options: DiffusionOptions) -> dict[str, str]:
-    """The tokenizers of the conditions that the recipe has as well: their weights mean nothing without."""
+    """The tokenizers of the conditions that the recipe has as well: their weights mean little without."""
     prompts = {n for n, c in given.conditioners.items() if isinstance(c, Prompts)}
-    same = [n for n, o in options.conditioning.items() if n in prompts and _kind(given, n) == o.kind]
+    same = [n for n, o in options.conditioning.items() if n in prompts and _of_a_kind(given.options.conditioning[n], o)]
     return named_files({name: given.conditioners[name] for name in same})  # type: ignore[misc]
 
 
@@ -39,7 +42,8 @@ def files_to_keep(given: LatentDiffusion, options: DiffusionOptions) -> dict[str
 def begin_with(model: LatentDiffusion, given: LatentDiffusion, source: str) -> str:
     """Put into `model` what fits of `given`, the second stage of `source`, and say in one line what does not.
 
-    What fits: tensors of equal name and shape, and rows of classes of equal name. Raises UsageError if nothing does.
+    What fits: tensors of equal name and shape, and rows of classes and of words of equal name.
+    Raises UsageError if nothing does.
     """
     theirs, told = given.state_dict(), ""
     for name, own in model.conditioners.items():
@@ -47,8 +51,11 @@ def begin_with(model: LatentDiffusion, given: LatentDiffusion, source: str) -> s
             continue
         other = given.conditioners[name]
         if isinstance(own, ClassLabel) and isinstance(other, ClassLabel) and own.options.width == other.options.width:
-            theirs[f"conditioners.{name}.embedding.weight"], new = rows_of(own, other)
+            theirs[f"conditioners.{name}.embedding.weight"], new = class_label.rows_of(own, other)
             told += f"; {name}: anew are the classes {_some(new)}" if new else ""
+        if isinstance(own, Text) and isinstance(other, Text) and own.options.width == other.options.width:
+            theirs[f"conditioners.{name}.transformer.token.weight"], new = text.rows_of(own, other)
+            told += f"; {name}: anew are the words {_some(new)}" if new else ""
     return _fill("diffusion", model, theirs, source) + told
 
 
@@ -76,8 +83,8 @@ def _fill(what: str, module: nn.Module, theirs: Mapping[str, Tensor], source: st
     return told + (f"; not used: {_some(unused)}" if unused else "")
 
 
-def _kind(model: LatentDiffusion, name: str) -> str:
-    return str(model.options.conditioning[name].kind)
+def _of_a_kind(a: KindOptions, b: KindOptions) -> bool:
+    return a.kind == b.kind and getattr(a, "tokens", None) == getattr(b, "tokens", None)
 
 
 def _some(names: list[str]) -> str:

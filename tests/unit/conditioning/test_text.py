@@ -9,7 +9,7 @@ import torch
 from tokenizers import Tokenizer, models
 
 from latentry.conditioning import BuildContext, tokenizer
-from latentry.conditioning.text import Text, TextOptions, build
+from latentry.conditioning.text import Text, TextOptions, build, rows_of
 from latentry.errors import UsageError
 
 # Where some tokens stand in the vocabulary of bert-base-uncased.
@@ -171,3 +171,53 @@ def test_leaving_words_out_needs_an_unknown_token(tmp_path: Path) -> None:
     plain.save(str(tmp_path / "tokenizer.json"))
     with pytest.raises(UsageError, match="drop_words needs a vocabulary with"):
         text(drop_words=0.1, vocabulary=str(tmp_path / "tokenizer.json"))
+
+
+def test_whole_words_are_known_and_every_other_word_is_unknown() -> None:
+    """Spelt from pieces, a new word would say what its pieces say in other words."""
+    conditioner = text(tokens="words", drop_words=0.1)
+    encoded = conditioner.tokenizer.encode("A RED crimson café, hexagons")
+    assert encoded.tokens[:8] == ["[CLS]", "a", "red", "[UNK]", "cafe", ",", "[UNK]", "[SEP]"]
+    assert set(encoded.tokens[8:]) == {"[PAD]"}
+    assert conditioner.tokenize(["crimson"])[0, 1] == conditioner.tokenizer.token_to_id("[UNK]")
+    assert conditioner.options.vocabulary == conditioner.rows == 5 + 21  # distinct words and marks of CAPTIONS
+
+
+def test_of_too_many_words_the_most_frequent_ones_are_known() -> None:
+    captions = ["fish fish fish", "bird bird cat", "ant cat"]
+    for given in (captions, captions[::-1]):
+        assert tokenizer.by_number(tokenizer.train_words(given, 8)) == [*tokenizer.SPECIAL, "fish", "bird", "cat"]
+
+
+def test_words_of_other_captions_are_added_behind_those_that_are_known() -> None:
+    first = text(tokens="words")
+    files = first.files()
+    loaded = build(first.options, BuildContext(files=files))
+    assert loaded.files() == files
+    resumed = build(options(tokens="words"), BuildContext(files=files, captions=CAPTIONS))
+    assert resumed.files() == files
+    told = build(options(tokens="words"), BuildContext(files=files, captions=["a crimson circle", "a navy square"]))
+    assert tokenizer.by_number(told.tokenizer) == [*tokenizer.by_number(first.tokenizer), "crimson", "navy"]
+
+
+def test_words_begin_as_in_a_model_that_knows_them_or_their_pieces() -> None:
+    words, pieces = text(tokens="words"), text(vocabulary=150)
+    spelt = pieces.tokenizer.encode("triangle", add_special_tokens=False)
+    numbers = [number for number, real in zip(spelt.ids, spelt.attention_mask, strict=True) if real]
+    assert len(numbers) > 1, "the vocabulary is too large for this test"
+    found, new = rows_of(words, pieces)
+    assert new == []
+    theirs = pieces.transformer.token.weight
+    torch.testing.assert_close(found[words.tokenizer.token_to_id("triangle")], theirs[numbers].mean(0))
+    for token in ("[PAD]", "[UNK]", "a"):
+        assert torch.equal(found[words.tokenizer.token_to_id(token)], theirs[pieces.tokenizer.token_to_id(token)])
+    other = build(options(tokens="words"), BuildContext(captions=["a crimson circle"]))
+    found, new = rows_of(other, words)
+    assert new == ["crimson"]
+    crimson = other.tokenizer.token_to_id("crimson")
+    assert torch.equal(found[crimson], other.transformer.token.weight[crimson])
+
+
+def test_a_given_vocabulary_has_its_own_tokens(bert: Path) -> None:
+    with pytest.raises(UsageError, match="tokens are words of the captions; leave the path of a vocabulary out"):
+        text(tokens="words", vocabulary=str(bert))

@@ -87,6 +87,20 @@ def test_words_keep_their_numbers_for_other_captions(source, data, tmp_path):
     assert (tmp_path / "run/model/tokenizer.json").read_text() == (source / "tokenizer.json").read_text()
 
 
+def test_whole_words_keep_their_rows_and_new_ones_are_named(data, tmp_path):
+    words = {"diffusion.conditioning": {"text": {**TEXT, "tokens": "words"}}}
+    before = run_tiny(tmp_path / "a", data, {"data.text": "text", **words, "seed": 5}).path / "model"
+    other = write_images(tmp_path / "images", noise(12, (16, 16, 3)))
+    write_metadata(other, [{"text": f"zebra picture {number % 2}"} for number in range(12)])
+    found, said = begun(before, other, tmp_path / "b", words)
+    own, rows = lt.load(before).denoiser, found["conditioners.text.transformer.token.weight"]
+    assert own is not None
+    theirs = own.state_dict()["conditioners.text.transformer.token.weight"]
+    assert len(rows) == len(theirs) + 1
+    torch.testing.assert_close(rows[:-1], theirs, rtol=0, atol=1e-20)
+    assert said[0].endswith("; text: anew are the words zebra")
+
+
 def test_it_is_read_at_the_start_alone(source, data, tmp_path):
     changes = {"diffusion.conditioning": {"text": TEXT}, "diffusion.train.save_every": 1}
     begun(source, data, tmp_path, changes)
