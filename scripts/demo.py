@@ -67,7 +67,7 @@ def shipped(model: Path, out: Path) -> str:
     for text, image in zip(PROMPTS, drawn.images, strict=True):
         name = f"emoji-{text.replace(' ', '-')}.png"
         image.save(out / name)
-        cells.append((name, text))
+        cells.append((name, f"{text} (not in training)" if pipe.unknown_words(text) else text))
     drawn.grid(columns=6).save(out / "emoji.png")
     words = (
         f"<p>Twelve prompts, one image each, seed 3, {pipe.config.sample.steps} steps, "

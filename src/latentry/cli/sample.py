@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from latentry.cli.output import JSON, bar, emit_json, one_of, say
+from latentry.cli.output import JSON, bar, emit_json, one_of, say, warn
 from latentry.errors import UsageError
 
 
@@ -36,6 +36,7 @@ def sample(
     sheet = count > 1 and out.suffix.lower() == ".png"
     check_target(out, 1 if sheet else count)
     pipe = pipeline.load(model, weights=weights, step=step)  # type: ignore[arg-type]
+    unknown = pipe.unknown_words(text) if text else []
     with bar("sampling") as progress:
         result = pipe.sample(
             text,
@@ -49,6 +50,8 @@ def sample(
             progress=progress,
         )
     paths = [result.save_sheet(out)] if sheet else result.save(out)
+    if unknown:
+        warn(f"text: the model does not know {', '.join(unknown)}; it went by the rest")
     if as_json:
         emit_json({"images": [str(path) for path in paths], "seed": seed})
     else:

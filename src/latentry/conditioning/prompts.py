@@ -43,6 +43,13 @@ class Prompts(Conditioner):
                 )
         return torch.tensor([self.tokenizer.encode(tokens.clean(text or "")).ids for text in texts])
 
+    def unknown(self, text: str) -> list[str]:
+        """The words of a prompt that have no token."""
+        text, number = tokens.clean(text), self.tokenizer.token_to_id(tokens.UNKNOWN)
+        encoded = self.tokenizer.encode(text)
+        words = [text[a:b] for token, (a, b) in zip(encoded.ids, encoded.offsets, strict=True) if token == number]
+        return list(dict.fromkeys(word for word in words if any(map(str.isalnum, word))))
+
     def ids(self, values: Sequence[Any] | Tensor) -> Tensor:
         """Token numbers (B, length) of what `encode` is given, where the weights are."""
         ids = values if isinstance(values, Tensor) else self.tokenize(values)

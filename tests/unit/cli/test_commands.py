@@ -42,6 +42,9 @@ class FakePipeline:
         self.asked = {"text": text, **asked}
         return FakeOutput(asked["n"])
 
+    def unknown_words(self, text: str) -> list[str]:
+        return [word for word in text.split() if word == "zebra"]
+
     def reconstruct(self, paths: list[Path]) -> FakeOutput:
         return FakeOutput(len(paths))
 
@@ -123,6 +126,13 @@ def test_sample_leaves_the_model_its_defaults(pipe, tmp_path):
     assert run(["sample", "m", "--out", str(tmp_path / "s")]) == 0
     assert pipe.asked["n"] == 16
     assert [pipe.asked[key] for key in ("text", "label", "steps", "solver", "guidance", "size")] == [None] * 6
+
+
+def test_words_that_the_model_does_not_know_are_named(pipe, tmp_path, capsys):
+    assert run(["sample", "m", "a red zebra", "--out", str(tmp_path / "a")]) == 0
+    assert capsys.readouterr().err.splitlines()[-1] == "text: the model does not know zebra; it went by the rest"
+    assert run(["sample", "m", "a red apple", "--out", str(tmp_path / "b")]) == 0
+    assert "does not know" not in capsys.readouterr().err
 
 
 def test_several_images_into_one_file_are_a_sheet(pipe, tmp_path):

@@ -183,6 +183,17 @@ def test_whole_words_are_known_and_every_other_word_is_unknown() -> None:
     assert conditioner.options.vocabulary == conditioner.rows == 5 + 21  # distinct words and marks of CAPTIONS
 
 
+def test_unknown_words_are_told_as_they_were_written() -> None:
+    assert text(tokens="words").unknown("A Crimson circle & two Crimson Wölfe, on Mars!") == [
+        "Crimson",
+        "two",
+        "Wölfe",
+        "Mars",
+    ]
+    assert text().unknown("A crimson circle") == []  # spelt
+    assert text().unknown("a 犬") == ["犬"]
+
+
 def test_of_too_many_words_the_most_frequent_ones_are_known() -> None:
     captions = ["fish fish fish", "bird bird cat", "ant cat"]
     for given in (captions, captions[::-1]):

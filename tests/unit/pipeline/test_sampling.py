@@ -242,3 +242,10 @@ def test_images_that_cannot_be_encoded(pipe: Pipeline) -> None:
         pipe.encode(torch.zeros(3, 16, 16))
     with pytest.raises(UsageError, match="1x4x16x16"):
         pipe.encode(torch.zeros(1, 4, 16, 16))
+
+
+def test_words_without_a_token_are_told(pipe: Pipeline) -> None:
+    assert pipe.unknown_words("a red 犬, a 犬 circle") == ["犬"]
+    assert pipe.unknown_words("a red circle") == pipeline(conditions="vector").unknown_words("a 犬") == []
+    with pytest.raises(UsageError, match="holds a first stage only"):
+        pipeline(conditions="").unknown_words("a 犬")
