@@ -118,7 +118,10 @@ def build(options: TextOptions, context: BuildContext) -> Text:
     """Build with the tokenizer among `context.files`, else with the given vocabulary, else with one trained here."""
     words = options.tokens == "words"
     if words and isinstance(options.vocabulary, str):
-        raise UsageError("conditioning text: tokens are words of the captions; leave the path of a vocabulary out.")
+        raise UsageError(
+            f"conditioning text: vocabulary is {options.vocabulary}, but tokens are words of the captions. "
+            "Set it to a number, or tokens to pieces."
+        )
     if FILE in context.files:
         tokenizer = tokens.parse(context.files[FILE], FILE)
         if words and context.captions:  # of other images than it was trained on

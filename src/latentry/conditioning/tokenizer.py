@@ -45,6 +45,11 @@ def train_words(captions: Iterable[str], size: int, known: Sequence[str] = SPECI
 
     known: tokens that it has in any case, by number; the special ones are among them.
     """
+    if size <= len(SPECIAL):
+        raise UsageError(
+            f"conditioning text: vocabulary is {size}, which leaves no room for a word. "
+            f"Set it to {len(SPECIAL) + 1} or more, best to the number of words."
+        )
     tokenizer = _berts(models.WordLevel(unk_token=UNKNOWN))
     counts: Counter[str] = Counter()
     for caption in captions:

@@ -229,6 +229,8 @@ def test_words_begin_as_in_a_model_that_knows_them_or_their_pieces() -> None:
     assert torch.equal(found[crimson], other.transformer.token.weight[crimson])
 
 
-def test_a_given_vocabulary_has_its_own_tokens(bert: Path) -> None:
-    with pytest.raises(UsageError, match="tokens are words of the captions; leave the path of a vocabulary out"):
+def test_words_are_those_of_the_captions_as_many_as_fit(bert: Path) -> None:
+    with pytest.raises(UsageError, match=r"vocabulary is .*vocab.txt, but tokens are words of the captions"):
         text(tokens="words", vocabulary=str(bert))
+    with pytest.raises(UsageError, match=r"vocabulary is 5, which leaves no room for a word\. Set it to 6 or more"):
+        text(tokens="words", vocabulary=5)
