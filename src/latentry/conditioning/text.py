@@ -104,13 +104,15 @@ def rows_of(own: Text, other: Text) -> tuple[Tensor, list[str]]:
     found, theirs = own.transformer.token.weight.clone(), other.transformer.token.weight
     known, unknown, new = other.tokenizer.get_vocab(), other.tokenizer.token_to_id(tokens.UNKNOWN), []
     for word, row in own.tokenizer.get_vocab().items():
+        if word in known:
+            found[row] = theirs[known[word]]
+            continue
         encoded = other.tokenizer.encode(word, add_special_tokens=False)
-        rows = [number for number, padding in zip(encoded.ids, encoded.attention_mask, strict=True) if padding]
-        rows = [known[word]] if word in known else rows
-        if not rows or (unknown in rows and word != tokens.UNKNOWN):
-            new.append(word)
+        pieces = [number for number, real in zip(encoded.ids, encoded.attention_mask, strict=True) if real]
+        if pieces and unknown not in pieces:
+            found[row] = theirs[pieces].mean(0)
         else:
-            found[row] = theirs[rows].mean(0)
+            new.append(word)
     return found, sorted(new)
 
 

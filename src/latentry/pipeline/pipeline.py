@@ -141,12 +141,12 @@ class Pipeline:
             denoise = clipped(denoise)
         return build(SOLVERS, chosen.solver)(denoise, start, levels, noise=noise)
 
-    @torch.no_grad()
     def unknown_words(self, text: str) -> list[str]:
         """The words of a prompt that the model has no token for; it goes by the others."""
         prompts = [c for c in self._need_denoiser().conditioners.values() if isinstance(c, Prompts)]
         return list(dict.fromkeys(word for prompt in prompts for word in prompt.unknown(text)))
 
+    @torch.no_grad()
     def encode(self, images: Tensor, *, sample: int | None = None) -> Tensor:
         """Images (B, C, H, W) in [-1, 1] to scaled latents (B, c, h, w); a few at a time.
 

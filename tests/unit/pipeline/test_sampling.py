@@ -227,6 +227,7 @@ def test_encode_draws_by_seed() -> None:
     pipe = pipeline()
     images = torch.rand(3, 3, 16, 16) * 2 - 1
     mean, drawn = pipe.encode(images), pipe.encode(images, sample=5)
+    assert not mean.requires_grad
     assert torch.allclose(drawn[2:], pipe.encode(images[2:], sample=7), atol=1e-5)
     assert not torch.allclose(drawn, pipe.encode(images, sample=6), atol=1e-3)
     with torch.no_grad():
