@@ -59,7 +59,7 @@ CONFIG = {
 def make(folder: Path, gigabytes: float) -> None:
     """The checkpoint, with as much of something else in it as the size asks for."""
     from latentry.checkpoints.compvis.config import translate
-    from latentry.checkpoints.compvis.places import places
+    from latentry.checkpoints.compvis.locations import places
 
     found = places(translate(CONFIG, "big").config, {})
     state = {key: torch.randn(place.shape) for key, place in found.kept.items()}

@@ -20,10 +20,10 @@ from torch import Tensor, nn
 from latentry.data.loader import Batch
 from latentry.errors import LatentryError
 from latentry.models.autoencoder import Autoencoder
-from latentry.train import objectives
-from latentry.train.autoencoder_stage import AutoencoderStage
-from latentry.train.recipe import AutoencoderSection
-from latentry.train.world import World
+from latentry.training import objectives
+from latentry.training.loop.world import World
+from latentry.training.plan.recipe import AutoencoderSection
+from latentry.training.stages.autoencoder import AutoencoderStage
 
 CHANNELS, MULTIPLIERS, Z, SIDE, BATCH, KL = 64, (1, 2, 4), 4, 64, 4, 1e-6
 

@@ -21,14 +21,14 @@ from diffusers import DDPMScheduler, UNet2DConditionModel, UNet2DModel
 from torch import Tensor, nn
 
 from latentry.conditioning import CONDITIONERS, BuildContext
-from latentry.data.dataset import Place
+from latentry.data.dataset import Pick
 from latentry.kinds import build
 from latentry.models.autoencoder import Autoencoder
 from latentry.models.config import AutoencoderOptions
 from latentry.models.latent_diffusion import LatentDiffusion
-from latentry.train.diffusion_stage import DiffusionStage
-from latentry.train.recipe import DiffusionSection
-from latentry.train.world import World
+from latentry.training.loop.world import World
+from latentry.training.plan.recipe import DiffusionSection
+from latentry.training.stages.diffusion import DiffusionStage
 
 CHANNELS, MULTIPLIERS, BATCH, SIDE, LATENT, CLASSES, CONTEXT = 96, (1, 2, 4), 4, 32, 4, 10, 256
 WIDTHS = tuple(CHANNELS * multiplier for multiplier in MULTIPLIERS)
@@ -72,7 +72,7 @@ def ours(conditional: bool, device: torch.device) -> tuple[LatentDiffusion, Call
         device
     )
     data: Any = SimpleNamespace(
-        split="train", labels=names, label=lambda i: i % CLASSES, place=lambda p: Place(p, p % len(Cache.used))
+        split="train", labels=names, label=lambda i: i % CLASSES, place=lambda p: Pick(p, p % len(Cache.used))
     )
     caches: Any = {"train": Cache()}
     stage = DiffusionStage(model, first, section, data, None, caches, seed=0, world=World(0, 1, device))

@@ -34,7 +34,7 @@ import torch._dynamo  # what an optimiser and the log will want: loaded here, on
 import torch.utils.tensorboard
 
 from latentry.checkpoints import Store, durable
-from latentry.train.run import train
+from latentry.training.run import train
 from tests.e2e import tiny
 
 STAGES = ("autoencoder", "diffusion")

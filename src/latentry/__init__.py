@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from latentry.pipeline.load import load as load
-    from latentry.train.run import train as train
+    from latentry.training.run import train as train
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "load", "train"]
@@ -19,6 +19,6 @@ def __getattr__(name: str) -> object:
     import importlib
 
     if name == "train":
-        return importlib.import_module("latentry.train")
+        return importlib.import_module("latentry.training.run").train
     value = globals()[name] = importlib.import_module("latentry.pipeline").load
     return value

@@ -14,7 +14,7 @@ from PIL import Image
 
 from latentry import config
 from latentry.data import saving
-from latentry.train.run import Run, train
+from latentry.training.run import Run, train
 
 TRAIN = {"steps": 2, "batch": 2, "log_every": 1, "precision": "fp32"}
 TINY: dict[str, Any] = {

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from latentry.errors import UsageError
-from latentry.train.signals import Stopped
+from latentry.training.loop.signals import Stopped
 from tests.e2e.test_resume import stop_at
 from tests.e2e.tiny import Tiny, begin, checkpoint, rows, same
 

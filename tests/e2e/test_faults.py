@@ -16,10 +16,10 @@ import torch
 
 from latentry.checkpoints import DiskFull, Store, durable
 from latentry.errors import LatentryError
-from latentry.train import log as logs
-from latentry.train.autoencoder_stage import AutoencoderStage
-from latentry.train.diffusion_stage import DiffusionStage
-from latentry.train.signals import Stopped
+from latentry.training.loop import log as logs
+from latentry.training.loop.signals import Stopped
+from latentry.training.stages.autoencoder import AutoencoderStage
+from latentry.training.stages.diffusion import DiffusionStage
 from tests.e2e.test_resume import stop_at
 from tests.e2e.tiny import STAGES, Tiny, begin, checkpoint, rows, same
 

@@ -15,9 +15,9 @@ import torch
 import yaml
 
 import latentry as lt
-from latentry.checkpoints.compvis.places import places
+from latentry.checkpoints.compvis.locations import locations
 from latentry.cli import run
-from latentry.train.preset import preset
+from latentry.training.plan.preset import preset
 from tests.shared import SHARED, needs_shared
 
 pytestmark = needs_shared
@@ -242,7 +242,7 @@ def test_a_recipe_stands_in_for_a_missing_config(tmp_path: Path, capsys: pytest.
     """Of a first stage alone, whose file says nothing of its architecture."""
     wanted = preset("tiny-shapes", first_stage_alone=True)
     draw = torch.Generator().manual_seed(0)
-    state = {key: torch.randn(p.shape, generator=draw) for key, p in places(wanted.config, {}).kept.items()}
+    state = {key: torch.randn(p.shape, generator=draw) for key, p in locations(wanted.config, {}).kept.items()}
     torch.save({"state_dict": state}, tmp_path / "lonely.ckpt")
     source = [str(tmp_path / "lonely.ckpt"), "--config"]
     assert run(["import", *source, "tiny-shapes", "--out", str(tmp_path / "m")]) == 0

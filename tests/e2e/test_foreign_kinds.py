@@ -15,12 +15,12 @@ import yaml
 import latentry as lt
 from latentry.checkpoints import model_folder
 from latentry.checkpoints.compvis.config import translate
-from latentry.checkpoints.compvis.places import places
+from latentry.checkpoints.compvis.locations import locations
 from latentry.checkpoints.compvis.write import schedule_tables
 from latentry.conditioning import tokenizer
 from latentry.diffusion.schedule import build_schedule
 from latentry.errors import UsageError
-from latentry.pipeline.foreign import bring_in, give_back
+from latentry.pipeline.foreign import export_model, import_model
 
 ENCODERS = "ldm.modules.encoders.modules"
 DDCONFIG = {"double_z": False, "z_channels": 3, "resolution": 32, "in_channels": 3, "out_ch": 3, "ch": 32,
@@ -91,7 +91,7 @@ def checkpoint(name: str, folder: Path) -> Path:
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     published = translate(config, name)
     words = {"tokenizer.json": tokenizer.without_words(200).to_str()} if name == "text" else {}
-    found = places(published.config, words)
+    found = locations(published.config, words)
     draw = torch.Generator().manual_seed(0)
     shapes = {key: p.shape for key, p in (*found.kept.items(), *found.averaged.items())}
     state = {key: 0.2 * torch.randn(shape, generator=draw) for key, shape in shapes.items()}
@@ -142,10 +142,10 @@ def test_guidance_and_what_is_always_needed(name: str, tmp_path: Path) -> None:
 
 @each
 def test_it_goes_out_and_comes_back(name: str, tmp_path: Path) -> None:
-    model = bring_in(checkpoint(name, tmp_path / "in"), report=silent)
+    model = import_model(checkpoint(name, tmp_path / "in"), report=silent)
     model_folder.write(tmp_path / "model", model)
-    give_back(tmp_path / "model", "compvis", tmp_path / "out.ckpt")
-    back = bring_in(tmp_path / "out.ckpt", report=silent)
+    export_model(tmp_path / "model", "compvis", tmp_path / "out.ckpt")
+    back = import_model(tmp_path / "out.ckpt", report=silent)
     assert back.config == model.config
     for group, tensors in model.tensors.items():
         assert tensors.keys() == back.tensors[group].keys()

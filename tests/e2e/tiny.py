@@ -10,8 +10,8 @@ from typing import Any
 
 from latentry import config
 from latentry.data import shapes
-from latentry.train.log import WALL_CLOCK
-from latentry.train.run import Run, train
+from latentry.training.loop.log import WALL_CLOCK
+from latentry.training.run import Run, train
 
 IMAGES, SIZE = 40, 16
 STAGES = ("autoencoder", "diffusion")

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from latentry.cli import run
-from latentry.study.verify import verify
+from latentry.verify.compare import verify
 from tests.shared import SHARED, needs_shared
 
 FOLDERS = sorted(path.parent for path in (SHARED / "compat").glob("*/expected.safetensors"))

@@ -12,7 +12,7 @@ import yaml
 from latentry.checkpoints import model_folder
 from latentry.cli import run
 from latentry.errors import UsageError
-from latentry.pipeline.foreign import bring_in, give_back
+from latentry.pipeline.foreign import export_model, import_model
 from tests.e2e.small_runs import TEXT, noise, run_tiny, write_images, write_metadata
 from tests.shared import SHARED, needs_shared
 
@@ -83,8 +83,8 @@ CASES: dict[str, dict[str, Any]] = {
 def test_our_own_models_go_out_and_come_back(name: str, data: Path, tmp_path: Path) -> None:
     """Labels, sizes and the like, which the old code has no place for, included."""
     run_ = run_tiny(tmp_path, data, {**WIDE, **CASES[name]})
-    give_back(run_.path / "model", "compvis", tmp_path / "out.ckpt")
-    back = bring_in(tmp_path / "out.ckpt", weights="ema", report=silent)
+    export_model(run_.path / "model", "compvis", tmp_path / "out.ckpt")
+    back = import_model(tmp_path / "out.ckpt", weights="ema", report=silent)
     given = model_folder.read(run_.path / "model")
     assert back.config.model_copy(update={"trained": given.config.trained}) == given.config
     for group, tensors in given.tensors.items():
@@ -107,5 +107,5 @@ def test_what_it_has_no_place_for_is_refused_by_name(name: str, data: Path, tmp_
     changes, said = REFUSED[name]
     run_ = run_tiny(tmp_path, data, {**WIDE, **changes})
     with pytest.raises(UsageError, match=f"export compvis: {said}"):
-        give_back(run_.path / "model", "compvis", tmp_path / "out")
+        export_model(run_.path / "model", "compvis", tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -15,7 +15,7 @@ from diffusers import DiffusionPipeline
 from torch import Tensor
 
 from latentry import rng
-from latentry.checkpoints.diffusers import describe, is_diffusers, read
+from latentry.checkpoints.diffusers import is_diffusers, read, summary
 from latentry.checkpoints.foreign import file as foreign_file
 from latentry.checkpoints.model_folder import ModelFolder
 from latentry.errors import LatentryError, UsageError
@@ -235,7 +235,7 @@ def test_describe_counts_without_weights(tmp_path: Path, monkeypatch: pytest.Mon
     path, ours = exported(given, tmp_path)
     headers_alone = partial(foreign_file.read, weights=False)
     monkeypatch.setattr(foreign_file, "read", lambda path, *, weights: headers_alone(path) if not weights else None)
-    told = describe(path)
+    told = summary(path)
     assert told["class"] == "LDMTextToImagePipeline"
     assert told["latent_scale"] == 0.3
     assert {name: part["class"] for name, part in told["components"].items()} == {
@@ -249,8 +249,8 @@ def test_describe_counts_without_weights(tmp_path: Path, monkeypatch: pytest.Mon
     wanted = sum(parameter.numel() for parameter in ours.denoiser.unet.parameters())
     assert told["components"]["unet"]["parameters"] == wanted
     assert told["components"]["unet"]["config"]["cross_attention_dim"] == 12
-    assert describe(path / "vqvae")["class"] == "AutoencoderKL"
-    assert describe(path / "vqvae")["latent_scale"] == 0.3
+    assert summary(path / "vqvae")["class"] == "AutoencoderKL"
+    assert summary(path / "vqvae")["latent_scale"] == 0.3
 
 
 LABEL = {"kind": "class_label", "classes": 3, "width": 12}

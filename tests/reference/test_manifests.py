@@ -14,10 +14,10 @@ import torch
 from latentry.checkpoints.compvis.config import Published, translate
 from latentry.checkpoints.compvis.first_stage_config import objective_arguments
 from latentry.checkpoints.compvis.first_stage_names import to_ours, to_published
-from latentry.checkpoints.compvis.places import EMA_COUNTERS, Places, places
+from latentry.checkpoints.compvis.locations import EMA_COUNTERS, Locations, locations
 from latentry.conditioning import clip_text, tokenizer
 from latentry.nn.lpips import LPIPS
-from latentry.train.objectives import AdversarialObjective, ObjectiveOptions
+from latentry.training.objectives import AdversarialObjective, ObjectiveOptions
 from tests.shared import SHARED, needs_shared
 
 MANIFESTS = SHARED / "compat" / "manifests.json"
@@ -27,13 +27,13 @@ pytestmark = [needs_shared, pytest.mark.skipif(not MODELS, reason="no manifests"
 each = pytest.mark.parametrize("manifest", MODELS, ids=lambda m: m["path"])
 
 
-def opened(manifest: dict[str, Any]) -> tuple[Published, Places]:
+def opened(manifest: dict[str, Any]) -> tuple[Published, Locations]:
     """What an import would look for."""
     published = translate(manifest["config"], "model")
     diffusion = published.config.diffusion
     text: Any = next((o for o in diffusion.conditioning.values() if o.kind == "text"), None) if diffusion else None
     words = {"tokenizer.json": tokenizer.without_words(text.vocabulary).to_str()} if text else {}
-    return published, places(published.config, words)
+    return published, locations(published.config, words)
 
 
 def shapes(found: dict[str, Any]) -> dict[str, list[int]]:
@@ -123,7 +123,7 @@ def test_stable_diffusion_1() -> None:
     tree = {"model": {"target": "ldm.models.diffusion.ddpm.LatentDiffusion", "params": STABLE}}
     published = translate(tree, "sd")
     words = {"clip_tokenizer.json": clip_text.without_words(77).to_str()}
-    found = places(published.config, words)
+    found = locations(published.config, words)
     counted = dict.fromkeys(("unet_raw", "conditioning", "autoencoder"), 0)
     for place in found.kept.values():
         counted[place.group] += torch.Size(place.shape).numel()

@@ -15,11 +15,11 @@ import latentry as lt
 from latentry import rng
 from latentry.checkpoints.compvis.training import diffusion_objective
 from latentry.config import load_yaml
-from latentry.train.diffusion_stage import DiffusionStage, Draws, LatentBatch
-from latentry.train.recipe import DiffusionSection
+from latentry.training.plan.recipe import DiffusionSection
+from latentry.training.stages.diffusion import DiffusionStage, Draws, LatentBatch
 from tests.reference.close import assert_close
 from tests.shared import SHARED, needs_shared
-from tests.unit.train.small_stages import ALONE
+from tests.unit.training.small_stages import ALONE
 
 NAMES = {"text_kl": "text", "class_vq": "label", "uncond_kl_std": None}
 INPUTS = {"text": "in.token_ids", "label": "in.class_label"}

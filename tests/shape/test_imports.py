@@ -10,8 +10,8 @@ ROOT = Path(__file__).parents[2] / "src" / "latentry"
 ROWS = [
     {"__main__"},
     {"cli"},
-    {"serve", "study"},
-    {"train"},
+    {"serve", "study", "verify"},
+    {"training"},
     {"evaluate"},
     {"pipeline"},
     {"checkpoints", "tasks"},

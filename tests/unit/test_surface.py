@@ -11,9 +11,9 @@ import latentry
 
 ORDERS = [
     "import latentry as lt",
-    "import latentry as lt; import latentry.train.recipe",
-    "import latentry.train.run; import latentry as lt",
-    "import latentry as lt; lt.train; from latentry.train.run import train; import latentry.train.run as r; r.train",
+    "import latentry as lt; import latentry.training.plan.recipe",
+    "import latentry.training.run; import latentry as lt",
+    "import latentry as lt; lt.train; from latentry.training.run import train; import latentry.training as t; t.run",
 ]
 
 

@@ -10,8 +10,8 @@ import typer
 
 from latentry import __version__
 from latentry.cli import data, recipes
-from latentry.cli.bring import bring
-from latentry.cli.export import export
+from latentry.cli.export_checkpoint import export_checkpoint
+from latentry.cli.import_checkpoint import import_checkpoint
 from latentry.cli.inspect import inspect
 from latentry.cli.output import complain, first_process
 from latentry.cli.reconstruct import reconstruct
@@ -25,8 +25,8 @@ FULL_DISK = 74
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich")
 for command in (train, sample, reconstruct, inspect):
     app.command()(command)
-app.command("import")(bring)
-app.command()(export)
+app.command("import")(import_checkpoint)
+app.command("export")(export_checkpoint)
 app.command()(verify)
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(data.app, name="data")

@@ -43,8 +43,8 @@ def check(
 
     options = None
     if recipe is not None:
-        from latentry.train.recipe import load
-        from latentry.train.resolve import resolve
+        from latentry.training.plan.auto import resolve
+        from latentry.training.plan.recipe import load
 
         options = resolve(load(recipe), folder).data
     with bar("reading") as progress:

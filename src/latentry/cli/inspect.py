@@ -19,16 +19,17 @@ def inspect(
 ) -> None:
     """Say what a model, run or checkpoint is: its parts, their sizes, how far it is trained, how it samples."""
     from latentry import pipeline
-    from latentry.checkpoints import progress, run_folder
+    from latentry.checkpoints import run_folder
+    from latentry.checkpoints.run_status import run_status
     from latentry.config import dump_yaml
-    from latentry.pipeline.inspecting import describe
+    from latentry.pipeline.inspecting import inspect_path
 
     if run_folder.is_run(path):
-        described: dict[str, Any] = {"run": progress.describe(path)}
+        described: dict[str, Any] = {"run": run_status(path)}
         with suppress(UsageError):  # a run has something to say before its first checkpoint
             described |= pipeline.load(path).describe()
     else:
-        described = describe(path, config)
+        described = inspect_path(path, config)
     if as_json:
         emit_json(described)
     else:

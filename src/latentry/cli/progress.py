@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
-    from latentry.train.fit import Progress
+    from latentry.training.loop.loop import Progress
 
 EVERY = 10.0
 

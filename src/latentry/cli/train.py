@@ -38,7 +38,7 @@ def train(
         one_of("--stage", stage, ("autoencoder", "diffusion"))
     if first_process() and not dry_run:
         refuse_if_held(out)
-    from latentry.train.run import train as run_training
+    from latentry.training.run import train as run_training
 
     watch = Watch(sys.stderr if as_json else sys.stdout)
     run = run_training(

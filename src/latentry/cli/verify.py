@@ -17,7 +17,7 @@ def verify(
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Compare a model with reference numbers, tensor by tensor; fails if any is off."""
-    from latentry.study.verify import verify as lines
+    from latentry.verify.compare import verify as lines
 
     found = []
     for line in lines(model, fixture):

@@ -24,7 +24,7 @@ CACHE_BYTES = 2**30
 
 
 @dataclass(frozen=True)
-class Place:
+class Pick:
     """What is drawn at one place of the stream: which image, mirrored or not, cut where, which of its captions."""
 
     position: int
@@ -131,16 +131,14 @@ class ImageData:
         """One hash of both splits' files and their metadata."""
         return self.listing().fingerprint
 
-    def place(self, position: int) -> Place:
+    def pick(self, position: int) -> Pick:
         """What is drawn at `position` >= 0 of the global stream, whatever was drawn before."""
         draw = rng.generator(self.seed, "augment", position)
         flip, x, y, caption = draw.random(4)
         crop = prepare.Crop(float(x), float(y)) if self.options.crop == "random" else prepare.MIDDLE
-        return Place(
-            position, self._order.index(position), bool(self.options.flip and flip < 0.5), crop, float(caption)
-        )
+        return Pick(position, self._order.index(position), bool(self.options.flip and flip < 0.5), crop, float(caption))
 
-    def load(self, place: Place) -> Sample:
+    def load(self, place: Pick) -> Sample:
         """The sample of a place; a bad file is replaced by another image, the same one on every run."""
         pixels, index, bad = self.pixels(place)
         self.source.note(bad)
@@ -151,9 +149,9 @@ class ImageData:
 
     def sample(self, index: int) -> Sample:
         """Image `index` as it is: not mirrored, cut in the middle, first caption."""
-        return self.load(Place(index, index))
+        return self.load(Pick(index, index))
 
-    def pixels(self, place: Place) -> tuple[Array | None, int, list[BadImage]]:
+    def pixels(self, place: Pick) -> tuple[Array | None, int, list[BadImage]]:
         """(H, W, C) at the data's depth, the index really used, and the bad files met; None if only bad ones were."""
         index = place.index
         bad: list[BadImage] = []

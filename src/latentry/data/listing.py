@@ -39,7 +39,7 @@ class Difference(NamedTuple):
     def __bool__(self) -> bool:
         return bool(self.changed or self.appeared or self.vanished)
 
-    def describe(self, most: int = 5) -> str:
+    def text(self, most: int = 5) -> str:
         """One line: counts, and the first names of each."""
         parts = []
         for what, paths in zip(self._fields, self, strict=True):

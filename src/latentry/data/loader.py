@@ -58,7 +58,7 @@ class _Fetch(Dataset[Any]):
         pixels: list[Array] = []
         indices: list[int] = []
         bad: list[BadImage] = []
-        places = [data.place(position) for position in positions]
+        places = [data.pick(position) for position in positions]
         for place in places:
             found, index, met = data.pixels(place)
             bad += met

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from latentry.models.autoencoder import Autoencoder
-from latentry.nn.coder import ResidualBlock
+from latentry.nn.coder import CoderBlock
 
 LOG_VARIANCE = -6.0
 GAIN = 3**0.5
@@ -22,7 +22,7 @@ def initialise(model: Autoencoder) -> None:
     """
     inside = set()
     for block in model.modules():
-        if isinstance(block, ResidualBlock):
+        if isinstance(block, CoderBlock):
             inside |= {block.conv1, block.conv2}
             nn.init.zeros_(block.conv2.weight)
             nn.init.zeros_(block.conv2.bias)  # type: ignore[arg-type]

@@ -106,8 +106,8 @@ class Attention(nn.Module):
     heads, head_width: heads * head_width is the inner width.
     """
 
-    place = ""  # the name of this module within its network, by which an edit finds it
-    order = 0  # of the cross-attentions in a network, the how manieth this is to run
+    path = ""  # the name of this module within its network, by which an edit finds it
+    order = 0  # of the cross-attentions in a network, in the order in which they run, from 0
 
     def __init__(self, width: int, *, heads: int, head_width: int, context_width: int | None = None) -> None:
         super().__init__()
@@ -146,7 +146,7 @@ class MapAttention(nn.Module):
     Source: CompVis latent-diffusion, after Dhariwal and Nichol 2021.
     """
 
-    place = ""  # as in Attention
+    path = ""  # as in Attention
 
     def __init__(self, channels: int, *, heads: int, norm_groups: int = 32, split_heads_first: bool = True) -> None:
         super().__init__()
@@ -164,5 +164,5 @@ class MapAttention(nn.Module):
             q, k, v = qkv.unflatten(2, (self.heads, 3, -1)).transpose(1, 2).unbind(3)  # each (B, heads, HW, d)
         else:
             q, k, v = (split_heads(part, self.heads) for part in qkv.chunk(3, dim=2))
-        attended = join_heads(attend(q, k, v, edit=signals.edit(self.place)))  # (B, HW, C)
+        attended = join_heads(attend(q, k, v, edit=signals.edit(self.path)))  # (B, HW, C)
         return x + to_map(self.proj_out(attended), *x.shape[2:])  # (B, C, H, W)

@@ -14,7 +14,7 @@ from latentry.nn.blocks import norm
 EPS = 1e-6
 
 
-class ResidualBlock(nn.Module):
+class CoderBlock(nn.Module):
     """Two 3x3 convolutions around a residual, with a 1x1 shortcut where the width changes."""
 
     def __init__(self, in_channels: int, out_channels: int, groups: int, dropout: float = 0.0) -> None:
@@ -52,7 +52,7 @@ class PixelAttention(nn.Module):
         return x + self.out(h)
 
 
-class Downsample(nn.Module):
+class CoderDownsample(nn.Module):
     """Half the size: one row and column of zeros at the right and bottom, then a 3x3 convolution of stride 2."""
 
     def __init__(self, channels: int) -> None:
@@ -63,7 +63,7 @@ class Downsample(nn.Module):
         return self.conv(F.pad(x, (0, 1, 0, 1)))  # (B, C, H/2, W/2)
 
 
-class Upsample(nn.Module):
+class CoderUpsample(nn.Module):
     """Twice the size: nearest neighbour, then a 3x3 convolution."""
 
     def __init__(self, channels: int) -> None:
@@ -74,7 +74,7 @@ class Upsample(nn.Module):
         return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
 
 
-class Level(nn.Module):
+class CoderLevel(nn.Module):
     """The blocks of one resolution, each followed by attention if asked, then a change of resolution if any."""
 
     def __init__(
@@ -82,7 +82,7 @@ class Level(nn.Module):
     ) -> None:
         super().__init__()
         pairs = list(pairwise(widths))
-        self.blocks = nn.ModuleList(ResidualBlock(a, b, groups, dropout) for a, b in pairs)
+        self.blocks = nn.ModuleList(CoderBlock(a, b, groups, dropout) for a, b in pairs)
         self.attentions = nn.ModuleList(PixelAttention(b, groups) for _, b in pairs if attention)
         self.resample = resample if resample is not None else nn.Identity()
         self.checkpoint = False
@@ -95,14 +95,14 @@ class Level(nn.Module):
         return self.resample(x)
 
 
-class Middle(nn.Module):
+class CoderMiddle(nn.Module):
     """Block, attention (optional), block at the lowest resolution."""
 
     def __init__(self, channels: int, groups: int, dropout: float, attention: bool) -> None:
         super().__init__()
-        self.block1 = ResidualBlock(channels, channels, groups, dropout)
+        self.block1 = CoderBlock(channels, channels, groups, dropout)
         self.attention: nn.Module = PixelAttention(channels, groups) if attention else nn.Identity()
-        self.block2 = ResidualBlock(channels, channels, groups, dropout)
+        self.block2 = CoderBlock(channels, channels, groups, dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.block2(self.attention(self.block1(x)))  # (B, C, h, w)
@@ -139,9 +139,9 @@ class Encoder(nn.Module):
         for i, multiplier in enumerate(multipliers):
             widths = [width] + [channels * multiplier] * blocks
             width = widths[-1]
-            resample = Downsample(width) if i < last else None
-            self.levels.append(Level(widths, norm_groups, dropout, 2**i in attention, resample))
-        self.middle = Middle(width, norm_groups, dropout, middle_attention)
+            resample = CoderDownsample(width) if i < last else None
+            self.levels.append(CoderLevel(widths, norm_groups, dropout, 2**i in attention, resample))
+        self.middle = CoderMiddle(width, norm_groups, dropout, middle_attention)
         self.norm_out = norm(width, norm_groups, EPS)
         self.conv_out = nn.Conv2d(width, out_channels, 3, padding=1)
         _set_checkpoint(self, checkpoint)
@@ -179,12 +179,14 @@ class Decoder(nn.Module):
         super().__init__()
         width = channels * multipliers[-1]
         self.conv_in = nn.Conv2d(in_channels, width, 3, padding=1)
-        self.middle = Middle(width, norm_groups, dropout, middle_attention)
+        self.middle = CoderMiddle(width, norm_groups, dropout, middle_attention)
         levels = []
         for i, multiplier in reversed(list(enumerate(multipliers))):
             widths = [width] + [channels * multiplier] * (blocks + 1)
             width = widths[-1]
-            levels.append(Level(widths, norm_groups, dropout, 2**i in attention, Upsample(width) if i else None))
+            levels.append(
+                CoderLevel(widths, norm_groups, dropout, 2**i in attention, CoderUpsample(width) if i else None)
+            )
         self.levels = nn.ModuleList(reversed(levels))
         self.norm_out = norm(width, norm_groups, EPS)
         self.conv_out = nn.Conv2d(width, out_channels, 3, padding=1)
@@ -208,5 +210,5 @@ def _apply(module: nn.Module, x: Tensor, recompute: bool) -> Tensor:
 
 def _set_checkpoint(module: nn.Module, value: bool) -> None:
     for child in module.modules():
-        if isinstance(child, Level):
+        if isinstance(child, CoderLevel):
             child.checkpoint = value

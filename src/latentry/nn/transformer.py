@@ -45,10 +45,10 @@ class TransformerBlock(nn.Module):
     def forward(self, x: Tensor, signals: Signals) -> Tensor:
         """x (B, L, D) -> (B, L, D)."""
         own = self.self_attention
-        x = x + own(self.norm_self(x), edit=signals.edit(own.place))
+        x = x + own(self.norm_self(x), edit=signals.edit(own.path))
         if self.norm_cross is not None and self.cross_attention is not None:
             cross = self.cross_attention
-            edit = signals.edit(cross.place)
+            edit = signals.edit(cross.path)
             x = x + cross(self.norm_cross(x), _context(cross, signals), mask=signals.context_mask, edit=edit)
         result: Tensor = x + self.feed_forward(self.norm_feed_forward(x))
         return result

@@ -14,7 +14,7 @@ from latentry.nn.attention import Attention, Edit, MapAttention, Signals
 from latentry.nn.blocks import norm, zero_module
 from latentry.nn.embedding import VectorEmbedding, sinusoids
 from latentry.nn.transformer import TransformerBlock
-from latentry.nn.unet_parts import Plan, depths_per_level, resolutions
+from latentry.nn.unet_parts import UNetLayout, depths_per_level, resolutions
 
 
 class UNet(nn.Module):
@@ -62,7 +62,7 @@ class UNet(nn.Module):
         self.vector_channels = vector_channels
         self.factor = 2 ** (len(multipliers) - 1)
         self.checkpoint = checkpoint
-        plan = Plan(
+        layout = UNetLayout(
             channels=channels,
             multipliers=tuple(multipliers),
             blocks=blocks,
@@ -77,15 +77,15 @@ class UNet(nn.Module):
             dropout=dropout,
             split_heads_first=split_heads_first,
         )
-        self.time = VectorEmbedding(channels, plan.time_channels)
-        self.vector = VectorEmbedding(vector_channels, plan.time_channels) if vector_channels else None
+        self.time = VectorEmbedding(channels, layout.time_channels)
+        self.vector = VectorEmbedding(vector_channels, layout.time_channels) if vector_channels else None
         self.conv_in = nn.Conv2d(in_channels + concat_channels, channels, 3, padding=1)
-        self.down, skips = plan.down()
-        self.middle = plan.middle()
-        self.up = plan.up(skips)
-        self.norm_out = norm(plan.widths[0], norm_groups)
-        self.conv_out = zero_module(nn.Conv2d(plan.widths[0], out_channels, 3, padding=1))
-        self._place_attentions()
+        self.down, skips = layout.down()
+        self.middle = layout.middle()
+        self.up = layout.up(skips)
+        self.norm_out = norm(layout.widths[0], norm_groups)
+        self.conv_out = zero_module(nn.Conv2d(layout.widths[0], out_channels, 3, padding=1))
+        self._name_attentions()
 
     def forward(
         self,
@@ -105,7 +105,7 @@ class UNet(nn.Module):
         context (B, L, D), context_mask (B, L) True where a token takes part, concat (B, C, h, w), vector (B, E).
         time_embedding: `embed_time(t)` where it is at hand, (B or 1, 4 * channels).
         context_kv: `project_context(context)` where it is at hand.
-        edits: changes of attention probabilities by `attention_places`, for example of prompt-to-prompt.
+        edits: changes of attention probabilities by `attention_paths`, for example of prompt-to-prompt.
         Raises UsageError for a missing condition and for sizes that are not multiples of `factor`.
         """
         self._check(x, context is not None or context_kv is not None, concat, vector, edits or ())
@@ -118,16 +118,16 @@ class UNet(nn.Module):
         h = self.conv_in(x if concat is None else torch.cat([x, concat], dim=1))  # (B, channels, h, w)
         skips = [h]
         for resolution in resolutions(self.down):
-            for stage in resolution.blocks:
-                h = self._run(stage, h, signals)
+            for block in resolution.blocks:
+                h = self._run(block, h, signals)
                 skips.append(h)
             if resolution.resample is not None:
                 h = self._run(resolution.resample, h, time)
                 skips.append(h)
         h = self._run(self.middle, h, signals)  # (B, C, h / factor, w / factor)
         for resolution in reversed(resolutions(self.up)):
-            for stage in resolution.blocks:
-                h = self._run(stage, torch.cat([h, skips.pop()], dim=1), signals)
+            for block in resolution.blocks:
+                h = self._run(block, torch.cat([h, skips.pop()], dim=1), signals)
             if resolution.resample is not None:
                 h = self._run(resolution.resample, h, time)
         result: Tensor = self.conv_out(F.silu(self.norm_out(h)))  # (B, out_channels, h, w)
@@ -143,7 +143,7 @@ class UNet(nn.Module):
         return [attention.project(context) for attention in self._cross_attentions()]
 
     @property
-    def attention_places(self) -> list[str]:
+    def attention_paths(self) -> list[str]:
         """The names by which `edits` finds the attentions."""
         return [name for name, module in self.named_modules() if isinstance(module, Attention | MapAttention)]
 
@@ -159,10 +159,10 @@ class UNet(nn.Module):
                 if isinstance(module, TransformerBlock) and module.cross_attention is not None:
                     yield module.cross_attention
 
-    def _place_attentions(self) -> None:
+    def _name_attentions(self) -> None:
         for name, module in self.named_modules():
             if isinstance(module, Attention | MapAttention):
-                module.place = name
+                module.path = name
         for order, attention in enumerate(self._cross_attentions()):
             attention.order = order
 
@@ -182,9 +182,9 @@ class UNet(nn.Module):
         if context != (self.context_channels is not None):
             takes = f"takes one of {self.context_channels} channels" if self.context_channels else "takes none"
             raise UsageError(f"UNet: {'a' if context else 'no'} context was given; this network {takes}.")
-        for place in edits:
-            if place not in self.attention_places:
-                raise UsageError(f'UNet: no attention "{place}"{did_you_mean(place, self.attention_places)}.')
+        for path in edits:
+            if path not in self.attention_paths:
+                raise UsageError(f'UNet: no attention "{path}"{did_you_mean(path, self.attention_paths)}.')
 
 
 def _expect(name: str, channels: int, given: Tensor | None) -> None:

@@ -1,4 +1,4 @@
-"""What a UNet is assembled from: stages, resolutions, the middle, and the plan that sizes them."""
+"""What a UNet is assembled from: blocks, resolutions, the middle, and the plan that sizes them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from latentry.nn.blocks import Direction, Downsample, ResidualBlock, Upsample
 from latentry.nn.transformer import SpatialTransformer
 
 
-class Stage(nn.Module):
+class UNetBlock(nn.Module):
     """A residual block, then an attention or none."""
 
     def __init__(self, residual: ResidualBlock, attention: MapAttention | SpatialTransformer | None) -> None:
@@ -27,9 +27,9 @@ class Stage(nn.Module):
 
 
 class Resolution(nn.Module):
-    """All stages at one resolution of one side, and the step to the next resolution (None at the last)."""
+    """All blocks at one resolution of one side, and the step to the next resolution (None at the last)."""
 
-    def __init__(self, blocks: list[Stage], resample: Downsample | Upsample | ResidualBlock | None) -> None:
+    def __init__(self, blocks: list[UNetBlock], resample: Downsample | Upsample | ResidualBlock | None) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(blocks)
         self.resample = resample
@@ -40,7 +40,7 @@ def resolutions(side: nn.ModuleList) -> list[Resolution]:
     return [level for level in side if isinstance(level, Resolution)]
 
 
-class Middle(nn.Module):
+class UNetMiddle(nn.Module):
     """Residual block, attention, residual block at the lowest resolution."""
 
     def __init__(self, first: ResidualBlock, attention: MapAttention | SpatialTransformer, last: ResidualBlock) -> None:
@@ -66,7 +66,7 @@ def depths_per_level(transformer_depth: int | Sequence[int], levels: int) -> tup
 
 
 @dataclass(frozen=True)
-class Plan:
+class UNetLayout:
     """The sizes of a UNet's parts; the fields are the arguments of `UNet`."""
 
     channels: int
@@ -124,10 +124,10 @@ class Plan:
             return SpatialTransformer(width, heads=heads, depth=depth, context_width=context, norm_groups=groups)
         return MapAttention(width, heads=heads, norm_groups=groups, split_heads_first=self.split_heads_first)
 
-    def stage(self, width: int, level: int) -> Stage:
-        """A stage of a level that is given `width` channels."""
+    def block(self, width: int, level: int) -> UNetBlock:
+        """A block of a level that is given `width` channels."""
         attends = 2**level in self.attention
-        return Stage(self.residual(width, self.widths[level]), self.attend(level) if attends else None)
+        return UNetBlock(self.residual(width, self.widths[level]), self.attend(level) if attends else None)
 
     def down(self) -> tuple[nn.ModuleList, list[int]]:
         """The way down, highest resolution first, and the channels of every skip in order of making."""
@@ -135,7 +135,7 @@ class Plan:
         for level, out in enumerate(self.widths):
             blocks = []
             for _ in range(self.blocks):
-                blocks.append(self.stage(width, level))
+                blocks.append(self.block(width, level))
                 width = out
                 skips.append(width)
             resample = None
@@ -145,10 +145,10 @@ class Plan:
             levels.append(Resolution(blocks, resample))
         return levels, skips
 
-    def middle(self) -> Middle:
+    def middle(self) -> UNetMiddle:
         """The middle."""
         width = self.widths[-1]
-        return Middle(self.residual(width, width), self.attend(-1), self.residual(width, width))
+        return UNetMiddle(self.residual(width, width), self.attend(-1), self.residual(width, width))
 
     def up(self, skips: list[int]) -> nn.ModuleList:
         """The way up, highest resolution first although it runs last."""
@@ -156,7 +156,7 @@ class Plan:
         for level in reversed(range(len(self.widths))):
             blocks = []
             for _ in range(self.blocks + 1):
-                blocks.append(self.stage(width + skips.pop(), level))
+                blocks.append(self.block(width + skips.pop(), level))
                 width = self.widths[level]
             resample = None
             if level > 0:

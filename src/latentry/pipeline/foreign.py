@@ -21,7 +21,7 @@ WARN = logging.getLogger("latentry").warning
 SUFFIXES = (".yaml", ".yml")
 
 
-def bring_in(
+def import_model(
     path: Path,
     config: str | Path | Published | None = None,
     *,
@@ -42,20 +42,20 @@ def bring_in(
     return read(path, foreign_file.read(path), given, weights=weights, vocabulary=words, report=report)
 
 
-def read_any(path: Path) -> ModelFolder:
+def read_model(path: Path) -> ModelFolder:
     """The model of a run (its newest checkpoint), a model folder, a checkpoint beside its config, or of diffusers."""
     if run_folder.is_run(path):
         return run_folder.read(path)
     if model_folder.is_model(path):
         return model_folder.read(path)
     if path.is_file() or diffusers.is_diffusers(path):
-        return bring_in(path)
+        return import_model(path)
     if not path.exists():
         raise UsageError(f"{path}: no such file or folder; give a run, a model folder or a checkpoint")
     raise UsageError(f"{path}: neither a run, a model folder, a checkpoint nor a folder of diffusers")
 
 
-def give_back(source: Path, to: str, out: Path) -> list[Path]:
+def export_model(source: Path, to: str, out: Path) -> list[Path]:
     """Write a model folder or run for another program; the paths written.
 
     to: `compvis` or `diffusers`. out: a folder, or for CompVis also a .ckpt. Raises UsageError naming what has no
@@ -63,7 +63,7 @@ def give_back(source: Path, to: str, out: Path) -> list[Path]:
     """
     if out.exists():
         raise UsageError(f"--out {out}: is there already. Choose another.")
-    model = read_any(source)
+    model = read_model(source)
     if to == "diffusers":
         diffusers.write(model, out)
         return [out]

@@ -10,7 +10,7 @@ from safetensors import safe_open
 
 from latentry.checkpoints import diffusers, model_folder
 from latentry.checkpoints.compvis.config import Published
-from latentry.checkpoints.compvis.places import CONDITION, FIRST_STAGE, SCHEDULE, UNET
+from latentry.checkpoints.compvis.locations import CONDITION, FIRST_STAGE, SCHEDULE, UNET
 from latentry.checkpoints.foreign import file as foreign_file
 from latentry.checkpoints.store import SUFFIX
 from latentry.errors import UsageError
@@ -32,7 +32,7 @@ PARTS = {
 """What the published keys begin with."""
 
 
-def describe(path: Path, config: str | None = None) -> dict[str, Any]:
+def inspect_path(path: Path, config: str | None = None) -> dict[str, Any]:
     """Plain values: what it is, its parts and parameters, the scale of its latents, what it can do.
 
     path: a model folder, a checkpoint (config: its YAML, by default the one beside it) or a folder of diffusers.
@@ -42,7 +42,7 @@ def describe(path: Path, config: str | None = None) -> dict[str, Any]:
     if model_folder.is_model(path):
         return _model(path)
     if path.is_dir() and diffusers.is_diffusers(path):
-        return {"source": str(path), "format": "diffusers", **diffusers.describe(path)}
+        return {"source": str(path), "format": "diffusers", **diffusers.summary(path)}
     if path.is_file():
         return _checkpoint(path, config)
     raise UsageError(f"{path}: neither a run, a model folder, a checkpoint nor a folder of diffusers")

@@ -50,7 +50,7 @@ def load(
         return assemble(model_folder.read(folder, without=(unused, "objective")), str(folder))
     if folder.is_file() or is_diffusers(folder):
         kept: Literal["raw", "both"] = "raw" if weights == "raw" else "both"  # both: the averages, if there are any
-        return assemble(foreign.bring_in(folder, config, weights=kept, vocabulary=vocabulary), str(folder))
+        return assemble(foreign.import_model(folder, config, weights=kept, vocabulary=vocabulary), str(folder))
     raise UsageError(
         f"{folder}: neither a run nor a model folder (no recipe.yaml, no model.yaml), nor one of diffusers; "
         "give one that `latentry train` or `latentry import` made"

@@ -12,7 +12,7 @@ from PIL import Image
 
 from latentry import pipeline
 from latentry.cli import run
-from latentry.train.fit import Progress
+from latentry.training.loop.loop import Progress
 
 
 class FakeOutput:
@@ -69,7 +69,7 @@ def training(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         how["progress"](Progress("diffusion", 10, 10, 0.25, 12.0, 0.0))
         return SimpleNamespace(path=how["out"], figures={"psnr": 27.123456, "samples": 500})
 
-    monkeypatch.setattr("latentry.train.run.train", train)
+    monkeypatch.setattr("latentry.training.run.train", train)
     return asked
 
 
@@ -144,7 +144,7 @@ def test_several_images_into_one_file_are_a_sheet(pipe, tmp_path):
 def test_reconstruct_and_inspect(pipe, tmp_path, capsys, monkeypatch):
     assert run(["reconstruct", "m", "a.png", "--out", str(tmp_path / "r"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"a.png": [str(tmp_path / "r" / "0.png")]}
-    monkeypatch.setattr("latentry.pipeline.inspecting.describe", lambda path, config: pipe.describe())
+    monkeypatch.setattr("latentry.pipeline.inspecting.inspect_path", lambda path, config: pipe.describe())
     assert run(["inspect", "m", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["name"] == "fake"
     assert run(["inspect", "m"]) == 0

@@ -44,7 +44,7 @@ def test_wrong_usage_is_exit_code_2_and_one_line(line, part, capsys):
 def fail_everywhere(monkeypatch: pytest.MonkeyPatch, fail: Callable[..., NoReturn]) -> None:
     """Whatever a command opens fails so."""
     monkeypatch.setattr(pipeline, "load", fail)
-    monkeypatch.setattr("latentry.pipeline.inspecting.describe", fail)
+    monkeypatch.setattr("latentry.pipeline.inspecting.inspect_path", fail)
 
 
 @pytest.mark.parametrize(("error", "code"), [(UsageError("m: no"), 2), (LatentryError("m: broke"), 1)])

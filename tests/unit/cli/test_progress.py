@@ -7,7 +7,7 @@ import io
 import pytest
 
 from latentry.cli import progress
-from latentry.train.fit import Progress
+from latentry.training.loop.loop import Progress
 
 
 class Terminal(io.StringIO):

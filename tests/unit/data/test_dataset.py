@@ -12,7 +12,7 @@ import tifffile
 import torch
 
 from latentry.data import images
-from latentry.data.dataset import ImageData, Place
+from latentry.data.dataset import ImageData, Pick
 from latentry.errors import LatentryError, UsageError
 from tests.unit.data.files import flat, metadata, noise, numbered, options, plain_png
 
@@ -45,14 +45,14 @@ def test_each_pass_draws_every_image_once_in_a_new_order(tmp_path: Path) -> None
     """Repeated or skipped images are what a broken sampler looks like."""
     numbered(tmp_path, 30)
     data = ImageData(options(size=8, held_out=0), tmp_path, seed=5)
-    drawn = [data.place(p).index for p in range(90)]
+    drawn = [data.pick(p).index for p in range(90)]
     passes = [drawn[i : i + 30] for i in (0, 30, 60)]
     assert all(sorted(one) == list(range(30)) for one in passes)
     assert passes[0] != passes[1] != passes[2] != list(range(30))
     again = ImageData(options(size=8, held_out=0), tmp_path, seed=5)
-    assert [again.place(p).index for p in reversed(range(90))] == drawn[::-1]
+    assert [again.pick(p).index for p in reversed(range(90))] == drawn[::-1]
     other = ImageData(options(size=8, held_out=0), tmp_path, seed=6)
-    assert [other.place(p).index for p in range(30)] != passes[0]
+    assert [other.pick(p).index for p in range(30)] != passes[0]
 
 
 def test_balance_draws_each_value_equally_often_at_every_moment(tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_balance_draws_each_value_equally_often_at_every_moment(tmp_path: Path) 
     kinds = ["rare"] * 3 + ["mid"] * 7 + ["many"] * 50
     metadata(tmp_path, [{"file_name": p.name, "kind": k} for p, k in zip(numbered(tmp_path, 60), kinds, strict=True)])
     data = ImageData(options(size=8, held_out=0, balance="kind", label="kind"), tmp_path)
-    drawn = [data.place(p).index for p in range(180)]
+    drawn = [data.pick(p).index for p in range(180)]
     for end in range(3, 181, 3):
         assert set(Counter(data.label(i) for i in drawn[:end]).values()) == {end // 3}
     within = Counter(i for i in drawn if data.labels[data.label(i)] == "rare")
@@ -73,12 +73,12 @@ def test_flips_and_crops_belong_to_the_place(tmp_path: Path) -> None:
     for n in range(6):
         (tmp_path / f"{n}.png").write_bytes(plain_png(noise(8, 12, 3, seed=n)))
     data = ImageData(options(size=8, held_out=0, flip=True, crop="random"), tmp_path, seed=1)
-    places = [data.place(p) for p in range(400)]
+    places = [data.pick(p) for p in range(400)]
     assert 160 < sum(place.flip for place in places) < 240
     assert {place.crop.x < 0.5 for place in places if place.index == 0} == {True, False}
     place = next(p for p in places if p.flip)
     mirrored = data.load(place)
-    straight = data.load(Place(place.position, place.index, False, place.crop))
+    straight = data.load(Pick(place.position, place.index, False, place.crop))
     assert mirrored.flip
     assert not straight.flip
     assert torch.equal(mirrored.image, straight.image.flip(-1))
@@ -97,7 +97,7 @@ def test_text_label_and_metadata_follow_the_image(tmp_path: Path) -> None:
     metadata(tmp_path, rows[::-1])
     data = ImageData(options(size=8, held_out=0, text="text", label="kind"), tmp_path)
     for position in range(20):
-        sample = data.load(data.place(position))
+        sample = data.load(data.pick(position))
         number = number_of(sample.image)
         assert sample.text == f"number {number}"
         assert data.labels[sample.label] == "ab"[number % 2]
@@ -140,7 +140,7 @@ def test_bad_files_are_skipped_named_and_replaced_alike_in_every_run(tmp_path: P
     runs = []
     for order in (range(45), reversed(range(45))):
         data = ImageData(options(size=8, held_out=0, max_bad=3), tmp_path, report=lines.append)
-        runs.append({p: data.load(data.place(p)).index for p in order})
+        runs.append({p: data.load(data.pick(p)).index for p in order})
     assert runs[0] == runs[1]
     assert set(runs[0].values()) <= {i for i, r in enumerate(data.records) if not r.path.startswith("bad")}
     assert sorted(lines) == sorted(2 * [f"skipped bad{n}.png: {data.source.bad[f'bad{n}.png']}" for n in range(3)])
@@ -151,7 +151,7 @@ def test_too_many_bad_files_stop_and_are_all_named(tmp_path: Path) -> None:
     broken_folder(tmp_path, 12, 3)
     data = ImageData(options(size=8, held_out=0, max_bad=2), tmp_path)
     with pytest.raises(LatentryError, match=r"(?s)3 files cannot be used.*bad0\.png.*bad1\.png.*bad2\.png") as caught:
-        [data.load(data.place(position)) for position in range(15)]
+        [data.load(data.pick(position)) for position in range(15)]
     assert not isinstance(caught.value, UsageError)
     assert caught.value.exit_code == 1
 

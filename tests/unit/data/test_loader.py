@@ -62,7 +62,7 @@ def test_a_batch_is_its_samples(folder: Path) -> None:
     assert batch.position.tolist() == [20, 21, 22, 23]
     assert batch.image.shape == (4, 3, 8, 8)
     for row, position in enumerate(batch.position.tolist()):
-        sample = data.load(data.place(position))
+        sample = data.load(data.pick(position))
         assert torch.equal(sample.image, batch.image[row])
         assert (sample.text, sample.index) == (batch.text[row], int(batch.index[row]))
         assert sample.flip == bool(batch.flip[row])

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from latentry.nn.coder import Decoder, Downsample, Encoder, PixelAttention
+from latentry.nn.coder import CoderDownsample, Decoder, Encoder, PixelAttention
 
 
 def pair(levels: int, **options: Any) -> tuple[Encoder, Decoder]:
@@ -48,7 +48,7 @@ def test_attention_weighs_values_by_similarity() -> None:
 
 def test_downsampling_pads_right_and_bottom_only() -> None:
     """The first output sees pixels 0..2; symmetric padding would shift every latent by half a pixel."""
-    down = Downsample(1)
+    down = CoderDownsample(1)
     nn.init.ones_(down.conv.weight)
     nn.init.zeros_(down.conv.bias)  # type: ignore[arg-type]
     assert torch.equal(down(torch.ones(1, 1, 4, 4))[0, 0], torch.tensor([[9.0, 6.0], [6.0, 4.0]]))

@@ -11,7 +11,15 @@ from torch import Tensor
 
 from latentry.checkpoints.compvis.config import Published
 from latentry.checkpoints.compvis.first_stage_names import to_ours
-from latentry.checkpoints.compvis.places import CONDITION, EMA_COUNTERS, FIRST_STAGE, OPTIONAL, Place, Places, places
+from latentry.checkpoints.compvis.locations import (
+    CONDITION,
+    EMA_COUNTERS,
+    FIRST_STAGE,
+    OPTIONAL,
+    Location,
+    Locations,
+    locations,
+)
 from latentry.checkpoints.foreign.file import ForeignFile
 from latentry.checkpoints.model_folder import ModelFolder
 from latentry.conditioning import clip_text, tokenizer
@@ -44,7 +52,7 @@ def read(
     """
     config = _with_schedule(published.config, file.tensors)
     texts = _texts(config, vocabulary, report)
-    known = places(config, texts)
+    known = locations(config, texts)
     averaged = "model_ema.num_updates" in file.tensors or any(key in file.tensors for key in known.averaged)
     if weights == "ema" and known.averaged and not averaged:
         raise UsageError(f"{path}: holds no averaged weights (no model_ema keys). Ask for `raw` or `both`.")
@@ -69,7 +77,7 @@ def read(
     return ModelFolder(_told(config, published, file, averaged), groups, texts)
 
 
-def _collect(path: Path, tensors: Mapping[str, Tensor], wanted: Mapping[str, Place]) -> dict[str, dict[str, Tensor]]:
+def _collect(path: Path, tensors: Mapping[str, Tensor], wanted: Mapping[str, Location]) -> dict[str, dict[str, Tensor]]:
     groups: dict[str, dict[str, Tensor]] = {}
     for key, place in wanted.items():
         if key not in tensors:
@@ -89,7 +97,7 @@ def _size(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape)) or "a single number"
 
 
-def _without(kept: Mapping[str, Place], group: str) -> dict[str, Place]:
+def _without(kept: Mapping[str, Location], group: str) -> dict[str, Location]:
     return {key: place for key, place in kept.items() if place.group != group}
 
 
@@ -146,7 +154,7 @@ def _extra(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {"log_variance": tensors["logvar"]} if "logvar" in tensors else {}
 
 
-def _left_over(file: ForeignFile, known: Places) -> Iterable[str]:
+def _left_over(file: ForeignFile, known: Locations) -> Iterable[str]:
     """What of the file has no meaning here, so that nothing is dropped in silence."""
     first_stage_alone = not known.averaged
     expected = {*known.kept, *known.averaged, *known.unused, *known.doubled, *EMA_COUNTERS, *OPTIONAL}

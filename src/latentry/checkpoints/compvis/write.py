@@ -13,9 +13,9 @@ from torch import Tensor
 from latentry import config as tools
 from latentry.checkpoints import durable
 from latentry.checkpoints.compvis.config import translate
-from latentry.checkpoints.compvis.describe import context_width, describe, refuse
 from latentry.checkpoints.compvis.first_stage_names import to_published
-from latentry.checkpoints.compvis.places import Places, places
+from latentry.checkpoints.compvis.locations import Locations, locations
+from latentry.checkpoints.compvis.to_config import context_width, refuse, to_config
 from latentry.checkpoints.model_folder import ModelFolder
 from latentry.conditioning import tokenizer
 from latentry.conditioning.text import FILE
@@ -36,8 +36,8 @@ def write(model: ModelFolder, out: Path) -> tuple[Path, Path]:
     """
     checkpoint = out if out.suffix == ".ckpt" else out / "model.ckpt"
     yaml = out.with_suffix(".yaml") if out.suffix == ".ckpt" else out / "config.yaml"
-    tree = described(model)
-    found = places(model.config, model.texts)
+    tree = config_of(model)
+    found = locations(model.config, model.texts)
     state = dict(_state(model, found))
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     told = model.config.trained
@@ -47,7 +47,7 @@ def write(model: ModelFolder, out: Path) -> tuple[Path, Path]:
     return checkpoint, yaml
 
 
-def described(model: ModelFolder) -> dict[str, Any]:
+def config_of(model: ModelFolder) -> dict[str, Any]:
     """The published config of a model. Raises UsageError naming what has no place in one."""
     first = model.tensors["autoencoder"]
     if bool(first["latent_shift"].any()):
@@ -57,7 +57,7 @@ def described(model: ModelFolder) -> dict[str, Any]:
         made = tokenizer.parse(words, FILE)
         if tokenizer.knows_words(made) and made.get_vocab_size() != BERT_TOKENS:
             raise refuse("a vocabulary of its own", "texts are read there with that of bert-base-uncased")
-    tree = describe(model.config, float(first["latent_scale"]))
+    tree = to_config(model.config, float(first["latent_scale"]))
     differ = _differences(model.config, translate(tree, model.config.name).config)
     if differ:
         raise refuse(", ".join(differ[:4]), "its networks cannot be so")
@@ -97,7 +97,7 @@ def _leaves(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{key}", value
 
 
-def _state(model: ModelFolder, found: Places) -> Iterator[tuple[str, Tensor]]:
+def _state(model: ModelFolder, found: Locations) -> Iterator[tuple[str, Tensor]]:
     """Every key of the published state dict."""
     raw = {**model.tensors, "unet_raw": model.tensors.get("unet_raw", model.tensors.get("unet", {}))}
     kept = {key: raw[place.group][place.name] for key, place in found.kept.items()}

@@ -1,0 +1,30 @@
+"""`latentry export`: a model for another program."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from latentry.cli.output import JSON, emit_json, one_of, say
+
+FORMATS = ("compvis", "diffusers")
+
+
+def export_checkpoint(
+    model: Annotated[Path, typer.Argument(help="A model folder or a run folder.")],
+    *,
+    to: Annotated[str, typer.Option("--format", help="compvis (a .ckpt and its YAML) or diffusers (a folder).")],
+    out: Annotated[Path, typer.Option(help="Folder, or for compvis also a .ckpt.")],
+    as_json: Annotated[bool, JSON] = False,
+) -> None:
+    """Give a model to CompVis or diffusers; what they have no place for is refused by name."""
+    one_of("--format", to, FORMATS)
+    from latentry.pipeline.foreign import export_model
+
+    written = export_model(model, to, out)
+    if as_json:
+        emit_json({"format": to, "written": [str(path) for path in written]})
+    else:
+        say(f"{to}: {', '.join(map(str, written))}")

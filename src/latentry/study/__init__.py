@@ -1,1 +1,0 @@
-"""Studies: what trains, samples and compares whole models."""

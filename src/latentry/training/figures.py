@@ -1,0 +1,117 @@
+"""What a finished run is worth: measured on held-out images and, where the recipe names a judge, on samples."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from latentry.checkpoints import durable
+from latentry.data.dataset import ImageData, Sample
+from latentry.errors import LatentryError
+from latentry.metrics import JUDGES, psnr
+from latentry.pipeline import Pipeline, load
+from latentry.pipeline.images import to_unit
+from latentry.training.stages.values import values_of
+
+RECONSTRUCTED = 256
+SAMPLED = 500
+SAMPLED_UNSEEN = 240
+FILE = "figures.json"
+
+
+def measure(out: Path, data: ImageData, judge: str | None, seed: int) -> dict[str, Any]:
+    """Figures of RUN/model."""
+    pipe = load(out / "model")
+    held_out = data.other("held_out")
+    samples = readable(held_out)
+    split = "held-out" if samples else "training"
+    samples = samples or readable(data)
+    real, again = reconstructions(pipe, samples)
+    figures: dict[str, Any] = {f"PSNR of {split} reconstructions (dB)": round(float(psnr(real, again, 1.0).mean()), 2)}
+    if judge is not None:
+        shown = held_out if split == "held-out" else data
+        records = [dict(shown.records[s.index].fields) for s in samples]
+        figures |= real_judged(JUDGES[judge], split, records, real, again)
+        figures |= samples_judged(pipe, data, held_out, JUDGES[judge], seed)
+    return figures
+
+
+def write_figures(out: Path, figures: Mapping[str, Any]) -> None:
+    """Keep them in RUN/figures.json."""
+    durable.replace_file(out / FILE, json.dumps(figures, indent=1) + "\n")
+
+
+def read_figures(out: Path) -> dict[str, Any] | None:
+    """What `measure` found earlier; None where it did not, or not to the end."""
+    try:
+        found = json.loads((out / FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def readable(data: ImageData) -> list[Sample]:
+    """The first images of a split, without those that cannot be read."""
+    found = []
+    for i in range(min(len(data), RECONSTRUCTED)):
+        with suppress(LatentryError):
+            found.append(data.sample(i))
+            if found[-1].index != i:  # another image in its place, which has or gets its own turn
+                found.pop()
+    return found
+
+
+def reconstructions(pipe: Pipeline, samples: Sequence[Sample]) -> tuple[Tensor, Tensor]:
+    """Images and their reconstructions, (B, C, H, W) in [0, 1]."""
+    images = torch.stack([sample.image for sample in samples])
+    again = torch.cat([pipe.decode(pipe.encode(part)) for part in images.split(32)])
+    return to_unit(images), to_unit(again)
+
+
+def real_judged(
+    judge: Any, split: str, records: Sequence[dict[str, Any]], real: Tensor, again: Tensor
+) -> dict[str, float]:
+    """How often the judge finds in real images and in their reconstructions what their records say."""
+    shares = {
+        f"judge right on real {split} images": judge.score(real, records)["shape_and_colour"],
+        "judge right on their reconstructions": judge.score(again, records)["shape_and_colour"],
+    }
+    return {name: round(float(share), 4) for name, share in shares.items()}
+
+
+def samples_judged(pipe: Pipeline, data: ImageData, held_out: ImageData, judge: Any, seed: int) -> dict[str, float]:
+    """How often the judge finds in samples what was asked for: captions of training, and those only held out."""
+    figures: dict[str, float] = {}
+    if pipe.denoiser is None:
+        return figures
+    seen = _first_of_each(data)
+    unseen = {text: i for text, i in _first_of_each(held_out).items() if text not in seen}
+    kinds = (("", data, seen, SAMPLED), (" of pairs never trained on", held_out, unseen, SAMPLED_UNSEEN))
+    for what, source, chosen, count in kinds:
+        if chosen:
+            indices = [list(chosen.values())[i % len(chosen)] for i in range(count)]
+            share = _sampled(pipe, source, indices, judge, seed)
+            figures[f"shape and colour right in {count} samples{what}"] = round(share, 4)
+    return figures
+
+
+def _first_of_each(data: ImageData) -> dict[str, int]:
+    """The first image of every caption."""
+    found: dict[str, int] = {}
+    for i in range(len(data)):
+        found.setdefault(data.text(i), i)
+    return dict(sorted(found.items()))
+
+
+def _sampled(pipe: Pipeline, data: ImageData, indices: Sequence[int], judge: Any, seed: int) -> float:
+    assert pipe.denoiser is not None
+    picks = [0.0] * len(indices)
+    values = {n: values_of(o, data, indices, picks) for n, o in pipe.denoiser.options.conditioning.items()}
+    images = pipe.sample(n=1, seed=seed, batch=100, **values).tensor  # type: ignore[arg-type]
+    return float(judge.score(images, [dict(data.records[i].fields) for i in indices])["shape_and_colour"])

@@ -1,0 +1,190 @@
+"""The one training loop. A stage says what a step is; the loop says when to log, look, save and stop."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from latentry.checkpoints.store import Store
+from latentry.errors import LatentryError
+from latentry.training.loop.log import Log, Window
+from latentry.training.loop.signals import Interrupted, Stopped, StopRequest
+from latentry.training.loop.stage import Stage
+
+BAD_STEPS, SHOWN_EVERY = 3, 2.0
+VALIDATION, PREVIEW = "validation", "preview"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where training is. seconds_left is an estimate from the recent rate."""
+
+    stage: str
+    step: int
+    steps: int
+    loss: float
+    images_per_second: float
+    seconds_left: float
+
+
+class Clock:
+    """Images a second since the last look, and the time left at that rate."""
+
+    def __init__(self, step: int) -> None:
+        self.step, self.time = step, time.monotonic()
+
+    def look(self, step: int, batch: int, steps: int) -> tuple[float, float]:
+        """(images a second, seconds left); starts a new interval."""
+        told = self.peek(step, batch, steps)
+        self.step, self.time = step, time.monotonic()
+        return told
+
+    def peek(self, step: int, batch: int, steps: int) -> tuple[float, float]:
+        """(images a second, seconds left), and the interval goes on."""
+        rate = (step - self.step) / max(time.monotonic() - self.time, 1e-9)
+        return rate * batch, (steps - step) / max(rate, 1e-9)
+
+
+class Loop:
+    """One stage from where its newest good checkpoint left it to its last step."""
+
+    def __init__(
+        self,
+        stage: Stage,
+        store: Store,
+        log: Log,
+        request: StopRequest,
+        *,
+        previews: Path | None,
+        constants: Mapping[str, Any],
+        progress: Callable[[Progress], None] | None = None,
+    ) -> None:
+        self.stage, self.store, self.log, self.request = stage, store, log, request
+        self.previews, self.constants, self.progress = previews, constants, progress
+        self.window, self.bad, self.done, self.warned = Window(), 0, 0, set[str]()
+        self.due: list[str] = []
+        self.shown = time.monotonic()
+
+    def resume(self) -> int:
+        """Load the newest good checkpoint, if any; returns the step to begin with."""
+        saved, world = self.store.newest(), self.stage.world
+        if saved is not None:
+            self.stage.load({name: saved.tensors(name) for name in saved.groups}, saved.state["values"])
+            self.window.sums = saved.state["window"]
+            self.bad, self.due = saved.state.get("bad", 0), saved.state.get("due", [])
+            self.warned = set(saved.state.get("warned", []))
+            self.done = saved.step
+        if world.chief:
+            rows = saved.state.get("rows") if saved is not None else None
+            self.log.rewind(self.stage.name, self.done, rows)
+            if 0 < self.done < self.stage.training.steps:
+                self._tell(self.done, f"goes on from step {self.done}")
+            elif saved is None and self.store.steps():
+                self._tell(0, "no checkpoint is undamaged; begins anew")
+        return self.done
+
+    def run(self) -> None:
+        """Train to the last step. Raises Stopped after a requested stop, when everything is saved."""
+        training, world = self.stage.training, self.stage.world
+        with self.request.deferred():
+            step = self.resume()
+            self._look(step)
+            clock = Clock(step)
+            endless: Any = self.stage.batches(step)
+            with closing(endless) as source:
+                while step < training.steps:
+                    self._step(step, next(source))
+                    step += 1
+                    self._record(step, clock)
+                    self._look(step)
+                    stop = world.any(bool(self.request.code))
+                    if stop or step % training.save_every == 0 or step == training.steps:
+                        self.save(step)
+                    if stop:
+                        self._tell(step, f"stopped; saved at step {step}, the same command goes on from there")
+                        raise Stopped(self.request.code or 143)
+
+    def _step(self, step: int, parts: list[Any]) -> None:
+        metrics, finite = self.stage.step(step, parts)
+        if finite:
+            self.bad = 0
+            self.window.add(metrics)
+            return
+        self.bad += 1
+        names = ", ".join(k for k, v in metrics.items() if not math.isfinite(v)) or "a gradient"
+        self._tell(step + 1, f"step {step}: {names} not finite; this update is not applied")
+        if self.bad == BAD_STEPS:
+            kept = f"the last checkpoint is that of step {self.done}" if self.done else "there is no checkpoint yet"
+            raise LatentryError(
+                f"{self.stage.name}: step {step}: {names} not finite {BAD_STEPS} times in a row; stopped. None of "
+                f"these updates was applied; {kept}. Look at the images of these steps, or begin a new --out with a "
+                "lower lr, clip: 1.0 or precision: fp32."
+            )
+
+    def _record(self, step: int, clock: Clock) -> None:
+        """Log the step, show where training is, and note which looks are due, each where its turn has come."""
+        training, name = self.stage.training, self.stage.name
+        last = step == training.steps
+        if step % training.log_every == 0 or last:
+            row = self.window.means()
+            if step % training.log_every == 0:
+                self.window.clear()
+            rate, left = clock.look(step, training.batch, training.steps)
+            if self.stage.world.chief:
+                self.log.row(name, step, {**row, "images_per_second": rate})
+                self._warn(row, step)
+                self._show(step, row, rate, left)
+        elif self.stage.world.chief and time.monotonic() - self.shown >= SHOWN_EVERY:
+            self._show(step, self.window.means(), *clock.peek(step, training.batch, training.steps))
+        every = {VALIDATION: training.validate_every, PREVIEW: training.sample_every}
+        self.due = [look for look, interval in every.items() if step % interval == 0 or last]
+
+    def _show(self, step: int, row: Mapping[str, float], rate: float, left: float) -> None:
+        """Hand on where training is: when it is logged, and between where steps are slow."""
+        self.shown = time.monotonic()
+        if self.progress:
+            loss = row.get("loss", float("nan"))
+            self.progress(Progress(self.stage.name, step, self.stage.training.steps, loss, rate, left))
+
+    def _look(self, step: int) -> None:
+        """Validate and preview where due; what a stop leaves undone is due when training goes on."""
+        while self.due and self.stage.world.chief and not self.request.code:
+            try:
+                if self.due[0] == VALIDATION:
+                    row = self.stage.validate(step)
+                    self.log.row(self.stage.name, step, row)
+                    self._warn(row, step)
+                elif self.previews is not None:
+                    self.stage.preview(self.previews / f"{self.stage.name}-{step:07d}.png")
+            except Interrupted:
+                return
+            except Exception as error:  # looking never ends a run
+                text = str(error).splitlines()[0] if str(error) else type(error).__name__
+                self._tell(step, f"{self.due[0]} at step {step} failed ({text}); training goes on")
+            del self.due[0]
+
+    def _warn(self, row: Mapping[str, float], step: int) -> None:
+        for text in self.stage.warnings(row, step):
+            if text not in self.warned:
+                self.warned.add(text)
+                self._tell(step, f"warning at step {step}: {text}")
+
+    def _tell(self, step: int, text: str) -> None:
+        if self.stage.world.chief:
+            self.log.event(self.stage.name, step, f"{self.stage.name}: {text}")
+
+    def save(self, step: int) -> None:
+        """Save everything a resume needs; only the chief writes, all wait."""
+        if self.stage.world.chief:
+            state = self.stage.state()
+            own = {"window": self.window.sums, "bad": self.bad, "due": self.due, "warned": sorted(self.warned)}
+            own["rows"] = self.log.rows.get(self.stage.name, 0)
+            self.log.sync()
+            self.store.save(step, state.tensors, {"values": state.values, **own, **self.constants})
+        self.done = step
+        self.stage.world.barrier()

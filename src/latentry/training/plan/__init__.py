@@ -1,0 +1,1 @@
+"""The plan of a run: everything it will do, decided before it begins."""

@@ -1,0 +1,144 @@
+"""What a run folder says of its experiment, and whether a call may go on with it."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from latentry import __version__, config
+from latentry.checkpoints import durable, model_folder
+from latentry.checkpoints.run_folder import RECIPE, read_recipe
+from latentry.checkpoints.store import Store
+from latentry.data.dataset import ImageData
+from latentry.data.listing import Listing, difference
+from latentry.errors import UsageError
+from latentry.training.loop.world import World
+from latentry.training.plan.recipe import Recipe, dump
+
+MODEL = "model"
+LISTING = "data.listing"
+FREE = {"steps", "workers", "log_every", "validate_every", "sample_every", "save_every", "keep", "milestones"}
+FREE_SECTIONS = ("sample.", "about", "data_from", "licence", "judge")
+
+
+def flat(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Leaves of nested mappings as (dotted key, value)."""
+    if isinstance(tree, Mapping) and tree:
+        for key, value in tree.items():
+            yield from flat(value, f"{prefix}{key}.")
+    else:
+        yield prefix[:-1], tree
+
+
+def may_change(key: str) -> bool:
+    """Whether a resume may have another value for this key of the recipe."""
+    return key.startswith(FREE_SECTIONS) or (".train." in key and key.rsplit(".", 1)[1] in FREE)
+
+
+def settled(asked: Recipe, out: Path) -> tuple[Recipe, list[str]]:
+    """The recipe with what an earlier start of the run chose by itself (`auto` precision), and what changed since.
+
+    Raises UsageError listing the keys that differ from the run's and may not change.
+    """
+    if not (out / RECIPE).is_file():
+        if any(out.glob("*/step-*")):
+            raise UsageError(f"{out}: holds checkpoints, but no {RECIPE} that says of what. Choose another --out.")
+        return asked, []
+    earlier = config.validate(Recipe, read_recipe(out), str(out / RECIPE))
+    tree = dump(asked)
+    old = dict(flat(dump(earlier)))
+    for stage in ("autoencoder", "diffusion"):
+        if tree[stage]["train"]["precision"] == "auto":
+            tree[stage]["train"]["precision"] = old[f"{stage}.train.precision"]
+    new = dict(flat(tree))
+    differ = [k for k in sorted({*old, *new}) if old.get(k) != new.get(k) and not k.startswith("made_with")]
+    told = {k: f"{k} ({old.get(k, 'absent')} -> {new.get(k, 'absent')})" for k in differ}
+    changed = [told[k] for k in differ if not may_change(k)]
+    if changed:
+        lines = ", ".join(changed[:8])
+        more = f" and {len(changed) - 8} more" if len(changed) > 8 else ""
+        raise UsageError(
+            f"{out}: holds a run of another recipe: {lines}{more}. "
+            f"On resume only {', '.join(sorted(FREE))} of `train` may change. "
+            "Choose another --out, or the run's own recipe."
+        )
+    return config.validate(Recipe, tree, str(out / RECIPE)), list(told.values())
+
+
+def is_finished(recipe: Recipe, out: Path, stage: str) -> bool:
+    """Whether RUN/model holds this stage, trained for at least the steps asked for.
+
+    Raises UsageError where the first stage is to be trained further after the second was trained on it.
+    """
+    if not model_folder.is_model(out / MODEL):
+        return False
+    done = model_folder.read(out / MODEL, weights=False).config.trained.get(f"{stage}_steps", 0)
+    asked = recipe.autoencoder.train.steps if stage == "autoencoder" else recipe.diffusion.train.steps
+    if stage == "autoencoder" and 0 < done < asked and Store(out / "diffusion").steps():
+        raise UsageError(
+            f"{out}: autoencoder.train.steps {asked}, but the diffusion stage was trained on the autoencoder of step "
+            f"{done}. Train the longer autoencoder in a run of its own and name it by autoencoder.from."
+        )
+    return bool(done >= asked)
+
+
+def judge(out: Path) -> str | None:
+    """The judge that an earlier start of the run was to be measured by."""
+    return read_recipe(out).get("judge") if (out / RECIPE).is_file() else None
+
+
+def write(recipe: Recipe, data: ImageData, images: Images, changes: list[str], out: Path, world: World) -> None:
+    """Write the resolved recipe with what made it and what changed since, then the listing of the images."""
+    if not world.chief:
+        return
+    made_with = {
+        "latentry": __version__,
+        "torch": str(torch.__version__),
+        "python": platform.python_version(),
+        "processes": world.size,
+        "images": len(data),
+        "data": images.listing.fingerprint,
+        "data_changes": images.changes,
+        "recipe_changes": [*_before(out, "recipe_changes"), *changes],
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    durable.replace_file(out / RECIPE, config.dump_yaml({**dump(recipe), "made_with": made_with}))
+    if images.new:
+        durable.replace_file(out / LISTING, images.listing.to_bytes())
+
+
+class Images(NamedTuple):
+    """The images of a run. new: the listing is not yet kept in it. changes: accepted ones since it began, in words."""
+
+    listing: Listing
+    new: bool
+    changes: list[str]
+
+
+def check_data(data: ImageData, out: Path, accept: bool) -> Images:
+    """What the images are now, compared with the listing in the run.
+
+    Raises UsageError with the list of changes unless they are accepted.
+    """
+    path = out / LISTING
+    known = Listing.from_bytes(path.read_bytes()) if path.is_file() else None
+    now = data.listing(known)
+    changes = difference(known, now) if known else None
+    if changes and not accept:
+        raise UsageError(
+            f"{data.root}: the images are not those this run began with: {changes.text()}. "
+            "Restore them, choose another --out, or go on with --accept-data-change."
+        )
+    told = _before(out, "data_changes")
+    if changes and changes.text() not in told[-1:]:
+        told = [*told, changes.text()]
+    return Images(now, bool(changes) or known is None, told)
+
+
+def _before(out: Path, what: str) -> list[str]:
+    made_with = read_recipe(out).get("made_with") if (out / RECIPE).is_file() else None
+    return list((made_with or {}).get(what, []))

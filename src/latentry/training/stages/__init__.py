@@ -1,0 +1,1 @@
+"""The stages of training: what a step of each one is."""

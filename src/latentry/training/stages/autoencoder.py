@@ -1,0 +1,231 @@
+"""The first stage's step: reconstruct, and play against the discriminator (Rombach et al. 2022, equation 25)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from latentry import rng
+from latentry.data.dataset import ImageData
+from latentry.data.loader import Batch, batches
+from latentry.metrics import psnr
+from latentry.models.autoencoder import Autoencoder
+from latentry.nn.posterior import Gaussian
+from latentry.nn.quantise import Quantised
+from latentry.pipeline.images import to_unit
+from latentry.pipeline.output import grid
+from latentry.training.loop.ema import EMA
+from latentry.training.loop.optimiser import Updater
+from latentry.training.loop.signals import check_stop
+from latentry.training.loop.stage import State, StepResult, amp, weights_of
+from latentry.training.loop.world import World
+from latentry.training.objectives import AdversarialObjective, GeneratorTerms
+from latentry.training.plan.recipe import AutoencoderSection
+from latentry.training.stages.health import Health
+
+PREVIEWED = 8
+VALIDATED = 64
+
+
+class AutoencoderStage:
+    """Trains `model` and, if the objective has one, its discriminator."""
+
+    name = "autoencoder"
+
+    def __init__(
+        self,
+        model: Autoencoder,
+        objective: AdversarialObjective,
+        section: AutoencoderSection,
+        data: ImageData,
+        held_out: ImageData | None,
+        *,
+        seed: int,
+        world: World,
+    ) -> None:
+        self.model, self.objective, self.section, self.training = model, objective, section, section.train
+        self.data, self.held_out, self.seed, self.world = data, held_out, seed, world
+        self.health = Health(model.options.kind, model.options.codes, world.device)
+        weights = dict(model.named_parameters())
+        extra = {"log_variance": objective.log_variance} if section.objective.learn_log_variance else {}
+        self.updater = Updater({**weights, **extra}, self.training, self.training.rate(), world)
+        self.ema = EMA(weights, self.training.ema) if self.training.ema else None
+        self.critic: Updater | None = None
+        if objective.discriminator is not None:
+            rate = self.training.discriminator_lr or self.training.rate()
+            self.critic = Updater(dict(objective.discriminator.named_parameters()), self.training, rate, world)
+
+    def batches(self, start: int) -> Iterator[list[Batch]]:
+        """The parts of each step from `start` on."""
+        t = self.training
+
+        def positions(part: int) -> list[int]:
+            step, number = divmod(part, t.accumulate)
+            return [step * t.batch + place for place in self.world.share(t.batch, t.accumulate, number)]
+
+        source = batches(self.data, start * t.accumulate, positions_of=positions, workers=t.workers)
+        while True:
+            yield [next(source) for _ in range(t.accumulate)]
+
+    def reconstruct(self, x: Tensor, places: list[int], step: int, stream: str) -> tuple[Tensor, Gaussian | Quantised]:
+        """Decoder features, and the posterior or codes they were made of."""
+        with amp(self.world.device, self.training.precision):
+            moments = self.model.moments(x)
+        moments = moments.float()
+        latent: Gaussian | Quantised
+        if self.model.quantiser is None:
+            latent = self.model.posterior(moments)
+            noise = rng.normal(self.seed, stream, places, step, latent.mean.shape[1:]).to(x.device)
+            z = latent.sample(noise)
+        else:
+            latent = self.model.quantise(moments)
+            z = latent.z
+        with amp(self.world.device, self.training.precision):
+            return self.model.features(z), latent
+
+    def step(self, step: int, parts: list[Batch]) -> StepResult:
+        """One update of the autoencoder, then one of the discriminator once it takes part."""
+        self.model.train()
+        self.objective.train()
+        buffers = [b.clone() for b in self.objective.buffers()]
+        metrics = self._generator(step, parts)
+        finite = math.isfinite(metrics["gradient_norm"]) and math.isfinite(metrics["loss"])
+        if finite:
+            self.updater.step(step, metrics["gradient_norm"])
+            if self.ema:
+                self.ema.update()
+            if self.critic is not None and self.objective.factor(step):
+                metrics |= self._discriminator(step, parts)
+                finite = math.isfinite(metrics["discriminator_gradient_norm"])
+                if finite:
+                    self.critic.step(step, metrics["discriminator_gradient_norm"])
+        if not finite:
+            for buffer, before in zip(self.objective.buffers(), buffers, strict=True):
+                buffer.copy_(before)
+        return StepResult(metrics, finite)
+
+    def _generator(self, step: int, parts: list[Batch]) -> dict[str, float]:
+        """Gradients of the autoencoder, summed over parts and processes; the numbers of the step."""
+        self.updater.zero()
+        sums: dict[str, Tensor] = {}
+        for number, batch in enumerate(parts):
+            x, places, share = self._part(batch, number)
+            torch.manual_seed(rng.key(self.seed, f"dropout {self.world.rank} {number}", step))
+            features, latent = self.reconstruct(x, places, step, "posterior")
+            terms = self.objective.generator_loss(x, features, self.model.decoder.conv_out, latent, step)
+            (terms.loss * share).backward()
+            self._add(sums, self._named(terms, latent), share)
+            if isinstance(latent, Quantised):
+                self.health.count(latent.indices)
+        return self._numbers(sums, gradient_norm=self.updater.reduce())
+
+    def _discriminator(self, step: int, parts: list[Batch]) -> dict[str, float]:
+        """Gradients of the discriminator; as published, of a fresh forward pass of the just updated autoencoder."""
+        assert self.critic is not None
+        self.critic.zero()
+        sums: dict[str, Tensor] = {}
+        for number, batch in enumerate(parts):
+            x, places, share = self._part(batch, number)
+            with torch.no_grad():
+                features, _ = self.reconstruct(x, places, step, "posterior again")
+                fake = self.model.decoder.conv_out(features.float())
+            terms = self.objective.discriminator_loss(x, fake, step)
+            (terms.loss * share).backward()
+            own = terms.loss / terms.factor
+            named = {"discriminator_loss": own, "logits_real": terms.real, "logits_fake": terms.fake}
+            self._add(sums, named, share)
+        return self._numbers(sums, discriminator_gradient_norm=self.critic.reduce())
+
+    def _part(self, batch: Batch, number: int) -> tuple[Tensor, list[int], float]:
+        """Images on the device, their places in the global batch, and their share of it."""
+        places = self.world.share(self.training.batch, self.training.accumulate, number)
+        x = batch.image.to(self.world.device, non_blocking=True)
+        if self.training.channels_last:
+            x = x.contiguous(memory_format=torch.channels_last)
+        return x, list(places), len(places) / self.training.batch
+
+    def _named(self, terms: GeneratorTerms, latent: Gaussian | Quantised) -> dict[str, Tensor]:
+        regulariser = "kl" if isinstance(latent, Gaussian) else "codebook_loss"
+        named = {
+            "loss": terms.loss,
+            "pixel": terms.pixel,
+            "perceptual": terms.perceptual,
+            regulariser: terms.regulariser,
+        }
+        if self.objective.discriminator is not None:
+            named |= {"adversarial": terms.adversarial, "adaptive_weight": terms.weight}
+        return named
+
+    @staticmethod
+    def _add(sums: dict[str, Tensor], named: Mapping[str, Tensor], share: float) -> None:
+        for key, value in named.items():
+            sums[key] = sums.get(key, 0.0) + value.detach() * share
+
+    def _numbers(self, sums: Mapping[str, Tensor], **norms: Tensor) -> dict[str, float]:
+        """Sums over processes and norms that are already theirs, brought from the device at once."""
+        total = self.world.sum_(torch.stack(list(sums.values())))
+        values = torch.cat([total, torch.stack(list(norms.values()))]).tolist()
+        return dict(zip([*sums, *norms], values, strict=True))
+
+    @torch.no_grad()
+    def validate(self, step: int) -> dict[str, float]:
+        """PSNR of reconstructions and the latent's statistics, on fixed held-out images, with the averaged weights."""
+        data = self.held_out if self.held_out is not None and len(self.held_out) else self.data
+        split = "held_out" if data is self.held_out else "train"
+        self.model.eval()
+        scores, moments = [], []
+        with self.ema.applied() if self.ema else nullcontext():
+            for first in range(0, min(len(data), VALIDATED), PREVIEWED):
+                check_stop()
+                x = torch.stack(
+                    [data.sample(i).image for i in range(first, min(first + PREVIEWED, len(data), VALIDATED))]
+                )
+                m = self.model.moments(x.to(self.world.device))
+                moments.append(m.float().cpu())
+                scores.append(psnr(to_unit(self.model.decode(self.model.latent(m))), to_unit(x), 1.0))
+        return {f"{split}_psnr": float(torch.cat(scores).mean()), **self.health.latents(torch.cat(moments))}
+
+    def warnings(self, metrics: Mapping[str, float], step: int) -> list[str]:
+        """What goes wrong, in plain words."""
+        return self.health.warnings(metrics, step)
+
+    @torch.no_grad()
+    def preview(self, path: Path) -> None:
+        """Held-out images beside their reconstructions."""
+        data = self.held_out if self.held_out is not None and len(self.held_out) else self.data
+        self.model.eval()
+        x = torch.stack([data.sample(i).image for i in range(min(len(data), PREVIEWED))])
+        with self.ema.applied() if self.ema else nullcontext():
+            again = self.model.decode(self.model.encode(x.to(self.world.device)))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        grid(torch.cat([to_unit(x), to_unit(again)]), columns=len(x)).save(path)
+
+    def state(self) -> State:
+        """Weights, discriminator, averages, both optimisers."""
+        tensors = {
+            "model": weights_of(self.model),
+            "optimiser": self.updater.state(),
+            "objective": weights_of(self.objective),
+        }
+        if self.critic is not None:
+            tensors["discriminator_optimiser"] = self.critic.state()
+        if self.ema:
+            tensors["ema"] = self.ema.state()
+        return State({name: group for name, group in tensors.items() if group}, {"health": self.health.state()})
+
+    def load(self, state: Mapping[str, Mapping[str, Tensor]], values: Mapping[str, Any]) -> None:
+        """Take back what `state` gave."""
+        self.model.load_state_dict(state["model"])
+        self.objective.load_state_dict(state.get("objective", {}))
+        self.updater.load(state.get("optimiser", {}))
+        if self.critic is not None:
+            self.critic.load(state.get("discriminator_optimiser", {}))
+        if self.ema:
+            self.ema.load(state["ema"])
+        self.health.load(values["health"])

@@ -1,0 +1,92 @@
+"""Training that begins with the weights of a model that is there already."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from latentry.checkpoints.model_folder import ModelFolder
+from latentry.conditioning import class_label, text
+from latentry.conditioning.class_label import ClassLabel
+from latentry.conditioning.prompts import Prompts
+from latentry.conditioning.text import Text
+from latentry.errors import UsageError
+from latentry.kinds import KindOptions
+from latentry.models.autoencoder import Autoencoder
+from latentry.models.build import named_files
+from latentry.models.config import DiffusionOptions
+from latentry.models.latent_diffusion import LatentDiffusion
+from latentry.pipeline import load
+from latentry.training.objectives import AdversarialObjective
+
+SHOWN = 4  # names in a report
+
+
+def second_stage(source: str) -> LatentDiffusion:
+    """That of a model or run which has one."""
+    given = load(source).denoiser
+    assert given is not None  # `feasible` has looked
+    return given
+
+
+def files_to_keep(given: LatentDiffusion, options: DiffusionOptions) -> dict[str, str]:
+    """The tokenizers of the conditions that the recipe has as well: their weights mean little without."""
+    prompts = {n for n, c in given.conditioners.items() if isinstance(c, Prompts)}
+    same = [n for n, o in options.conditioning.items() if n in prompts and _of_a_kind(given.options.conditioning[n], o)]
+    return named_files({name: given.conditioners[name] for name in same})  # type: ignore[misc]
+
+
+@torch.no_grad()
+def begin_with(model: LatentDiffusion, given: LatentDiffusion, source: str) -> str:
+    """Put into `model` what fits of `given`, the second stage of `source`, and say in one line what does not.
+
+    What fits: tensors of equal name and shape, and rows of classes and of words of equal name.
+    Raises UsageError if nothing does.
+    """
+    theirs, told = given.state_dict(), ""
+    for name, own in model.conditioners.items():
+        if name not in given.conditioners:
+            continue
+        other = given.conditioners[name]
+        if isinstance(own, ClassLabel) and isinstance(other, ClassLabel) and own.options.width == other.options.width:
+            theirs[f"conditioners.{name}.embedding.weight"], new = class_label.rows_of(own, other)
+            told += f"; {name}: anew are the classes {_some(new)}" if new else ""
+        if isinstance(own, Text) and isinstance(other, Text) and own.options.width == other.options.width:
+            theirs[f"conditioners.{name}.transformer.token.weight"], new = text.rows_of(own, other)
+            told += f"; {name}: anew are the words {_some(new)}" if new else ""
+    return _fill("diffusion", model, theirs, source) + told
+
+
+@torch.no_grad()
+def begin_first_stage(model: Autoencoder, objective: AdversarialObjective, source: ModelFolder, name: str) -> str:
+    """Put into a first stage and its objective what fits of another, and say in one line what does not."""
+    told = _fill("autoencoder", model, source.tensors["autoencoder"], name)
+    left = source.tensors.get("objective", {})
+    critic = {n: tensor for n, tensor in left.items() if not n.startswith("perceptual.")}  # which comes from its files
+    if critic:
+        told += "; " + _fill("its discriminator", objective, critic, name)
+    return told
+
+
+def _fill(what: str, module: nn.Module, theirs: Mapping[str, Tensor], source: str) -> str:
+    """Tensors of equal name and shape, and a text that names the others."""
+    own = module.state_dict()
+    fitting = {name: theirs[name] for name in own if name in theirs and theirs[name].shape == own[name].shape}
+    if not fitting:
+        raise UsageError(f"{what}: no tensor of {source} fits this recipe; name a model of a like one")
+    module.load_state_dict(fitting, strict=False)
+    new, unused = [n for n in own if n not in fitting], [n for n in theirs if n not in fitting and n not in own]
+    told = f"{what}: {len(fitting)} of {len(own)} tensors begin as in {source}"
+    told += f"; anew: {_some(new)}" if new else ""
+    return told + (f"; not used: {_some(unused)}" if unused else "")
+
+
+def _of_a_kind(a: KindOptions, b: KindOptions) -> bool:
+    return a.kind == b.kind and getattr(a, "tokens", None) == getattr(b, "tokens", None)
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more

@@ -1,0 +1,1 @@
+"""A model compared with the published numbers of the code that it comes from."""

@@ -1,0 +1,99 @@
+"""The reference numbers of the adversarial first-stage loss."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor
+
+from latentry.checkpoints import model_folder
+from latentry.checkpoints.compvis.first_stage_config import objective_arguments
+from latentry.checkpoints.compvis.first_stage_names import to_ours
+from latentry.models.autoencoder import Autoencoder
+from latentry.training.objectives import AdversarialObjective, ObjectiveOptions, build
+from latentry.verify.fixture import Check, NotThere, Subject
+
+AROUND = {"before": -1, "start": 0, "after": 1}
+
+
+def parts(s: Subject, mode: str) -> tuple[Autoencoder, AdversarialObjective, int]:
+    """Copies of the autoencoder and the objective with the checkpoint's discriminator, and its starting step."""
+    loss = s.params.get("lossconfig", {}).get("params")
+    if not loss:
+        raise NotThere("the config has no loss")
+    options = ObjectiveOptions.model_validate(objective_arguments(loss))
+    model = copy.deepcopy(s.autoencoder)
+    objective = build(options, model.options.kind, model.image_channels)
+    own = model_folder.read(s.model).tensors.get("objective", {})
+    weights = {n: t for n, t in own.items() if not n.startswith("perceptual.")}
+    objective.load_state_dict({**objective.state_dict(), **weights})
+    assert options.discriminator is not None
+    return model, objective.train(mode == "train"), options.discriminator.start
+
+
+@torch.enable_grad()
+def generator(s: Subject, mode: str, time: str, name: str) -> Tensor:
+    """A figure of the autoencoder's pass, or a gradient."""
+    model, objective, start = parts(s, mode)
+    moments = model.moments(s["in.image"])
+    code = model.quantise(moments) if model.quantiser is not None else model.posterior(moments)
+    z = code.z if model.quantiser is not None else code.sample(s["in.posterior_noise"])  # type: ignore[union-attr]
+    features, step = model.features(z), start + AROUND[time]
+    terms = objective.generator_loss(s["in.image"], features, model.decoder.conv_out, code, step, early=True)
+    if name.startswith("grad."):
+        terms.loss.backward()
+        found = dict(model.named_parameters())[to_ours(name.removeprefix("grad."))].grad
+        assert found is not None
+        return found
+    figures = {
+        "loss": terms.loss,
+        "total_loss": terms.loss,
+        "rec_loss": terms.pixel,
+        "p_loss": terms.perceptual,
+        "nll_loss": terms.nll,
+        "kl_loss": terms.regulariser,
+        "quant_loss": terms.regulariser,
+        "g_loss": terms.adversarial,
+        "d_weight": terms.weight,
+        "disc_factor": torch.tensor(terms.factor),
+        "logvar": objective.log_variance,
+    }
+    return figures[name]
+
+
+@torch.enable_grad()
+def discriminator(s: Subject, mode: str, time: str, name: str) -> Tensor:
+    """A figure of the discriminator's pass, or a gradient."""
+    _, objective, start = parts(s, mode)
+    terms = objective.discriminator_loss(s["in.image"], s["out.reconstruction"], start + AROUND[time])
+    if name.startswith("grad."):
+        terms.loss.backward()
+        found = dict(objective.named_parameters())[to_ours(name.removeprefix("grad."))].grad
+        assert found is not None
+        return found
+    return {"loss": terms.loss, "disc_loss": terms.loss, "logits_real": terms.real, "logits_fake": terms.fake}[name]
+
+
+def logits(s: Subject, mode: str) -> Tensor:
+    _, objective, _ = parts(s, mode)
+    assert objective.discriminator is not None
+    result: Tensor = objective.discriminator(s["in.image"])
+    return result
+
+
+def statistics_after(s: Subject, name: str) -> Tensor:
+    """A running statistic after one training pass of the images."""
+    _, objective, _ = parts(s, "train")
+    assert objective.discriminator is not None
+    objective.discriminator(s["in.image"])
+    return dict(objective.named_buffers())[to_ours(name)]
+
+
+CHECKS: dict[str, Check] = {
+    r"(train|eval)\.gen\.(before|start|after)\.(.+)": generator,
+    r"(train|eval)\.disc\.(before|start|after)\.(.+)": discriminator,
+    r"logits_real_(train|eval)": logits,
+    r"batchnorm_after\.(.+)": statistics_after,
+}
+"""Pattern of a tensor's name behind `out.` -> what gives it."""

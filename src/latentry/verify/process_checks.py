@@ -1,0 +1,173 @@
+"""The reference numbers of the diffusion process, the denoiser and its loss."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import get_total_norm
+
+from latentry.checkpoints import model_folder
+from latentry.checkpoints.compvis.training import diffusion_objective
+from latentry.diffusion.objective import DenoisingLoss, Objective
+from latentry.diffusion.prediction import PREDICTIONS
+from latentry.diffusion.process import posterior_log_variance, posterior_mean, posterior_variance, q_sample
+from latentry.diffusion.schedule import Schedule
+from latentry.diffusion.weighting import elbo_weights
+from latentry.nn.attention import Signals
+from latentry.nn.embedding import sinusoids
+from latentry.training.loop.ema import EMA
+from latentry.verify.fixture import Check, NotThere, Subject
+
+
+def schedule(s: Subject) -> Schedule:
+    return s.denoiser().schedule
+
+
+def levels(s: Subject) -> tuple[Tensor, Tensor]:
+    """alpha and sigma of the four times, (4, 1, 1, 1)."""
+    alpha, sigma = schedule(s).at(s["in.t4"])
+    return alpha.view(-1, 1, 1, 1), sigma.view(-1, 1, 1, 1)
+
+
+def x0_from_eps(s: Subject) -> Tensor:
+    return PREDICTIONS["epsilon"].x0(s["in.x_t4"], s["in.eps4"], *levels(s))
+
+
+def predicted_mean(s: Subject) -> Tensor:
+    """Of one ancestral step; models of pixels clip x0."""
+    model, x_t = s.denoiser(), s["in.x_t4"]
+    x0 = model.prediction.x0(x_t, model(x_t, s["in.t4"], s.condition("ema", twice=True)), *levels(s))
+    if s.pipes["ema"].config.sample.clip:
+        x0 = x0.clamp(-1, 1)
+    return posterior_mean(model.schedule, x0, x_t, s["in.t4"])
+
+
+def one_step(s: Subject) -> Tensor:
+    t = s["in.t4"]
+    deviation = (0.5 * posterior_log_variance(schedule(s))[t]).exp().float() * (t > 0)
+    return predicted_mean(s) + deviation.view(-1, 1, 1, 1) * s["in.p_noise"]
+
+
+DDPM: dict[str, Check] = {
+    "x0_from_eps": x0_from_eps,
+    "posterior_mean": lambda s: posterior_mean(schedule(s), s["in.x0"], s["in.x_t4"], s["in.t4"]),
+    "posterior_variance": lambda s: posterior_variance(schedule(s))[s["in.t4"]],
+    "posterior_log_variance": lambda s: posterior_log_variance(schedule(s))[s["in.t4"]],
+    "mean_from_eps": lambda s: posterior_mean(schedule(s), x0_from_eps(s), s["in.x_t4"], s["in.t4"]),
+    "p_mean": predicted_mean,
+    "p_sample": one_step,
+}
+
+
+def network(s: Subject, weights: str, place: str) -> Tensor:
+    """The network's output: at one time, mixed times, of non-square or small inputs, or told nothing."""
+    nothing = place.startswith("uncond_")
+    place = place.removeprefix("uncond_")
+    x = s[{"rect": "in.x_rect", "small": "in.x_small"}.get(place, "in.x_t")]
+    t = torch.full((len(x),), int(place[1:])) if place[0] == "t" and place[1:].isdigit() else s["in.t_mixed"]
+    return s.denoiser(weights)(x, t, s.condition(weights, nothing=nothing))
+
+
+def probe(s: Subject, name: str) -> Tensor:
+    """One module alone, on an input of tiny variance."""
+    unet = s.denoiser("raw").unet
+    if name == "time_embedding":
+        return sinusoids(s["in.t4"], unet.channels)
+    if name == "time_embed":
+        return unet.embed_time(s["in.t_mixed"])
+    module, x = s.module(f"out.probe.{name}"), s[f"in.probe.{name}"]
+    return call(module, x, s)
+
+
+def call(module: nn.Module, x: Tensor, s: Subject) -> Tensor:
+    """A block of ours with whatever it needs besides x."""
+    time = s.denoiser("raw").unet.embed_time(s["in.t_mixed"])
+    needs = module.forward.__code__.co_varnames[1 : module.forward.__code__.co_argcount]
+    context = s.condition("raw").context if "signals" in needs else None
+    told = {"time": time, "signals": Signals(time, context, None, None, {})}
+    result: Tensor = module(x, *(told[name] for name in needs[1:] if name in told))
+    return result
+
+
+def loss(s: Subject) -> DenoisingLoss:
+    """Of raw weights at the fixture's times and noise, with the config's weights."""
+    model = s.denoiser("raw")
+    objective = Objective(diffusion_objective(s.params), model.schedule, model.options.prediction)
+    x_t = q_sample(s["in.x0"], s["in.noise"], *schedule(s).at(s["in.t4"]))
+    out = model(x_t, s["in.t4"], s.condition("raw", twice=True))
+    target = model.prediction.target(s["in.x0"], s["in.noise"], *levels(s))
+    return objective(out, target, s["in.t4"], log_variance(s, objective))
+
+
+def log_variance(s: Subject, objective: Objective) -> Tensor:
+    kept = model_folder.read(s.model).tensors.get("objective", {})
+    return kept.get("log_variance", objective.initial_log_variance())
+
+
+def gamma(s: Subject) -> Tensor:
+    """The simple loss as the learned log-variance weighs it."""
+    found, objective = loss(s), Objective(diffusion_objective(s.params), schedule(s), s.denoiser().options.prediction)
+    lv = log_variance(s, objective)[s["in.t4"]]
+    return (found.simple / lv.exp() + lv).mean()
+
+
+LOSSES: dict[str, Check] = {
+    "total": lambda s: loss(s).total,
+    "loss": lambda s: loss(s).total,
+    "loss_simple": lambda s: loss(s).simple.mean(),
+    "loss_vlb": lambda s: loss(s).elbo.mean(),
+    "loss_gamma": gamma,
+    "per_sample": lambda s: loss(s).simple,
+    "logvar": lambda s: log_variance(s, Objective(diffusion_objective(s.params), schedule(s), "epsilon")).mean(),
+}
+
+
+def gradient(s: Subject, name: str) -> Tensor:
+    """Of the total loss with respect to a published parameter, or the norm over a part."""
+    model = s.denoiser("raw")
+    model.zero_grad()
+    with torch.enable_grad():
+        loss(s).total.backward()
+    if name in ("model_norm", "cond_stage_norm"):
+        part: nn.Module = model.unet if name == "model_norm" else model.conditioners
+        return get_total_norm([p.grad for p in part.parameters() if p.grad is not None])
+    place = s.locations.kept.get(name)
+    if place is None:
+        raise NotThere("no parameter of that name")
+    found = dict(s.owner(place.group).named_parameters())[place.name].grad
+    if found is None:
+        raise NotThere("no gradient reaches it")
+    return found
+
+
+def ema_update(s: Subject, name: str) -> Tensor:
+    """A moving average after one more update towards the raw weights."""
+    told = s.pipes["ema"].config.trained
+    raw = dict(s.denoiser("raw").unet.named_parameters())
+    ema = EMA(raw, 0.9999)
+    ema.load({**dict(s.denoiser("ema").unet.state_dict()), "updates": torch.tensor(told.get("ema_updates", 0))})
+    ema.update()
+    if name == "num_updates":
+        return torch.tensor(ema.updates)
+    return ema.shadow[s.locations.averaged[f"model_ema.{name}"].name]
+
+
+def told_by(s: Subject, *, nothing: bool) -> Tensor:
+    """The one part of the condition."""
+    (part,) = s.condition("raw", nothing=nothing).parts().values()
+    return part
+
+
+CHECKS: dict[str, Check] = {
+    r"cond": lambda s: told_by(s, nothing=False),
+    r"uncond": lambda s: told_by(s, nothing=True),
+    r"q_sample": lambda s: q_sample(s["in.x0"], s["in.noise"], *schedule(s).at(s["in.t4"])),
+    r"ddpm\.(\w+)": lambda s, name: DDPM[name](s),
+    r"lvlb_weights": lambda s: elbo_weights(schedule(s), s.denoiser().options.prediction),
+    r"eps\.(raw|ema)\.(\w+)": network,
+    r"probe\.(\w+)": probe,
+    r"loss\.(\w+)": lambda s, name: LOSSES[name](s),
+    r"grad\.(.+)": gradient,
+    r"ema_update\.(.+)": ema_update,
+}
+"""Pattern of a tensor's name behind `out.` -> what gives it."""
