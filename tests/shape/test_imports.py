@@ -18,7 +18,7 @@ ROWS = [
     {"models"},
     {"conditioning", "metrics"},
     {"nn", "diffusion", "data"},
-    {"config", "kinds", "rng", "recipes"},
+    {"config", "kinds", "rng", "devices", "recipes"},
     {"errors"},
 ]
 HEIGHT = {name: -row for row, names in enumerate(ROWS) for name in names}

@@ -1,0 +1,67 @@
+"""Which device computes, and in which number formats: the one place that says so.
+
+fp32 is fp32: TF32 is off, so that a GPU gives the numbers of a CPU. Only a training in bf16 turns it on, for what stays
+in fp32 beside bf16.
+"""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+from latentry.errors import UsageError, did_you_mean
+
+AUTO = "auto"
+KINDS = ("cuda", "mps", "cpu")
+"""In the order in which `auto` looks for them."""
+VARIABLE = "LATENTRY_DEVICE"
+"""Of the environment: the device that `auto` means."""
+
+
+def choose(name: str | torch.device = AUTO) -> torch.device:
+    """The device called `name`: `auto` (the best there is), `cuda`, `cuda:1`, `mps` or `cpu`.
+
+    Raises UsageError for a name that is none, and for a device that is not there.
+    """
+    text = str(name)
+    if text == AUTO:
+        text = os.environ.get(VARIABLE) or AUTO
+    if text == AUTO:
+        return torch.device(next(kind for kind in KINDS if _count(kind)))
+    kind, _, number = text.partition(":")
+    known = ", ".join((AUTO, *KINDS, "cuda:1"))
+    if kind not in KINDS or (number and not (number.isascii() and number.isdigit())):
+        raise UsageError(f'device: no "{text}"; known: {known}{did_you_mean(text, (AUTO, *KINDS))}')
+    count = _count(kind)
+    if not count:
+        there = ", ".join(other for other in KINDS if _count(other))
+        raise UsageError(f"device: there is no {kind} device for torch {torch.__version__} here; there is {there}")
+    if int(number or 0) >= count:
+        raise UsageError(f"device: {text}; {kind} devices here go from {kind}:0 to {kind}:{count - 1}")
+    return torch.device(text)
+
+
+def _count(kind: str) -> int:
+    """How many devices of a kind there are."""
+    if kind == "cuda":
+        return torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if kind == "mps":
+        return int(torch.backends.mps.is_available())
+    return 1
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """Networks in bf16 for `bf16`, a no-op for `fp32`. Weights stay fp32 either way."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+
+
+def set_formats(device: torch.device, precision: str) -> None:
+    """TF32 for what stays fp32 in a training of this precision; see above."""
+    if device.type == "cuda":
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "bf16"
+
+
+def fast_bf16(device: torch.device) -> bool | None:
+    """Whether bf16 is faster than fp32 on a device; None where only timing tells."""
+    return bool(torch.cuda.is_bf16_supported()) if device.type == "cuda" else None
