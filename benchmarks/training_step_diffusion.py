@@ -27,8 +27,8 @@ from latentry.models.autoencoder import Autoencoder
 from latentry.models.config import AutoencoderOptions
 from latentry.models.latent_diffusion import LatentDiffusion
 from latentry.training.loop.world import World
-from latentry.training.plan.recipe import DiffusionSection
-from latentry.training.stages.diffusion import DiffusionStage
+from latentry.training.stages.diffusion.options import DiffusionSection
+from latentry.training.stages.diffusion.stage import DiffusionStage
 
 CHANNELS, MULTIPLIERS, BATCH, SIDE, LATENT, CLASSES, CONTEXT = 96, (1, 2, 4), 4, 32, 4, 10, 256
 WIDTHS = tuple(CHANNELS * multiplier for multiplier in MULTIPLIERS)

@@ -65,3 +65,11 @@ def set_formats(device: torch.device, precision: str) -> None:
 def fast_bf16(device: torch.device) -> bool | None:
     """Whether bf16 is faster than fp32 on a device; None where only timing tells."""
     return bool(torch.cuda.is_bf16_supported()) if device.type == "cuda" else None
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait until a device has done what it was given, so that a clock tells the truth."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()

@@ -226,7 +226,7 @@ def test_a_trained_first_stage_is_taken_over_as_it_is(folder, tmp_path):
 
 def test_a_run_with_a_given_first_stage_can_be_opened_while_it_trains(folder, tmp_path, monkeypatch):
     first = run_tiny(tmp_path / "a", folder / "plain", stage="autoencoder")
-    monkeypatch.setattr("latentry.training.experiment.Experiment.finish_diffusion", lambda _: 1 / 0)
+    monkeypatch.setattr("latentry.training.stages.diffusion.build.split_denoiser", lambda _: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         run_tiny(tmp_path / "b", folder / "plain", {"autoencoder": {"from": str(first.path)}})
     assert lt.load(tmp_path / "b" / "run").sample().tensor.shape == (1, 3, 16, 16)

@@ -18,8 +18,8 @@ from latentry.checkpoints import DiskFull, Store, durable
 from latentry.errors import LatentryError
 from latentry.training.loop import log as logs
 from latentry.training.loop.signals import Stopped
-from latentry.training.stages.autoencoder import AutoencoderStage
-from latentry.training.stages.diffusion import DiffusionStage
+from latentry.training.stages.autoencoder.stage import AutoencoderStage
+from latentry.training.stages.diffusion.stage import DiffusionStage
 from tests.e2e.test_resume import stop_at
 from tests.e2e.tiny import STAGES, Tiny, begin, checkpoint, rows, same
 

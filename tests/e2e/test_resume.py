@@ -93,7 +93,7 @@ def test_a_look_is_broken_off_for_a_stop(
     """A long validation would outlast the time that a scheduler gives."""
     run = begin(stage, tmp_path / "run", unbroken)
     with monkeypatch.context() as patch:
-        patch.setattr(f"latentry.training.stages.{stage}.check_stop", stopping(check_stop))
+        patch.setattr(f"latentry.training.stages.{stage}.stage.check_stop", stopping(check_stop))
         with pytest.raises(Stopped):
             tiny.train(run, stage=stage)
     assert Store(run / stage).steps()[-1] == 6
@@ -107,7 +107,7 @@ def test_a_preview_is_broken_off_for_a_stop(
     run = begin("diffusion", tmp_path / "run", unbroken)
     preview = run / "samples" / "diffusion-0000009.png"
     with monkeypatch.context() as patch:
-        patch.setattr("latentry.training.stages.preview.check_stop", stopping(check_stop))
+        patch.setattr("latentry.training.stages.diffusion.preview.check_stop", stopping(check_stop))
         with pytest.raises(Stopped):
             tiny.train(run)
     assert not preview.exists()
@@ -119,7 +119,7 @@ def test_a_preview_is_broken_off_for_a_stop(
 @pytest.mark.parametrize(
     ("where", "call"),
     [
-        ("latentry.training.experiment.measure_scale", 0),
+        ("latentry.training.stages.autoencoder.scale.measure_scale", 0),
         ("latentry.checkpoints.model_folder.durable.write", 2),
         ("latentry.training.stages.latents.encode", 3),
         ("latentry.training.run.measure", 0),

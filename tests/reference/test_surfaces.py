@@ -15,8 +15,8 @@ import latentry as lt
 from latentry import rng
 from latentry.checkpoints.compvis.training import diffusion_objective
 from latentry.config import load_yaml
-from latentry.training.plan.recipe import DiffusionSection
-from latentry.training.stages.diffusion import DiffusionStage, Draws, LatentBatch
+from latentry.training.stages.diffusion.options import DiffusionSection
+from latentry.training.stages.diffusion.stage import DiffusionStage, Draws, LatentBatch
 from tests.reference.close import assert_close
 from tests.shared import SHARED, needs_shared
 from tests.unit.training.small_stages import ALONE

@@ -13,6 +13,7 @@ from latentry.errors import LatentryError
 CHUNK = 16 << 20  # bytes per write
 FULL = (errno.ENOSPC, errno.EDQUOT)
 TMP = ".tmp"
+HEADER = 4096  # bytes that `allocate` leaves as they are
 
 
 class DiskFull(LatentryError):
@@ -65,6 +66,28 @@ def write(path: Path, parts: Iterable[bytes | memoryview]) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def allocate(path: Path) -> None:
+    """Take the disk's space for a sparse file that is as long as it will be. Raises DiskFull where there is none.
+
+    Where the system cannot reserve space (macOS), zeros are written.
+    """
+    size = path.stat().st_size
+    try:
+        with path.open("rb+") as file:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, size)
+                return
+            kept = file.read(HEADER)  # of an array; behind it there are zeros as yet
+            file.seek(0)
+            file.write(kept)
+            for start in range(len(kept), size, CHUNK):
+                file.write(bytes(min(CHUNK, size - start)))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise explain(error, path, size) from error
 
 
 def sync_folder(path: Path) -> None:

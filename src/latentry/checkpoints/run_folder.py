@@ -18,7 +18,7 @@ from latentry.checkpoints.store import Saved, Store
 from latentry.errors import LatentryError, UsageError
 from latentry.models.config import ModelConfig
 
-RECIPE = "recipe.yaml"
+RECIPE, MODEL = "recipe.yaml", "model"
 TRIES, PAUSE = 50, 0.05  # of reading again what changed meanwhile; seconds between
 STAGES = ("autoencoder", "diffusion")
 SCALES = ("latent_scale", "latent_shift")
@@ -74,17 +74,17 @@ def _read(path: Path, averaged: bool, step: int | None) -> ModelFolder:
     if stores["diffusion"].steps():
         saved = stores["diffusion"].at(step) if step is not None else stores["diffusion"].newest()
         if saved is not None:
-            first = model_folder.read(path / "model")
+            first = model_folder.read(path / MODEL)
             tensors = {"autoencoder": first.tensors["autoencoder"], **split_denoiser(trained_weights(saved, averaged))}
             return _folder(saved, tensors, f"{averaged}/{first.hash}")
     saved = stores["autoencoder"].at(step) if step is not None else stores["autoencoder"].newest()
     if saved is None:
-        if model_folder.is_model(path / "model"):
-            return model_folder.read(path / "model")
+        if model_folder.is_model(path / MODEL):
+            return model_folder.read(path / MODEL)
         raise UsageError(f"{path}: nothing saved yet; wait for the first checkpoint")
     weights = trained_weights(saved, averaged)
-    if model_folder.is_model(path / "model"):
-        first = model_folder.read(path / "model")
+    if model_folder.is_model(path / MODEL):
+        first = model_folder.read(path / MODEL)
         if first.config.trained.get("autoencoder_steps") == saved.step:  # the scale is measured once it is trained
             weights |= {name: first.tensors["autoencoder"][name] for name in SCALES}
     return _folder(saved, {"autoencoder": weights}, f"{averaged}")

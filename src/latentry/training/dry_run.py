@@ -7,44 +7,44 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
+from latentry import devices
 from latentry.checkpoints.store import Store
-from latentry.data.dataset import ImageData
 from latentry.errors import LatentryError
-from latentry.pipeline import Pipeline
-from latentry.training.experiment import Experiment
 from latentry.training.loop.memory import forget_peak, peak
-from latentry.training.loop.world import World, join
-from latentry.training.plan.recipe import Recipe
-from latentry.training.plan.settle import settle_precision
+from latentry.training.loop.stage import Stage
+from latentry.training.plan.plan import Plan
+from latentry.training.stages import STAGES
 
 WARM, TIMED = 1, 4
 GIB, HOUR = 2**30, 3600
 
 
-def dry_run(
-    recipe: Recipe, data: ImageData, out: Path, report: Callable[[str], None], only: str | None = None
-) -> dict[str, Any]:
-    """Figures of a rehearsal in a temporary folder beside `out`; nothing of it stays.
+def dry_run(plan: Plan) -> dict[str, Any]:
+    """Figures of a rehearsal in a temporary folder beside the run's; nothing of it stays.
 
-    only: the one stage to rehearse. Raises LatentryError where a step is not finite, and what a real run would raise.
+    Raises LatentryError where a step is not finite, and what a real run would raise.
     """
-    world = join()
-    parent = next(p for p in (out, *out.absolute().parents) if p.is_dir())
-    uncached = recipe.diffusion.train.model_copy(update={"cache_latents": False})
-    rehearsed = recipe.model_copy(update={"diffusion": recipe.diffusion.model_copy(update={"train": uncached})})
+    parent = next(p for p in (plan.out, *plan.out.absolute().parents) if p.is_dir())
+    diffusion = plan.recipe.diffusion
+    uncached = diffusion.model_copy(update={"train": diffusion.train.model_copy(update={"cache_latents": False})})
     with tempfile.TemporaryDirectory(prefix=".dry-run-", dir=parent) as folder:
-        rehearsal = Experiment(rehearsed, data, "rehearsal", Path(folder), world, report)
-        settle_precision(rehearsal)
-        figures = _rehearse(rehearsal, world, only, recipe.diffusion.train.cache_latents)
+        rehearsal = replace(
+            plan,
+            recipe=plan.recipe.model_copy(update={"diffusion": uncached}),
+            out=Path(folder),
+            stages=plan.selected,
+            sources=replace(plan.sources, saved=None),
+        )
+        figures = _rehearse(rehearsal, diffusion.train.cache_latents)
         free = shutil.disk_usage(folder).free
-    report("dry run: steps, samples and saves worked; nothing of it is left")
+    plan.report("dry run: steps, samples and saves worked; nothing of it is left")
     needed = sum(stage["disk (GiB)"] for stage in figures.values())
     return {
         "stages": figures,
@@ -54,35 +54,33 @@ def dry_run(
     }
 
 
-def _rehearse(rehearsal: Experiment, world: World, only: str | None, cached: bool) -> dict[str, Any]:
+def _rehearse(plan: Plan, cached: bool) -> dict[str, Any]:
+    """cached: the second stage will really work on cached latents."""
     figures: dict[str, Any] = {}
-    if rehearsal.given is None:
-        forget_peak(world.device)
-        first = rehearsal.autoencoder_stage()
-        if only != "diffusion":
-            critic, start = first.objective.discriminator, rehearsal.recipe.autoencoder.objective.discriminator
-            sizes = _sizes({"autoencoder": first.model, "discriminator": critic})
-            timed = _time(first, rehearsal, start.start if start else 0, False)
-            figures["autoencoder"] = {"parameters": sizes, **timed, "peak memory (GiB)": peak(world.device)}
-        rehearsal.given = Pipeline(rehearsal.model_config(), first.model, None)
-        del first
-    if only != "autoencoder":
-        forget_peak(world.device)
-        second = rehearsal.diffusion_stage()
-        sizes = _sizes({"unet": second.model.unet, "conditioning": second.model.conditioners})
-        timed = _time(second, rehearsal, 0, cached)
-        figures["diffusion"] = {"parameters": sizes, **timed, "peak memory (GiB)": peak(world.device)}
+    parts: dict[str, nn.Module] = {}
+    for name in plan.walk:
+        kind = STAGES[name]
+        part = kind.ready(plan)
+        if part is None:
+            forget_peak(plan.world.device)
+            stage = kind.build(plan, parts)
+            if name in plan.stages:
+                timed = _time(stage, plan, cached and name == "diffusion")
+                figures[name] = {"parameters": _sizes(stage), **timed, "peak memory (GiB)": peak(plan.world.device)}
+            part = stage.model
+        parts[name] = part.to(plan.world.device).eval().requires_grad_(False)
     return figures
 
 
-def _sizes(modules: dict[str, nn.Module | None]) -> dict[str, int]:
-    counts = {name: sum(p.numel() for p in module.parameters()) for name, module in modules.items() if module}
+def _sizes(stage: Stage) -> dict[str, int]:
+    counts = {name: sum(p.numel() for p in module.parameters()) for name, module in stage.modules().items()}
     return {name: count for name, count in counts.items() if count}
 
 
-def _time(stage: Any, rehearsal: Experiment, start: int, cached: bool) -> dict[str, Any]:
-    """Real steps of one stage from `start` on, a sheet and a save. cached: batches will come from cached latents."""
-    training, source = stage.training, stage.batches(start)
+def _time(stage: Stage, plan: Plan, cached: bool) -> dict[str, Any]:
+    """Real steps of one stage, a sheet and a save. cached: batches will come from cached latents."""
+    training, start = stage.training, stage.costliest_step()
+    source = stage.batches(start)
     steps, fetches = [], []
     for step in range(start, start + WARM + TIMED):
         fetch, parts = _clock(stage, lambda: next(source))
@@ -92,16 +90,16 @@ def _time(stage: Any, rehearsal: Experiment, start: int, cached: bool) -> dict[s
         steps.append(took)
         fetches.append(fetch)
     fetch, step_seconds = statistics.median(fetches[WARM:]), statistics.median(steps[WARM:])
-    sheet, _ = _clock(stage, lambda: stage.preview(rehearsal.out / f"{stage.name}.png"))
+    sheet, _ = _clock(stage, lambda: stage.preview(plan.out / f"{stage.name}.png"))
     state = stage.state()
-    store = Store(rehearsal.out / stage.name)
+    store = Store(plan.out / stage.name)
     save, path = _clock(stage, lambda: store.save(WARM + TIMED, state.tensors, {"values": state.values}))
     size = sum(file.stat().st_size for file in path.iterdir())
-    images = len(rehearsal.data) + len(rehearsal.held_out)
-    encoding = fetch / training.batch * images * (1 + rehearsal.data.options.flip) if cached else 0.0
+    images = len(plan.data) + (len(plan.held_out) if plan.held_out else 0)
+    encoding = fetch / training.batch * images * (1 + plan.data.options.flip) if cached else 0.0
     each = step_seconds + (0.0 if cached else fetch)
     looks = training.steps // training.sample_every * sheet + training.steps // training.save_every * save
-    disk = size * (training.keep + 1) + (_cache_bytes(rehearsal, images) if cached else 0)
+    disk = size * (training.keep + 1) + (_cache_bytes(plan, images) if cached else 0)
     return {
         "precision": training.precision,
         "steps": training.steps,
@@ -113,17 +111,16 @@ def _time(stage: Any, rehearsal: Experiment, start: int, cached: bool) -> dict[s
     }
 
 
-def _clock(stage: Any, work: Callable[[], Any]) -> tuple[float, Any]:
+def _clock(stage: Stage, work: Callable[[], Any]) -> tuple[float, Any]:
     """(seconds, result) of some work, to its end also on a GPU."""
     start = time.perf_counter()
     result = work()
-    if stage.world.device.type == "cuda":
-        torch.cuda.synchronize()
+    devices.synchronise(stage.world.device)
     return time.perf_counter() - start, result
 
 
-def _cache_bytes(rehearsal: Experiment, images: int) -> int:
-    architecture = rehearsal.architecture
-    channels = (architecture.latent_channels or architecture.z_channels) * (2 if architecture.kind == "kl" else 1)
-    height, width = (side // architecture.factor for side in rehearsal.data.options.height_width)
-    return images * (1 + rehearsal.data.options.flip) * channels * height * width * 4
+def _cache_bytes(plan: Plan, images: int) -> int:
+    first = plan.model.autoencoder
+    channels = (first.latent_channels or first.z_channels) * (2 if first.kind == "kl" else 1)
+    height, width = (side // first.factor for side in plan.data.options.height_width)
+    return images * (1 + plan.data.options.flip) * channels * height * width * 4

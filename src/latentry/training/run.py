@@ -3,34 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from latentry import devices
 from latentry.checkpoints import lock
 from latentry.checkpoints.lock import RunLock
 from latentry.checkpoints.manifest import recover
-from latentry.checkpoints.store import Store
-from latentry.data.dataset import ImageData
+from latentry.checkpoints.run_folder import is_run
+from latentry.checkpoints.store import Saved, Store
 from latentry.errors import UsageError
-from latentry.training import card
+from latentry.evaluate.card import update_card
+from latentry.evaluate.figures import forget_figures, measure, read_figures, write_figures
 from latentry.training.dry_run import dry_run as rehearse
-from latentry.training.experiment import Experiment
-from latentry.training.figures import FILE as FIGURES
-from latentry.training.figures import measure, read_figures, write_figures
 from latentry.training.loop.log import Log
 from latentry.training.loop.loop import Loop, Progress
 from latentry.training.loop.signals import StopRequest
 from latentry.training.loop.stage import Stage
-from latentry.training.loop.world import World, join
-from latentry.training.plan import feasible, record
-from latentry.training.plan import recipe as recipes
-from latentry.training.plan.auto import resolve
+from latentry.training.loop.world import join
+from latentry.training.plan import record
+from latentry.training.plan.about import about
+from latentry.training.plan.plan import Plan, plan
 from latentry.training.plan.plugins import load_plugins
-from latentry.training.plan.settle import settle_precision
-
-StageName = Literal["autoencoder", "diffusion"]
+from latentry.training.stages import STAGES
+from latentry.training.stages.publish import update_sampling
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,8 @@ def train(
     out: str | Path = "runs/run",
     overrides: Sequence[str] | Mapping[str, Any] | None = None,
     *,
-    stage: StageName | None = None,
+    stage: Literal["autoencoder", "diffusion"] | None = None,
+    device: str = devices.AUTO,
     dry_run: bool = False,
     report: Callable[[str], None] = print,
     progress: Callable[[Progress], None] | None = None,
@@ -58,123 +57,95 @@ def train(
 
     recipe: a name that `recipes.names()` lists, or a path to a YAML file. data: the folder. out: the run folder.
     overrides: {"diffusion.train.steps": 20000} or ["diffusion.train.steps=20000"]. stage: train only that one.
-    dry_run: rehearse a few real steps, one sample and one save, and say what the whole would take.
-    Raises UsageError before anything is written if the recipe, the data and the run do not fit together.
+    device: auto, cuda, mps or cpu. dry_run: rehearse a few real steps, one sample and one save, and say what the whole
+    would take. Raises UsageError before anything is written if the recipe, the data and the run do not fit together.
     """
     load_plugins(plugins)
-    asked = recipes.load(recipe, list(overrides) if isinstance(overrides, Sequence) else overrides)
-    if stage not in (None, "autoencoder", "diffusion"):
-        raise UsageError(f'stage: "{stage}"; stages are autoencoder and diffusion')
-    if stage == "autoencoder" and not asked.autoencoder.trains:
-        which = f"is taken from {asked.autoencoder.from_}" if asked.autoencoder.from_ else "has no weights"
-        raise UsageError(f"--stage autoencoder: it {which}; there is nothing to train")
-    if data is None:
-        raise UsageError("data: name the folder of images (--data DIR)")
-    world, out = join(), Path(out)
-    for name, training in (("autoencoder", asked.autoencoder.train), ("diffusion", asked.diffusion.train)):
-        world.check_batch(f"{name}.train", training.batch, training.accumulate)
+    world, out = join(device), Path(out)
     say = _unbreakable(report) if world.chief else _silent
-    if world.chief and not dry_run:
-        lock.refuse_if_held(out)
-    asked = resolve(asked, Path(data), say)
-    images = ImageData(asked.data, data, "train", asked.seed, report=say)
-    if not len(images):
-        raise UsageError(
-            f"{data}: no images to train on; {len(images.other('held_out'))} are held out. Lower data.held_out."
+
+    def decided() -> Plan:
+        return plan(
+            recipe, data, out, overrides, stage=stage, world=world, report=say, accept_data_change=accept_data_change
         )
-    feasible.check(asked, images, out)
+
     if dry_run:
-        return Run(out, rehearse(asked, images, out, say, stage))
+        return Run(out, rehearse(decided()))
+    if world.chief:
+        lock.refuse_if_held(out)
     request = StopRequest(launched=world.size > 1)
-    stops = request.entered(lambda: say("stopped; the same command goes on from here"))
-    with stops, RunLock(out, say) if world.chief else nullcontext():
-        session = Session(out, world, say, request, _unbreakable(progress) if progress else None)
-        return session.train(asked, images, stage, accept_data_change)
+    with request.entered(lambda: say("stopped; the same command goes on from here")), ExitStack() as held:
+        begun = is_run(out)
+        if begun and world.chief:
+            held.enter_context(RunLock(out, say))
+        made = decided()
+        if not begun and world.chief:
+            held.enter_context(RunLock(out, say))
+            if is_run(out):
+                raise UsageError(f"{out}: another run was begun here just now. Choose another --out.")
+        return _carry_out(made, request, _unbreakable(progress) if progress else None)
 
 
-@dataclass
-class Session:
-    """One call of `train`, holding the lock of its run."""
+def _carry_out(plan: Plan, request: StopRequest, progress: Callable[[Progress], None] | None) -> Run:
+    """What of the stages is not yet done, then the figures. The lock of the run is held."""
+    world, out = plan.world, plan.out
+    if plan.images.new and plan.images.changes:
+        plan.report(f"data: goes on although {plan.images.changes[-1]}")
+    world.barrier()  # all have read what the chief now writes
+    if world.chief:
+        recover(out, "model*")
+        record.write(plan)
+    log, parts = Log(out if world.chief else None, plan.report), dict[str, Any]()
+    try:
+        for name in plan.walk:
+            kind, saved = STAGES[name], None
+            if name in plan.stages:
+                saved = _fit(plan, kind.build(plan, parts), log, request, progress)
+            parts = dict(kind.finish(plan, parts, saved))
+            world.barrier()
+    finally:
+        log.close()
+    return Run(out, _conclude(plan)) if world.chief else Run(out)
 
-    out: Path
-    world: World
-    say: Callable[[str], None]
-    request: StopRequest
-    progress: Callable[[Progress], None] | None
 
-    def train(self, asked: recipes.Recipe, images: ImageData, stage: StageName | None, accept_data_change: bool) -> Run:
-        """What of both stages is not yet done, then the figures."""
-        (asked, changes), judge_before = record.settled(asked, self.out), record.judge(self.out)
-        known = record.check_data(images, self.out, accept_data_change)
-        if known.new and known.changes:
-            self.say(f"data: goes on although {known.changes[-1]}")
-        if self.world.chief:
-            recover(self.out, "model*")
-        self.world.barrier()
-        experiment = Experiment(
-            asked, images, known.listing.fingerprint, self.out, self.world, self.say, "; ".join(known.changes)
-        )
-        chosen = settle_precision(experiment)
-        record.write(chosen, images, known, changes, self.out, self.world)
-        trained = self._stages(experiment, stage)
-        if not self.world.chief:
-            return Run(self.out)
-        judge = None if stage == "autoencoder" else chosen.judge
-        earlier = None if trained or judge != judge_before else read_figures(self.out)
-        if earlier is not None:
-            return Run(self.out, earlier)
-        figures = measure(self.out, images, judge, chosen.seed)
-        card.redo(self.out, chosen, images, experiment.fingerprint, figures, experiment.notes)
-        write_figures(self.out, figures)
-        return Run(self.out, figures)
+def _fit(
+    plan: Plan, stage: Stage, log: Log, request: StopRequest, progress: Callable[[Progress], None] | None
+) -> Saved:
+    """Train a stage to its last step; its last checkpoint."""
+    training = stage.training
+    store = Store(plan.out / stage.name, training.keep, training.milestones, plan.report)
+    if plan.world.chief:
+        forget_figures(plan.out)
+        store.clean()
+    plan.world.barrier()
+    constants, previews = plan.constants(stage.name), plan.out / "samples"
+    Loop(stage, store, log, request, previews=previews, constants=constants, progress=progress).run()
+    saved = store.newest()
+    assert saved is not None
+    return saved
 
-    def _stages(self, experiment: Experiment, stage: StageName | None) -> bool:
-        """Train what is not finished; whether anything was."""
-        log, first, second = Log(self.out if self.world.chief else None, self.say), False, False
-        try:
-            if stage != "diffusion" and experiment.given is None and not self._finished(experiment, "autoencoder"):
-                first = True
-                self._fit(experiment, experiment.autoencoder_stage(), log)
-            experiment.finish_autoencoder()
-            self.world.barrier()
-            if stage != "autoencoder" and not self._finished(experiment, "diffusion"):
-                second = True
-                self._fit(experiment, experiment.diffusion_stage(), log)
-                experiment.finish_diffusion()
-        finally:
-            log.close()
-        return first or second
 
-    def _finished(self, experiment: Experiment, stage: StageName) -> bool:
-        return record.is_finished(experiment.recipe, self.out, stage)
-
-    def _fit(self, experiment: Experiment, stage: Stage, log: Log) -> None:
-        training, folder = stage.training, self.out / stage.name
-        store = Store(folder, training.keep, training.milestones, self.say)
-        if self.world.chief:
-            (self.out / FIGURES).unlink(missing_ok=True)
-            store.clean()
-        self.world.barrier()
-        loop = Loop(
-            stage,
-            store,
-            log,
-            self.request,
-            previews=self.out / "samples",
-            constants=experiment.constants(),
-            progress=self.progress,
-        )
-        loop.run()
+def _conclude(plan: Plan) -> Mapping[str, Any]:
+    """The figures of the model, measured where they are not yet, and its card."""
+    out, recipe = plan.out, plan.recipe
+    update_sampling(plan)
+    figures = read_figures(out)
+    if figures is None:
+        judge = recipe.judge if "diffusion" in plan.selected else None
+        figures = measure(out, plan.data, judge, recipe.seed, plan.world.device)
+        write_figures(out, figures)
+    update_card(out, about(plan), figures)
+    return figures
 
 
 def _unbreakable(tell: Callable[[Any], None]) -> Callable[[Any], None]:
     """A terminal that is gone does not end a training."""
 
-    def told(what: Any) -> None:
+    def safely(what: Any) -> None:
         with suppress(OSError):
             tell(what)
 
-    return told
+    return safely
 
 
 def _silent(_: str) -> None:

@@ -12,14 +12,15 @@ from torch import Tensor, nn
 
 from latentry import config
 from latentry.data import shapes
-from latentry.data.dataset import ImageData
-from latentry.pipeline import Pipeline
-from latentry.training.experiment import Experiment
 from latentry.training.loop.optimiser import Updater
 from latentry.training.loop.world import World
-from latentry.training.plan.recipe import Recipe
-from latentry.training.stages.autoencoder import AutoencoderStage
-from latentry.training.stages.diffusion import DiffusionStage
+from latentry.training.plan.plan import Plan, plan
+from latentry.training.plan.recipe import validated
+from latentry.training.stages.autoencoder.build import build as build_first
+from latentry.training.stages.autoencoder.build import fresh
+from latentry.training.stages.autoencoder.stage import AutoencoderStage
+from latentry.training.stages.diffusion.build import build as build_second
+from latentry.training.stages.diffusion.stage import DiffusionStage
 
 ALONE = World(0, 1, torch.device("cpu"))
 TRAIN: dict[str, Any] = {"precision": "fp32", "batch": 8, "lr": 1e-3}
@@ -68,17 +69,16 @@ def images(root: Path, count: int = 40) -> Path:
     return root
 
 
-def experiment(root: Path, changes: Mapping[str, Any], world: World = ALONE) -> Experiment:
-    """changes: dotted keys of the recipe. Nothing is written beside `root`."""
-    recipe = config.validate(Recipe, config.override(RECIPE, changes), "recipe")
-    data = ImageData(recipe.data, root, "train", recipe.seed)
-    return Experiment(recipe, data, "fingerprint", root / "nowhere", world, lambda _: None)
+def planned(root: Path, changes: Mapping[str, Any], world: World = ALONE) -> Plan:
+    """changes: dotted keys of the recipe. Nothing is written."""
+    recipe = validated(config.override(RECIPE, changes), "recipe")
+    return plan(recipe, root, root.parent / "nowhere", world=world, report=lambda _: None)
 
 
 def first_stage(root: Path, world: World = ALONE, **changes: Any) -> AutoencoderStage:
     """The first stage; `__` for `.` in keys below `autoencoder`, as in `objective__kl_weight` and `train__lr`."""
     dotted = {f"autoencoder.{key.replace('__', '.')}": value for key, value in changes.items()}
-    stage = experiment(root, dotted, world).autoencoder_stage()
+    stage = build_first(planned(root, dotted, world), {})
     if stage.objective.options.perceptual.weight and "objective__perceptual" in changes:
         stage.objective.__dict__["perceptual"] = Distance()
     fill(stage.model)
@@ -88,9 +88,8 @@ def first_stage(root: Path, world: World = ALONE, **changes: Any) -> Autoencoder
 def second_stage(root: Path, world: World = ALONE, **changes: Any) -> DiffusionStage:
     """The second stage on an untrained first one."""
     dotted = {f"diffusion.{key.replace('__', '.')}": value for key, value in changes.items()}
-    made = experiment(root, dotted, world)
-    made.given = Pipeline(made.model_config(), made.autoencoder(), None)
-    stage = made.diffusion_stage()
+    made = planned(root, dotted, world)
+    stage = build_second(made, {"autoencoder": fresh(made).eval().requires_grad_(False)})
     fill(stage.model)
     return stage
 

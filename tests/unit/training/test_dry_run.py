@@ -12,7 +12,7 @@ from latentry.errors import LatentryError
 from latentry.pipeline import Output, Pipeline
 from latentry.training.loop.memory import forget_peak, peak
 from latentry.training.loop.stage import StepResult
-from latentry.training.stages.autoencoder import AutoencoderStage
+from latentry.training.stages.autoencoder.stage import AutoencoderStage
 from tests.e2e.small_runs import noise, recipe, run_tiny, write_images
 
 STEPS = {"autoencoder.train.steps": 3000, "diffusion.train.steps": 6000}

@@ -12,7 +12,7 @@ from torch import nn
 
 from latentry.data.loader import Batch
 from latentry.training.loop.ema import EMA
-from latentry.training.stages.diffusion import LatentBatch
+from latentry.training.stages.diffusion.stage import LatentBatch
 from tests.unit.training.small_stages import first_stage, images, second_stage, train
 
 

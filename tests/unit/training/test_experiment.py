@@ -21,7 +21,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_images(tmp_path_factory.mktemp("images"), noise(12, (16, 16, 3)))
 
 
-CHOOSE = "latentry.training.plan.settle.choose"
+CHOOSE = "latentry.training.plan.precision.choose"
 
 
 def deviation(model: Path, data: Path) -> float:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from latentry.training.stages.health import Health
+from latentry.training.stages.autoencoder.health import Health
 from tests.unit.training.small_stages import first_stage, images, second_stage, train
 
 CODES = 16

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from latentry.models.autoencoder import Autoencoder
-from latentry.training.stages.latents import LatentCache, measure_scale
-from tests.unit.training.small_stages import ALONE, experiment, images
+from latentry.training.stages.autoencoder.build import fresh
+from latentry.training.stages.autoencoder.scale import measure_scale
+from latentry.training.stages.latents import LatentCache
+from tests.unit.training.small_stages import ALONE, images, planned
 
 
 @pytest.fixture(scope="module")
@@ -20,8 +22,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def parts(root: Path, kind: str = "kl", flip: bool = False):
     """(first stage, training images) with latents far from unit deviation."""
-    made = experiment(root, {"autoencoder.kind": kind, "data.flip": flip})
-    autoencoder = made.autoencoder().eval()
+    made = planned(root, {"autoencoder.kind": kind, "data.flip": flip})
+    autoencoder = fresh(made).eval()
     autoencoder.quant_conv.weight.data *= 3.0
     return autoencoder, made.data
 
@@ -85,7 +87,7 @@ def test_a_broken_off_cache_is_not_used(root: Path, tmp_path: Path) -> None:
 
 def test_scale_makes_sampled_latents_unit_deviation(root: Path) -> None:
     autoencoder, data = parts(root)
-    deviation = measure_scale(autoencoder, data, seed=0)
+    deviation = measure_scale(autoencoder, data, seed=0, world=ALONE)
     draws = []
     for index in range(len(data)):
         posterior = autoencoder.posterior(encoded(autoencoder, data, index)[None])
@@ -93,10 +95,10 @@ def test_scale_makes_sampled_latents_unit_deviation(root: Path) -> None:
     expected = torch.cat(draws).std()
     assert expected > 1.1
     assert deviation == pytest.approx(float(expected), rel=0.03)  # other draws of the posterior
-    assert measure_scale(autoencoder, data, seed=0) == deviation
+    assert measure_scale(autoencoder, data, seed=0, world=ALONE) == deviation
 
 
 def test_scale_of_vq_is_that_of_the_latent_before_its_codes(root: Path) -> None:
     autoencoder, data = parts(root, "vq")
     expected = torch.stack([encoded(autoencoder, data, index) for index in range(len(data))]).std()
-    assert measure_scale(autoencoder, data, seed=0) == pytest.approx(float(expected), rel=1e-4)
+    assert measure_scale(autoencoder, data, seed=0, world=ALONE) == pytest.approx(float(expected), rel=1e-4)

@@ -6,13 +6,11 @@ import pytest
 import torch
 
 from latentry.data import shapes
-from latentry.data.dataset import ImageData
 from latentry.errors import UsageError
 from latentry.models.autoencoder import Autoencoder
 from latentry.models.config import check_size
 from latentry.nn.unet import UNet
-from latentry.training.plan import feasible
-from latentry.training.plan.auto import resolve
+from latentry.training.plan.plan import plan
 from latentry.training.plan.recipe import dump, load, names, plain, zoo
 
 
@@ -50,13 +48,16 @@ def test_the_small_recipes_fit_a_consumer_gpu(name, factor):
     assert 0.2 <= objective.discriminator.start / recipe.autoencoder.train.steps <= 0.6
 
 
+PRECISION = ["autoencoder.train.precision=fp32", "diffusion.train.precision=fp32"]  # so that nothing is timed
+
+
 @pytest.mark.parametrize("name", ["small-128", "small-256"])
 def test_the_small_recipes_take_any_folder(name, tmp_path):
     shapes.write(tmp_path / "captioned", 6, size=16)
     for folder, conditions in (("captioned", ["text"]), ("captioned/images", [])):
-        recipe = resolve(load(name, ["autoencoder.objective.perceptual=none", "data.enlarge=100"]), tmp_path / folder)
-        feasible.check(recipe, ImageData(recipe.data, tmp_path / folder), tmp_path / "run")
-        assert list(recipe.diffusion.conditioning) == conditions
+        recipe = load(name, ["autoencoder.objective.perceptual=none", "data.enlarge=100", *PRECISION])
+        made = plan(recipe, tmp_path / folder, tmp_path / "run", report=lambda _: None)
+        assert list(made.recipe.diffusion.conditioning) == conditions
 
 
 def test_all_errors_are_told_at_once(tmp_path):
@@ -65,7 +66,7 @@ def test_all_errors_are_told_at_once(tmp_path):
     recipe = load("tiny-shapes", {**changes, "autoencoder.multipliers": [1, 2]})
     recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"size": 34})})
     with pytest.raises(UsageError) as caught:
-        feasible.check(recipe, ImageData(recipe.data, tmp_path / "data"), tmp_path / "data" / "run")
+        plan(recipe, tmp_path / "data", tmp_path / "data" / "run", report=lambda _: None)
     text = str(caught.value)
     assert text.startswith("recipe tiny-shapes: 3 errors\n")
     assert all(part in text for part in ("lies in the data folder", "34x34 does not fit", "head_channels: 24"))

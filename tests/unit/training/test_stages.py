@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from latentry import rng
-from latentry.training.stages.autoencoder import AutoencoderStage
+from latentry.training.stages.autoencoder.stage import AutoencoderStage
 from tests.unit.training.small_stages import (
     DISCRIMINATOR,
     Distance,

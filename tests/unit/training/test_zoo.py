@@ -10,12 +10,11 @@ import torch
 
 from latentry.conditioning import BuildContext, tokenizer
 from latentry.data import shapes
-from latentry.data.dataset import ImageData
 from latentry.errors import UsageError
 from latentry.models.autoencoder import Autoencoder
 from latentry.models.build import build_conditioners
 from latentry.models.latent_diffusion import LatentDiffusion
-from latentry.training.plan import feasible
+from latentry.training.plan.plan import plan
 from latentry.training.plan.recipe import Recipe, load, plain, read, zoo
 
 PAGE = Path(__file__).parents[3] / "docs" / "zoo.md"
@@ -180,7 +179,7 @@ def test_training_without_its_task_is_refused_before_anything_is_trained(tmp_pat
     for name in ("ldm-4-inpainting", "ldm-4-sr", "ldm-4-semantic", "ldm-4-layout-openimages"):
         recipe = load(name, {"autoencoder.objective.perceptual": "none", "data.enlarge": 100})
         with pytest.raises(UsageError, match=r"recipe ldm-4-\S+: diffusion\.conditioning\.\w+: nothing in a folder of"):
-            feasible.check(recipe, ImageData(recipe.data, tmp_path / "data"), tmp_path / "run")
+            plan(recipe, tmp_path / "data", tmp_path / "run", report=lambda _: None)
 
 
 def test_extending_takes_what_is_not_said(tmp_path):

@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-import torch
 from torch import Tensor, nn
 
+from latentry.training.loop.options import StageTraining
 from latentry.training.loop.world import World
-from latentry.training.plan.recipe import StageTraining
 
 
 class StepResult(NamedTuple):
@@ -34,6 +33,10 @@ class Stage(Protocol):
 
     name: str
     world: World
+
+    @property
+    def model(self) -> nn.Module:
+        """What it trains for later stages and the model folder."""
 
     @property
     def training(self) -> StageTraining:
@@ -60,10 +63,11 @@ class Stage(Protocol):
     def preview(self, path: Path) -> None:
         """Write a picture of the state of things."""
 
+    def modules(self) -> dict[str, nn.Module]:
+        """The networks that it trains, by name."""
 
-def amp(device: torch.device, precision: str) -> torch.autocast:
-    """Autocast to bf16, or a no-op for fp32. Weights stay fp32 either way."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+    def costliest_step(self) -> int:
+        """The first step from which on everything takes part that ever will."""
 
 
 def weights_of(module: nn.Module) -> dict[str, Tensor]:

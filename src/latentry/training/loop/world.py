@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import atexit
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from latentry import devices
 from latentry.errors import UsageError
+from latentry.training.loop.options import StageTraining
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,13 @@ class World:
         if self.size > 1:
             dist.all_reduce(tensor)
         return tensor
+
+    def sum_numbers(self, numbers: Sequence[float]) -> list[float]:
+        """Each number's sum over processes, in float64."""
+        if self.size == 1:
+            return list(numbers)
+        total: list[float] = self.sum_(torch.tensor(numbers, dtype=torch.float64, device=self.device)).tolist()
+        return total
 
     def any(self, flag: bool) -> bool:
         """True if the flag is set in any process."""
@@ -53,6 +63,10 @@ class World:
                 f"multiple of {parts}. Set {where}.batch to {near}, or change {where}.accumulate or the processes."
             )
 
+    def microbatch(self, training: StageTraining) -> int:
+        """How many images this process works on at once."""
+        return max(1, training.batch // training.accumulate // self.size)
+
     def share(self, batch: int, accumulate: int, part: int) -> range:
         """The places in the global batch that this process works on in microbatch `part`; see `check_batch`."""
         whole = batch // accumulate
@@ -61,15 +75,18 @@ class World:
         return range(first, first + mine)
 
 
-def join() -> World:
-    """This process's world, from the environment that torchrun or accelerate set, on the best device there is."""
+def join(device: str = devices.AUTO) -> World:
+    """This process's world, from the environment that torchrun or accelerate set. device: as `devices.choose` takes it.
+
+    Of several processes each gets a GPU of its own, where there are any and `device` does not say otherwise.
+    """
     size = int(os.environ.get("WORLD_SIZE", "1"))
-    wants_cpu = os.environ.get("LATENTRY_DEVICE", "") == "cpu" or not torch.cuda.is_available()
-    if size == 1 and wants_cpu:
-        return World(0, 1, torch.device("cpu"))
+    chosen = devices.choose(device)
+    if size == 1:
+        return World(0, 1, chosen)
     from accelerate import PartialState
 
-    state = PartialState(cpu=wants_cpu)
+    state = PartialState(cpu=chosen.type != "cuda")
     atexit.register(_leave)
     return World(state.process_index, state.num_processes, state.device)
 

@@ -5,21 +5,24 @@ from __future__ import annotations
 import platform
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
 from latentry import __version__, config
 from latentry.checkpoints import durable, model_folder
-from latentry.checkpoints.run_folder import RECIPE, read_recipe
+from latentry.checkpoints.run_folder import MODEL, RECIPE, read_recipe
 from latentry.checkpoints.store import Store
 from latentry.data.dataset import ImageData
 from latentry.data.listing import Listing, difference
 from latentry.errors import UsageError
-from latentry.training.loop.world import World
-from latentry.training.plan.recipe import Recipe, dump
+from latentry.evaluate.figures import forget_figures
+from latentry.training.plan.recipe import Recipe, dump, validated
+from latentry.training.stages import STAGES
 
-MODEL = "model"
+if TYPE_CHECKING:
+    from latentry.training.plan.plan import Plan
+
 LISTING = "data.listing"
 FREE = {"steps", "workers", "log_every", "validate_every", "sample_every", "save_every", "keep", "milestones"}
 FREE_SECTIONS = ("sample.", "about", "data_from", "licence", "judge")
@@ -39,7 +42,7 @@ def may_change(key: str) -> bool:
     return key.startswith(FREE_SECTIONS) or (".train." in key and key.rsplit(".", 1)[1] in FREE)
 
 
-def settled(asked: Recipe, out: Path) -> tuple[Recipe, list[str]]:
+def settled(asked: Recipe, out: Path) -> tuple[Recipe, tuple[str, ...]]:
     """The recipe with what an earlier start of the run chose by itself (`auto` precision), and what changed since.
 
     Raises UsageError listing the keys that differ from the run's and may not change.
@@ -47,13 +50,14 @@ def settled(asked: Recipe, out: Path) -> tuple[Recipe, list[str]]:
     if not (out / RECIPE).is_file():
         if any(out.glob("*/step-*")):
             raise UsageError(f"{out}: holds checkpoints, but no {RECIPE} that says of what. Choose another --out.")
-        return asked, []
-    earlier = config.validate(Recipe, read_recipe(out), str(out / RECIPE))
+        return asked, ()
+    earlier = validated(read_recipe(out), str(out / RECIPE))
     tree = dump(asked)
     old = dict(flat(dump(earlier)))
-    for stage in ("autoencoder", "diffusion"):
-        if tree[stage]["train"]["precision"] == "auto":
-            tree[stage]["train"]["precision"] = old[f"{stage}.train.precision"]
+    for stage in STAGES:
+        section = tree.get(stage)
+        if section and section["train"]["precision"] == "auto":
+            section["train"]["precision"] = old.get(f"{stage}.train.precision", "auto")
     new = dict(flat(tree))
     differ = [k for k in sorted({*old, *new}) if old.get(k) != new.get(k) and not k.startswith("made_with")]
     told = {k: f"{k} ({old.get(k, 'absent')} -> {new.get(k, 'absent')})" for k in differ}
@@ -66,7 +70,7 @@ def settled(asked: Recipe, out: Path) -> tuple[Recipe, list[str]]:
             f"On resume only {', '.join(sorted(FREE))} of `train` may change. "
             "Choose another --out, or the run's own recipe."
         )
-    return config.validate(Recipe, tree, str(out / RECIPE)), list(told.values())
+    return validated(tree, str(out / RECIPE)), tuple(told.values())
 
 
 def is_finished(recipe: Recipe, out: Path, stage: str) -> bool:
@@ -77,36 +81,43 @@ def is_finished(recipe: Recipe, out: Path, stage: str) -> bool:
     if not model_folder.is_model(out / MODEL):
         return False
     done = model_folder.read(out / MODEL, weights=False).config.trained.get(f"{stage}_steps", 0)
-    asked = recipe.autoencoder.train.steps if stage == "autoencoder" else recipe.diffusion.train.steps
-    if stage == "autoencoder" and 0 < done < asked and Store(out / "diffusion").steps():
+    section = recipe.section(stage)
+    assert section is not None
+    steps = section.train.steps
+    later = [name for name, kind in STAGES.items() if stage in kind.needs and Store(out / name).steps()]
+    if 0 < done < steps and later:
         raise UsageError(
-            f"{out}: autoencoder.train.steps {asked}, but the diffusion stage was trained on the autoencoder of step "
-            f"{done}. Train the longer autoencoder in a run of its own and name it by autoencoder.from."
+            f"{out}: {stage}.train.steps {steps}, but the {later[0]} stage was trained on the {stage} of step "
+            f"{done}. Train the longer {stage} in a run of its own and name it by {stage}.from."
         )
-    return bool(done >= asked)
+    return bool(done >= steps)
 
 
-def judge(out: Path) -> str | None:
-    """The judge that an earlier start of the run was to be measured by."""
-    return read_recipe(out).get("judge") if (out / RECIPE).is_file() else None
+def newest_step(out: Path, stage: str) -> int:
+    """The step of a stage's newest checkpoint that is not damaged, 0 if there is none."""
+    saved = Store(out / stage, report=lambda _: None).newest()
+    return saved.step if saved else 0
 
 
-def write(recipe: Recipe, data: ImageData, images: Images, changes: list[str], out: Path, world: World) -> None:
-    """Write the resolved recipe with what made it and what changed since, then the listing of the images."""
-    if not world.chief:
-        return
+def write(plan: Plan) -> None:
+    """Write the recipe with what made it and what changed since, then the listing of the images."""
+    images, out = plan.images, plan.out
+    tree = dump(plan.recipe)
+    earlier = read_recipe(out) if (out / RECIPE).is_file() else {}
+    if earlier and any(earlier.get(key) != tree[key] for key in ("judge", "sample")):
+        forget_figures(out)
     made_with = {
         "latentry": __version__,
         "torch": str(torch.__version__),
         "python": platform.python_version(),
-        "processes": world.size,
-        "images": len(data),
+        "processes": plan.world.size,
+        "images": len(plan.data),
         "data": images.listing.fingerprint,
         "data_changes": images.changes,
-        "recipe_changes": [*_before(out, "recipe_changes"), *changes],
+        "recipe_changes": [*_before(out, "recipe_changes"), *plan.changes],
     }
     out.mkdir(parents=True, exist_ok=True)
-    durable.replace_file(out / RECIPE, config.dump_yaml({**dump(recipe), "made_with": made_with}))
+    durable.replace_file(out / RECIPE, config.dump_yaml({**tree, "made_with": made_with}))
     if images.new:
         durable.replace_file(out / LISTING, images.listing.to_bytes())
 
@@ -117,6 +128,11 @@ class Images(NamedTuple):
     listing: Listing
     new: bool
     changes: list[str]
+
+    @classmethod
+    def unread(cls) -> Images:
+        """Before they were looked at."""
+        return cls(Listing({}), True, [])
 
 
 def check_data(data: ImageData, out: Path, accept: bool) -> Images:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,14 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latentry import rng
 from latentry.checkpoints import durable
 from latentry.data.dataset import ImageData
 from latentry.models.autoencoder import Autoencoder
 from latentry.training.loop.world import World
 
 ENCODE_BATCH = 16
-SCALE_SAMPLES = 10_000
 
 
 @torch.no_grad()
@@ -35,38 +32,10 @@ def encode(
     ]
 
 
-@torch.no_grad()
-def measure_scale(autoencoder: Autoencoder, data: ImageData, seed: int) -> float:
-    """Deviation of sampled, unscaled latents over 10,000 training images (all, if there are fewer)."""
-    count = min(len(data), SCALE_SAMPLES)
-    chosen = rng.generator(seed, "scale").permutation(len(data))[:count].tolist()
-    total = squares = numbers = 0.0
-    for first in range(0, count, ENCODE_BATCH):
-        part = chosen[first : first + ENCODE_BATCH]
-        moments, _ = encode(autoencoder, data, part)
-        if autoencoder.options.kind == "kl":
-            posterior = autoencoder.posterior(moments)
-            noise = rng.normal(seed, "scale noise", part, 0, posterior.mean.shape[1:])
-            moments = posterior.sample(noise)
-        latents = moments.double()
-        total, squares, numbers = (
-            total + float(latents.sum()),
-            squares + float(latents.square().sum()),
-            numbers + latents.numel(),
-        )
-    mean = total / numbers
-    return float(np.sqrt(max(squares / numbers - mean**2, 0.0) * numbers / max(numbers - 1, 1)))
-
-
 def _create(path: Path, kind: type[np.generic], shape: tuple[int, ...]) -> None:
     """An array on disk with its space taken: writing to a mapped file on a full disk would kill the process."""
     np.lib.format.open_memmap(path, mode="w+", dtype=kind, shape=shape).flush()
-    size = path.stat().st_size
-    try:
-        with path.open("rb+") as file:
-            os.posix_fallocate(file.fileno(), 0, size)
-    except OSError as error:
-        raise durable.explain(error, path, size) from error
+    durable.allocate(path)
 
 
 class LatentCache:

@@ -18,17 +18,9 @@ from latentry.models.autoencoder import Autoencoder
 from latentry.models.build import named_files
 from latentry.models.config import DiffusionOptions
 from latentry.models.latent_diffusion import LatentDiffusion
-from latentry.pipeline import load
 from latentry.training.objectives import AdversarialObjective
 
 SHOWN = 4  # names in a report
-
-
-def second_stage(source: str) -> LatentDiffusion:
-    """That of a model or run which has one."""
-    given = load(source).denoiser
-    assert given is not None  # `feasible` has looked
-    return given
 
 
 def files_to_keep(given: LatentDiffusion, options: DiffusionOptions) -> dict[str, str]:

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from latentry.data.dataset import ImageData
+from latentry.evaluate.values import values_of
 from latentry.pipeline import Pipeline
 from latentry.training.loop.signals import check_stop
-from latentry.training.stages.values import values_of
 
 COUNT, STEPS = 16, 20
 

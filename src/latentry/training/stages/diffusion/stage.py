@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,18 +16,24 @@ from torch import Tensor, nn
 from latentry import rng
 from latentry.data.dataset import ImageData, Pick
 from latentry.data.loader import Batch, batches
+from latentry.devices import autocast
 from latentry.diffusion.objective import Objective
+from latentry.diffusion.process import q_sample
+from latentry.evaluate.values import values_of
 from latentry.models.autoencoder import Autoencoder
 from latentry.models.latent_diffusion import LatentDiffusion
 from latentry.training.loop.ema import EMA
 from latentry.training.loop.optimiser import Updater
 from latentry.training.loop.signals import check_stop
-from latentry.training.loop.stage import State, StepResult, amp, weights_of
+from latentry.training.loop.stage import State, StepResult, weights_of
 from latentry.training.loop.world import World
-from latentry.training.plan.recipe import DiffusionSection
+from latentry.training.stages.diffusion.options import DiffusionSection
 from latentry.training.stages.latents import LatentCache
-from latentry.training.stages.values import values_of
 
+if TYPE_CHECKING:
+    pass
+
+NAME = "diffusion"
 QUARTERS = 4
 
 
@@ -53,7 +59,7 @@ class Draws(NamedTuple):
 class DiffusionStage:
     """Trains `model` on the latents of `autoencoder`, which stays as it is."""
 
-    name = "diffusion"
+    name = NAME
 
     def __init__(
         self,
@@ -148,13 +154,14 @@ class DiffusionStage:
         draws = self.draw(stream, batch.places, step, shape)
         t, noise = draws.t, draws.noise
         z = self.autoencoder.latent(batch.moments, draws.posterior)
-        alpha, sigma = (v.view(-1, 1, 1, 1) for v in self.model.schedule.at(t))
-        with amp(self.world.device, self.training.precision):
+        alpha, sigma = self.model.schedule.at(t)
+        z_t = q_sample(z, noise, alpha, sigma)
+        with autocast(self.world.device, self.training.precision):
             if drop:
                 cond = self.model.dropped(batch.values, self.kept(draws))
             else:
                 cond = self.model.condition(batch.values, len(t))
-            out = self.model(alpha * z + sigma * noise, t, cond)
+            out = self.model(z_t, t, cond)
         target = self.model.prediction.target(z, noise, alpha, sigma)
         loss = self.objective(out, target, t, self.log_variance)
         return loss.total, loss.simple, t
@@ -226,6 +233,14 @@ class DiffusionStage:
         if self.previewer is not None:
             with self.ema.applied() if self.ema else nullcontext():
                 self.previewer(path)
+
+    def modules(self) -> dict[str, nn.Module]:
+        """The networks that it trains, by name."""
+        return {"unet": self.model.unet, "conditioning": self.model.conditioners}
+
+    def costliest_step(self) -> int:
+        """All are alike."""
+        return 0
 
     def state(self) -> State:
         """Weights, averages, optimiser."""

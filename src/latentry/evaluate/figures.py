@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 
 from latentry.checkpoints import durable
+from latentry.checkpoints.run_folder import MODEL
 from latentry.data.dataset import ImageData, Sample
 from latentry.errors import LatentryError
+from latentry.evaluate.values import values_of
 from latentry.metrics import JUDGES, psnr
 from latentry.pipeline import Pipeline, load
 from latentry.pipeline.images import to_unit
-from latentry.training.stages.values import values_of
 
 RECONSTRUCTED = 256
 SAMPLED = 500
@@ -25,9 +26,9 @@ SAMPLED_UNSEEN = 240
 FILE = "figures.json"
 
 
-def measure(out: Path, data: ImageData, judge: str | None, seed: int) -> dict[str, Any]:
-    """Figures of RUN/model."""
-    pipe = load(out / "model")
+def measure(run: Path, data: ImageData, judge: str | None, seed: int, device: torch.device) -> dict[str, Any]:
+    """Figures of RUN/model, measured on a device. judge: of `JUDGES`, for the samples too, or None."""
+    pipe = load(run / MODEL).to(device)
     held_out = data.other("held_out")
     samples = readable(held_out)
     split = "held-out" if samples else "training"
@@ -54,6 +55,11 @@ def read_figures(out: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) else None
+
+
+def forget_figures(run: Path) -> None:
+    """They are of another model, or would be measured otherwise."""
+    (run / FILE).unlink(missing_ok=True)
 
 
 def readable(data: ImageData) -> list[Sample]:

@@ -6,14 +6,15 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from latentry import rng
 from latentry.data.dataset import ImageData
 from latentry.data.loader import Batch, batches
+from latentry.devices import autocast
 from latentry.metrics import psnr
 from latentry.models.autoencoder import Autoencoder
 from latentry.nn.posterior import Gaussian
@@ -23,12 +24,16 @@ from latentry.pipeline.output import grid
 from latentry.training.loop.ema import EMA
 from latentry.training.loop.optimiser import Updater
 from latentry.training.loop.signals import check_stop
-from latentry.training.loop.stage import State, StepResult, amp, weights_of
+from latentry.training.loop.stage import State, StepResult, weights_of
 from latentry.training.loop.world import World
 from latentry.training.objectives import AdversarialObjective, GeneratorTerms
-from latentry.training.plan.recipe import AutoencoderSection
-from latentry.training.stages.health import Health
+from latentry.training.stages.autoencoder.health import Health
+from latentry.training.stages.autoencoder.options import AutoencoderSection
 
+if TYPE_CHECKING:
+    pass
+
+NAME = "autoencoder"
 PREVIEWED = 8
 VALIDATED = 64
 
@@ -36,7 +41,7 @@ VALIDATED = 64
 class AutoencoderStage:
     """Trains `model` and, if the objective has one, its discriminator."""
 
-    name = "autoencoder"
+    name = NAME
 
     def __init__(
         self,
@@ -50,7 +55,8 @@ class AutoencoderStage:
         world: World,
     ) -> None:
         self.model, self.objective, self.section, self.training = model, objective, section, section.train
-        self.data, self.held_out, self.seed, self.world = data, held_out, seed, world
+        self.data, self.seed, self.world = data, seed, world
+        self.shown, self.split = (data, "train") if held_out is None else (held_out, "held_out")
         self.health = Health(model.options.kind, model.options.codes, world.device)
         weights = dict(model.named_parameters())
         extra = {"log_variance": objective.log_variance} if section.objective.learn_log_variance else {}
@@ -75,7 +81,7 @@ class AutoencoderStage:
 
     def reconstruct(self, x: Tensor, places: list[int], step: int, stream: str) -> tuple[Tensor, Gaussian | Quantised]:
         """Decoder features, and the posterior or codes they were made of."""
-        with amp(self.world.device, self.training.precision):
+        with autocast(self.world.device, self.training.precision):
             moments = self.model.moments(x)
         moments = moments.float()
         latent: Gaussian | Quantised
@@ -86,7 +92,7 @@ class AutoencoderStage:
         else:
             latent = self.model.quantise(moments)
             z = latent.z
-        with amp(self.world.device, self.training.precision):
+        with autocast(self.world.device, self.training.precision):
             return self.model.features(z), latent
 
     def step(self, step: int, parts: list[Batch]) -> StepResult:
@@ -176,8 +182,7 @@ class AutoencoderStage:
     @torch.no_grad()
     def validate(self, step: int) -> dict[str, float]:
         """PSNR of reconstructions and the latent's statistics, on fixed held-out images, with the averaged weights."""
-        data = self.held_out if self.held_out is not None and len(self.held_out) else self.data
-        split = "held_out" if data is self.held_out else "train"
+        data = self.shown
         self.model.eval()
         scores, moments = [], []
         with self.ema.applied() if self.ema else nullcontext():
@@ -189,7 +194,7 @@ class AutoencoderStage:
                 m = self.model.moments(x.to(self.world.device))
                 moments.append(m.float().cpu())
                 scores.append(psnr(to_unit(self.model.decode(self.model.latent(m))), to_unit(x), 1.0))
-        return {f"{split}_psnr": float(torch.cat(scores).mean()), **self.health.latents(torch.cat(moments))}
+        return {f"{self.split}_psnr": float(torch.cat(scores).mean()), **self.health.latents(torch.cat(moments))}
 
     def warnings(self, metrics: Mapping[str, float], step: int) -> list[str]:
         """What goes wrong, in plain words."""
@@ -198,13 +203,23 @@ class AutoencoderStage:
     @torch.no_grad()
     def preview(self, path: Path) -> None:
         """Held-out images beside their reconstructions."""
-        data = self.held_out if self.held_out is not None and len(self.held_out) else self.data
+        data = self.shown
         self.model.eval()
         x = torch.stack([data.sample(i).image for i in range(min(len(data), PREVIEWED))])
         with self.ema.applied() if self.ema else nullcontext():
             again = self.model.decode(self.model.encode(x.to(self.world.device)))
         path.parent.mkdir(parents=True, exist_ok=True)
         grid(torch.cat([to_unit(x), to_unit(again)]), columns=len(x)).save(path)
+
+    def modules(self) -> dict[str, nn.Module]:
+        """The networks that it trains, by name."""
+        critic = self.objective.discriminator
+        return {"autoencoder": self.model} | ({"discriminator": critic} if critic is not None else {})
+
+    def costliest_step(self) -> int:
+        """The discriminator's start."""
+        options = self.section.objective.discriminator
+        return options.start if options is not None else 0
 
     def state(self) -> State:
         """Weights, discriminator, averages, both optimisers."""

@@ -5,42 +5,57 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from latentry import __version__
 from latentry.checkpoints import model_folder
-from latentry.data.dataset import ImageData
+from latentry.checkpoints.run_folder import MODEL
 from latentry.models.config import ModelConfig
-from latentry.training.plan.recipe import Recipe
 
 SHEET = "samples.png"
 SHOWN = 30  # labels
 
 
+@dataclass(frozen=True)
+class About:
+    """What a card says of a model that its config does not.
+
+    text: of the recipe, in its author's words. images: which, and how many. notes: what changed in the images during
+    training. first_stage: where it comes from, in words, if it was not trained here from nothing.
+    batches, precisions: of each stage's training.
+    """
+
+    name: str
+    seed: int
+    images: str
+    text: str = ""
+    licence: str = ""
+    notes: str = ""
+    first_stage: str = ""
+    batches: Mapping[str, int] = field(default_factory=dict)
+    precisions: Mapping[str, str] = field(default_factory=dict)
+
+
 def model_card(
-    recipe: Recipe,
-    data: ImageData,
-    fingerprint: str,
     config: ModelConfig,
+    about: About,
     *,
-    notes: str = "",
     minutes: Mapping[str, float] | None = None,
     figures: Mapping[str, Any] | None = None,
     sheet: bool = False,
 ) -> str:
     """Markdown for the model folder's README.md.
 
-    notes: what changed in the images during training. minutes: of training, by stage. figures: measured at the end.
-    sheet: whether `samples.png` lies beside it.
+    minutes: of training, by stage. figures: measured at the end. sheet: whether `samples.png` lies beside it.
     """
-    parts = [f"# {recipe.name}", recipe.about.strip()]
+    parts = [f"# {about.name}", about.text.strip()]
     if sheet:
         parts.append(f"![samples]({SHEET})")
-    parts.append(table(_facts(recipe, data, fingerprint, config, minutes or {})))
-    if notes:
-        parts.append(f"The images changed during training: {notes}.")
+    parts.append(table(_facts(config, about, minutes or {})))
+    if about.notes:
+        parts.append(f"The images changed during training: {about.notes}.")
     if config.data.labels and config.diffusion is not None:
         more = ", ..." if len(config.data.labels) > SHOWN else ""
         parts.append(f"Classes: {', '.join(config.data.labels[:SHOWN])}{more}.")
@@ -52,55 +67,43 @@ def model_card(
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def redo(
-    out: Path, recipe: Recipe, data: ImageData, fingerprint: str, figures: Mapping[str, Any], notes: str = ""
-) -> None:
-    """Write the card of RUN/model again, with the figures, the minutes, and the newest sheet of samples."""
-    model = model_folder.read(out / "model")
-    sheets = sorted((out / "samples").glob("diffusion-*.png")) if model.config.diffusion else []
-    batches = {"autoencoder": recipe.autoencoder.train.batch, "diffusion": recipe.diffusion.train.batch}
-    minutes = minutes_of(out / "log.jsonl", batches)
-    card = model_card(
-        recipe, data, fingerprint, model.config, notes=notes, minutes=minutes, figures=figures, sheet=bool(sheets)
-    )
+def update_card(run: Path, about: About, figures: Mapping[str, Any]) -> None:
+    """Write the card of RUN/model again if anything of it is new: figures, minutes, the newest sheet of samples."""
+    model = model_folder.read(run / MODEL, weights=False)
+    sheets = sorted((run / "samples").glob("diffusion-*.png")) if model.config.diffusion else []
+    minutes = minutes_of(run / "log.jsonl", about.batches)
+    card = model_card(model.config, about, minutes=minutes, figures=figures, sheet=bool(sheets))
     pictures = {SHEET: sheets[-1].read_bytes()} if sheets else {}
-    model_folder.write(out / "model", replace(model, card=card, pictures=pictures))
+    there = {name: (run / MODEL / name).read_bytes() for name in pictures if (run / MODEL / name).is_file()}
+    if card != model.card or pictures != there:
+        model_folder.write(run / MODEL, replace(model_folder.read(run / MODEL), card=card, pictures=pictures))
 
 
-def _facts(
-    recipe: Recipe, data: ImageData, fingerprint: str, config: ModelConfig, minutes: Mapping[str, float]
-) -> dict[str, Any]:
-    a, t, size = config.autoencoder, config.trained, config.data.size
+def _facts(config: ModelConfig, about: About, minutes: Mapping[str, float]) -> dict[str, Any]:
+    a, size = config.autoencoder, config.data.size
     latent = f"{a.latent_channels or a.z_channels} x {size[0] // a.factor} x {size[1] // a.factor}"
     first = f"{a.kind}, f = {a.factor}, latent {latent}"
     facts = {
-        "images": f"{recipe.data_from or data.root.name}, {len(data)} for training (fingerprint {fingerprint[:12]})",
-        "licence of the images": recipe.licence or "not recorded; it applies to what may be done with this model",
+        "images": about.images,
+        "licence of the images": about.licence or "not recorded; it applies to what may be done with this model",
         "format": f"{size[0]}x{size[1]}, {config.data.channels} channels, {config.data.depth} bit",
-        "recipe": f"{recipe.name}, seed {recipe.seed}",
-        "first stage": f"{first}, {'begun with' if recipe.autoencoder.tune else 'of'} {recipe.autoencoder.from_}"
-        if recipe.autoencoder.from_
-        else first,
+        "recipe": f"{about.name}, seed {about.seed}",
+        "first stage": f"{first}, {about.first_stage}" if about.first_stage else first,
     }
-    if "autoencoder_steps" in t:
-        facts["first stage's training"] = _training(
-            t["autoencoder_steps"], recipe.autoencoder.train, minutes.get("autoencoder")
-        )
+    if "autoencoder_steps" in config.trained:
+        facts["first stage's training"] = _training("autoencoder", config, about, minutes)
     if config.diffusion is not None:
-        d = config.diffusion
+        d, s = config.diffusion, config.sample
         facts["denoiser"] = f"UNet {d.unet.channels} x {list(d.unet.multipliers)}, {d.prediction}, {d.schedule.kind}"
-        facts["denoiser's training"] = _training(
-            t.get("diffusion_steps", 0), recipe.diffusion.train, minutes.get("diffusion")
-        )
+        facts["denoiser's training"] = _training("diffusion", config, about, minutes)
         facts["conditions"] = ", ".join(f"{name} ({o.kind})" for name, o in d.conditioning.items()) or "none"
-        s = config.sample
         facts["samples by default"] = f"{s.solver.kind}, {s.steps} steps, guidance {s.guidance:g}"
     return {**facts, "made with": f"latentry {__version__}"}
 
 
-def _training(steps: int, training: Any, minutes: float | None) -> str:
-    took = f", {minutes:.0f} minutes" if minutes is not None else ""
-    return f"{steps} steps of {training.batch} images{took}, {training.precision}"
+def _training(stage: str, config: ModelConfig, about: About, minutes: Mapping[str, float]) -> str:
+    steps, took = config.trained.get(f"{stage}_steps", 0), f", {minutes[stage]:.0f} minutes" if stage in minutes else ""
+    return f"{steps} steps of {about.batches[stage]} images{took}, {about.precisions[stage]}"
 
 
 def _use(config: ModelConfig) -> str:

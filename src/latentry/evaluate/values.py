@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from latentry.conditioning import BuildContext
 from latentry.data.dataset import ImageData
 from latentry.errors import UsageError
 from latentry.kinds import KindOptions, lookup
@@ -41,25 +40,3 @@ def check_fields(name: str, options: KindOptions, data: ImageData) -> None:
         )
     if options.kind == "text" and data.options.text is None:
         raise UsageError(f"diffusion.conditioning.{name}: the data has no captions; set data.text to a metadata field")
-
-
-def build_context(
-    data: ImageData, labels: Sequence[str], files: Mapping[str, str], report: Callable[[str], None]
-) -> BuildContext:
-    """What conditioners are built with for these images."""
-    return BuildContext(labels, data.captions(), data.labelled_captions, files, report=report)
-
-
-def labels_kept(model: Mapping[str, Any], conditioners: Iterable[KindOptions], data: ImageData) -> tuple[str, ...]:
-    """The label names of a saved model, by number: they stay so, also where images came or went since.
-
-    Raises UsageError if the images have new labels and a conditioner would need them.
-    """
-    known = tuple(model["data"].get("labels", ()))
-    new = [label for label in data.labels if label not in known]
-    if new and any(o.kind == "class_label" for o in conditioners):
-        raise UsageError(
-            f"{data.root}: labels {', '.join(new)} are new; the model was begun with {', '.join(known)}. "
-            "Take these images out, or choose another --out."
-        )
-    return known

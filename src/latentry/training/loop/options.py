@@ -1,0 +1,57 @@
+"""How one stage is trained: what a recipe says under `train`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+from latentry.kinds import Options
+
+Beta = Annotated[float, Field(ge=0, lt=1)]
+
+
+class StageTraining(Options):
+    """How one stage is trained.
+
+    steps: optimiser steps. batch: images per optimiser step, over all processes. accumulate: the batch is worked
+    through in this many parts. lr: the rate used, or with `scale_lr` the published base rate, times the batch.
+    warmup: steps of linear rise. decay: shape after it, down to lr * lr_end. ema: decay of averaged weights, or null.
+    precision: fp32, bf16 (autocast; weights stay fp32) or auto (times both). workers: loader processes.
+    keep: newest checkpoints kept; milestones: also keep every so many steps.
+    """
+
+    steps: PositiveInt = 10_000
+    batch: PositiveInt = 16
+    accumulate: PositiveInt = 1
+    lr: PositiveFloat = 1e-4
+    scale_lr: bool = False
+    optimiser: Literal["adamw", "adam", "sgd"] = "adamw"
+    betas: tuple[Beta, Beta] = (0.9, 0.999)
+    weight_decay: float = Field(0.0, ge=0)
+    warmup: NonNegativeInt = 0
+    decay: Literal["constant", "linear", "cosine"] = "constant"
+    lr_end: float = Field(0.0, ge=0, le=1)
+    clip: PositiveFloat | None = None
+    ema: float | None = Field(None, gt=0, lt=1)
+    precision: Literal["fp32", "bf16", "auto"] = "auto"
+    channels_last: bool = False
+    compile: bool = False
+    checkpoint_activations: bool = False
+    workers: NonNegativeInt = 0
+    log_every: PositiveInt = 50
+    validate_every: PositiveInt = 500
+    sample_every: PositiveInt = 1000
+    save_every: PositiveInt = 1000
+    keep: PositiveInt = 2
+    milestones: PositiveInt | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> StageTraining:
+        if self.batch % self.accumulate:
+            raise ValueError(f"batch {self.batch} is not a multiple of accumulate {self.accumulate}")
+        return self
+
+    def rate(self) -> float:
+        """The learning rate at full height."""
+        return self.lr * self.batch if self.scale_lr else self.lr

@@ -1,0 +1,73 @@
+"""The conditions of a run: their options complete, their tokenizers trained, their names and fields checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from latentry import config
+from latentry.conditioning import BuildContext
+from latentry.data.dataset import ImageData
+from latentry.errors import UsageError
+from latentry.evaluate.values import check_fields
+from latentry.kinds import KindOptions
+from latentry.models.build import build_conditioners, named_files
+from latentry.models.config import DiffusionOptions, ModelConfig
+from latentry.training.plan.sources import Sources
+from latentry.training.stages.warm_start import files_to_keep
+
+TAKEN = {"n", "steps", "solver", "levels", "guidance", "clip", "seed", "size", "batch", "bf16", "progress"}
+"""Arguments of `sample`, which no condition can be called."""
+
+
+class Conditions(NamedTuple):
+    """options: of the second stage, those of each condition complete. texts: their further files, such as tokenizers.
+    labels: the names of the classes, by number."""
+
+    options: DiffusionOptions
+    texts: Mapping[str, str]
+    labels: tuple[str, ...]
+
+
+def settle_conditions(
+    options: DiffusionOptions, data: ImageData, sources: Sources, report: Callable[[str], None]
+) -> Conditions:
+    """What the conditions of these images are: as a checkpoint has them, else built from the images.
+
+    Raises UsageError for names and kinds that cannot be, and for images that lack what a condition needs.
+    """
+    if sources.saved is not None:
+        model = config.validate(ModelConfig, sources.saved.state["model"], str(sources.saved.path))
+        assert model.diffusion is not None
+        labels = _labels_kept(model.data.labels, options.conditioning.values(), data)
+        return Conditions(model.diffusion, sources.saved.state["texts"], labels)
+    for name, kind in options.conditioning.items():
+        if not name.isidentifier() or name in TAKEN or hasattr(nn.ModuleDict(), name):
+            raise UsageError(
+                f'diffusion.conditioning: "{name}" cannot be the name of a condition; call it "text" or "label", say'
+            )
+        check_fields(name, kind, data)
+    files = {} if sources.second is None else files_to_keep(sources.second, options)
+    context = BuildContext(tuple(data.labels), data.captions(), data.labelled_captions, files, report=report)
+    with torch.device("meta"):
+        conditioners = build_conditioners(options, dict.fromkeys(options.conditioning, context))
+    complete: dict[str, Any] = {name: conditioner.options for name, conditioner in conditioners.items()}
+    texts = named_files(conditioners)
+    return Conditions(options.model_copy(update={"conditioning": complete}), texts, tuple(data.labels))
+
+
+def _labels_kept(known: tuple[str, ...], conditioners: Iterable[KindOptions], data: ImageData) -> tuple[str, ...]:
+    """The label names of a saved model, by number: they stay so, also where images came or went since.
+
+    Raises UsageError if the images have new labels and a conditioner would need them.
+    """
+    new = [label for label in data.labels if label not in known]
+    if new and any(o.kind == "class_label" for o in conditioners):
+        raise UsageError(
+            f"{data.root}: labels {', '.join(new)} are new; the model was begun with {', '.join(known)}. "
+            "Take these images out, or choose another --out."
+        )
+    return known

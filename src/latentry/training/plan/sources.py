@@ -1,0 +1,60 @@
+"""The models that a training takes over or begins with, read once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from latentry.checkpoints import model_folder
+from latentry.checkpoints.model_folder import ModelFolder
+from latentry.checkpoints.run_folder import MODEL
+from latentry.checkpoints.store import Saved, Store
+from latentry.errors import UsageError
+from latentry.models.config import AutoencoderOptions
+from latentry.models.latent_diffusion import LatentDiffusion
+from latentry.pipeline.foreign import read_model
+from latentry.pipeline.load import assemble
+from latentry.training.plan.recipe import Recipe
+
+SECOND = ("unet", "unet_raw", "conditioning")
+
+
+@dataclass(frozen=True)
+class Sources:
+    """first: the model of `autoencoder.from`, or what the run has made of it by now. second: the second stage of
+    `diffusion.from`, unless the run has a checkpoint of its own. saved: that newest checkpoint."""
+
+    first: ModelFolder | None = None
+    second: LatentDiffusion | None = None
+    saved: Saved | None = None
+
+    def architecture(self, recipe: Recipe) -> AutoencoderOptions:
+        """Of the first stage, which another model may give."""
+        return recipe.autoencoder.architecture() if self.first is None else self.first.config.autoencoder
+
+
+def read_sources(recipe: Recipe, out: Path) -> Sources:
+    """What the recipe names and the run holds. Raises UsageError for a model that is not there or does not fit."""
+    saved = Store(out / "diffusion", report=lambda _: None).newest()
+    first = None if recipe.autoencoder.from_ is None else _first(recipe, recipe.autoencoder.from_, out)
+    second = None if recipe.diffusion.from_ is None or saved else _second(recipe.diffusion.from_)
+    return Sources(first, second, saved)
+
+
+def _first(recipe: Recipe, source: str, out: Path) -> ModelFolder:
+    if model_folder.is_model(out / MODEL):
+        return model_folder.read(out / MODEL, without=SECOND)
+    model = read_model(Path(source))
+    if model.config.data.channels != recipe.data.channels and not recipe.autoencoder.tune:
+        raise UsageError(
+            f"autoencoder.from {source}: made for {model.config.data.channels} channels, data.channels is "
+            f"{recipe.data.channels}. Train a first stage of your own, or change data.channels."
+        )
+    return model
+
+
+def _second(source: str) -> LatentDiffusion:
+    denoiser = assemble(read_model(Path(source)), source).denoiser
+    if denoiser is None:
+        raise UsageError(f"diffusion.from: {source} holds a first stage alone; name a model with both")
+    return denoiser

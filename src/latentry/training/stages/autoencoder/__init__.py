@@ -1,0 +1,1 @@
+"""The first stage: images to latents and back."""

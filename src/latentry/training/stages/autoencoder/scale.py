@@ -1,0 +1,70 @@
+"""The scale of latents: what makes them of unit deviation for the second stage."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from latentry import rng
+from latentry.data.dataset import ImageData
+from latentry.models.autoencoder import Autoencoder
+from latentry.training.loop.world import World
+from latentry.training.stages.latents import ENCODE_BATCH, encode
+
+if TYPE_CHECKING:
+    from latentry.training.plan.plan import Plan
+
+DEVIATION_RANGE = (0.5, 2.0)
+SAMPLES = 10_000
+
+
+def set_scale(plan: Plan, model: Autoencoder) -> None:
+    """latent_scale: as the recipe says; measured for KL by default. All processes measure together."""
+    wanted, kind = plan.recipe.autoencoder.latent_scale, model.options.kind
+    if isinstance(wanted, float):
+        model.latent_scale.fill_(wanted)
+        return
+    deviation = measure_scale(model, plan.data, plan.recipe.seed, plan.world)
+    if wanted == "measure" or kind == "kl":
+        model.latent_scale.fill_(1 / max(deviation, 1e-6))
+        scale = float(model.latent_scale)
+        plan.report(f"autoencoder: deviation of latents {deviation:.4g}, latent_scale {scale:.4g}")
+    elif not DEVIATION_RANGE[0] <= deviation <= DEVIATION_RANGE[1]:
+        plan.report(
+            f"autoencoder: warning: latents deviate by {deviation:.3g}, outside {list(DEVIATION_RANGE)}; "
+            "diffusion learns better with `autoencoder.latent_scale: measure`"
+        )
+
+
+def take_scale(plan: Plan, model: Autoencoder) -> None:
+    """That of another model's first stage stays, unless the recipe says another, or its own run had not measured it."""
+    unmeasured = model.options.kind == "kl" and float(model.latent_scale) == 1
+    if unmeasured or plan.recipe.autoencoder.latent_scale is not None:
+        set_scale(plan, model)
+
+
+@torch.no_grad()
+def measure_scale(autoencoder: Autoencoder, data: ImageData, seed: int, world: World) -> float:
+    """Deviation of sampled, unscaled latents over 10,000 training images (all, if there are fewer).
+
+    The images are shared out among the processes, and the sums are of all.
+    """
+    count = min(len(data), SAMPLES)
+    chosen = rng.generator(seed, "scale").permutation(len(data))[:count].tolist()
+    total = squares = numbers = 0.0
+    for first in range(world.rank * ENCODE_BATCH, count, world.size * ENCODE_BATCH):
+        part = chosen[first : first + ENCODE_BATCH]
+        moments, _ = encode(autoencoder, data, part)
+        if autoencoder.options.kind == "kl":
+            posterior = autoencoder.posterior(moments)
+            noise = rng.normal(seed, "scale noise", part, 0, posterior.mean.shape[1:])
+            moments = posterior.sample(noise)
+        latents = moments.double()
+        total += float(latents.sum())
+        squares += float(latents.square().sum())
+        numbers += latents.numel()
+    total, squares, numbers = world.sum_numbers([total, squares, numbers])
+    mean = total / numbers
+    return float(np.sqrt(max(squares / numbers - mean**2, 0.0) * numbers / max(numbers - 1, 1)))

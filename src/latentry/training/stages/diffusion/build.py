@@ -1,0 +1,106 @@
+"""The second stage as an entry of the table: built from a plan, finished into a model folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from latentry import rng
+from latentry.checkpoints import model_folder
+from latentry.checkpoints.run_folder import MODEL, split_denoiser, trained_weights
+from latentry.checkpoints.store import Saved
+from latentry.devices import set_formats
+from latentry.diffusion.levels import LEVELS
+from latentry.errors import UsageError
+from latentry.kinds import lookup
+from latentry.models.autoencoder import Autoencoder
+from latentry.models.build import build_denoiser
+from latentry.models.latent_diffusion import LatentDiffusion
+from latentry.pipeline import Pipeline
+from latentry.training.loop.compiling import compile_or_not
+from latentry.training.loop.stage import weights_of
+from latentry.training.stages.diffusion.options import DiffusionSection
+from latentry.training.stages.diffusion.preview import Previewer
+from latentry.training.stages.diffusion.stage import DiffusionStage
+from latentry.training.stages.kind import Parts, StageKind
+from latentry.training.stages.latents import LatentCache
+from latentry.training.stages.publish import write_model
+from latentry.training.stages.warm_start import begin_with
+
+if TYPE_CHECKING:
+    from latentry.training.plan.plan import Plan
+
+
+def build(plan: Plan, parts: Parts) -> DiffusionStage:
+    """The second stage on the frozen first one."""
+    section, world, seed = plan.recipe.diffusion, plan.world, plan.recipe.seed
+    autoencoder = parts["autoencoder"]
+    assert isinstance(autoencoder, Autoencoder)
+    model = fresh(plan, autoencoder)
+    if plan.sources.second is not None:
+        plan.report(begin_with(model, plan.sources.second, str(section.from_)))
+    model.unet.checkpoint = section.train.checkpoint_activations
+    set_formats(world.device, section.train.precision)
+    model.to(world.device)
+    if section.train.channels_last:
+        model.unet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    caches: dict[str, LatentCache] = {}
+    if section.train.cache_latents:
+        fingerprint, folder = plan.images.listing.fingerprint, plan.out / "latents"
+        for data in filter(None, (plan.data, plan.held_out)):
+            caches[data.split] = LatentCache(autoencoder, data, fingerprint, folder, world, plan.report)
+    if section.train.compile:
+        compile_or_not([(model.unet, "forward")], "diffusion.train.compile", world.device, plan.report)
+    previewer = Previewer(Pipeline(plan.model, autoencoder, model), plan.held_out or plan.data, seed)
+    return DiffusionStage(
+        model, autoencoder, section, plan.data, plan.held_out, caches, seed=seed, world=world, previewer=previewer
+    )
+
+
+def fresh(plan: Plan, autoencoder: Autoencoder | None) -> LatentDiffusion:
+    """A second stage with its first weights, which depend on the seed alone."""
+    torch.manual_seed(rng.key(plan.recipe.seed, "diffusion weights", 0))
+    return build_denoiser(plan.model, plan.texts, autoencoder)
+
+
+def finish(plan: Plan, parts: Parts, saved: Saved | None) -> Parts:
+    """Write both stages into RUN/model."""
+    assert saved is not None
+    denoiser = split_denoiser(trained_weights(saved, averaged=True))
+    before = model_folder.read(plan.out / MODEL, weights=False).config.trained
+    trained = {k: v for k, v in before.items() if k == "autoencoder_steps"} | {"diffusion_steps": saved.step}
+    write_model(plan, {"autoencoder": weights_of(parts["autoencoder"]), **denoiser}, trained)
+    return parts
+
+
+def check(plan: Plan) -> None:
+    """Whether the networks can be built and sampled as the recipe says, on the meta device."""
+    if plan.sources.saved is not None:  # an earlier start has it behind it
+        return
+    with torch.device("meta"):
+        model = build_denoiser(plan.model, plan.texts)
+    try:
+        lookup(LEVELS, plan.recipe.sample.levels, "sample.levels")(model.schedule, plan.recipe.sample.steps)
+    except UsageError as error:
+        raise UsageError(f"sample.{error}") from None
+
+
+def probe(plan: Plan) -> Callable[[], Tensor]:
+    """A forward pass of a microbatch of noise."""
+    first, device = plan.model.autoencoder, plan.world.device
+    model = fresh(plan, None).to(device)
+    height, width = (side // first.factor for side in plan.data.options.height_width)
+    microbatch = plan.world.microbatch(plan.recipe.diffusion.train)
+    shape = (microbatch, first.latent_channels or first.z_channels, height, width)
+
+    def work() -> Tensor:
+        x = torch.rand(shape, device=device)
+        return model(x, torch.zeros(len(x), device=device), model.condition({}, len(x))).square().mean()
+
+    return work
+
+
+KIND = StageKind(DiffusionSection, build, finish, needs=("autoencoder",), check=check, probe=probe)

@@ -1,0 +1,42 @@
+"""The model folder of a run, written as far as the stages are done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from latentry.checkpoints import model_folder
+from latentry.checkpoints.model_folder import ModelFolder
+from latentry.checkpoints.run_folder import MODEL
+from latentry.evaluate.card import model_card
+from latentry.training.plan.about import about
+
+if TYPE_CHECKING:
+    from latentry.training.plan.plan import Plan
+
+
+def write_model(plan: Plan, tensors: Mapping[str, Mapping[str, Tensor]], trained: Mapping[str, Any]) -> None:
+    """Write RUN/model; only the chief does. It says nothing of stages whose tensors are not there yet.
+
+    trained: what `model.yaml` says of the training, such as the steps of each stage.
+    """
+    if not plan.world.chief:
+        return
+    complete = "unet" in tensors
+    config = plan.model.model_copy(update={"trained": dict(trained)} | ({} if complete else {"diffusion": None}))
+    texts = plan.texts if complete else {}
+    model_folder.write(plan.out / MODEL, ModelFolder(config, tensors, texts, model_card(config, about(plan))))
+
+
+def update_sampling(plan: Plan) -> None:
+    """What the recipe says of sampling, which may change in a finished run, into RUN/model."""
+    folder = plan.out / MODEL
+    if model_folder.read(folder, weights=False).config.sample == plan.model.sample:
+        return
+    model = model_folder.read(folder)
+    config = model.config.model_copy(update={"sample": plan.model.sample})
+    pictures = {path.name: path.read_bytes() for path in folder.glob("*.png")}
+    model_folder.write(folder, replace(model, config=config, pictures=pictures))
