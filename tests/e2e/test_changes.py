@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+import latentry as lt
 from latentry.errors import UsageError
 from latentry.training.loop.signals import Stopped
+from latentry.training.run import train
 from tests.e2e.test_resume import stop_at
-from tests.e2e.tiny import Tiny, begin, checkpoint, rows, same
+from tests.e2e.tiny import Tiny, begin, checkpoint, recipe, rows, same, write_recipe
 
 
 def all_bytes(run: Path) -> dict[str, bytes]:
@@ -91,6 +93,23 @@ def test_a_label_that_came_later_is_refused(tiny: Tiny, unbroken: Path, tmp_path
     (data / "metadata.jsonl").write_text("\n".join([json.dumps({**first, "label": "blob"}), *lines[1:]]) + "\n")
     with pytest.raises(UsageError, match="labels blob are new"):
         tiny.train(run, data=data, accept_data_change=True)
+
+
+def test_words_that_came_later_are_unknown_words(tiny: Tiny, tmp_path: Path) -> None:
+    """The table of words is as large as it was: the run goes on, and the new word is an unknown one."""
+    tree = recipe(steps=12)
+    tree["diffusion"]["conditioning"]["text"] |= {"tokens": "words", "drop_words": 0.1}
+    words = str(write_recipe(tmp_path / "words.yaml", tree))
+    data, _ = images_with(tiny, tmp_path / "data")
+    with pytest.raises(Stopped):
+        train(words, data, tmp_path / "run", report=tiny.said.append, progress=stop_at("diffusion", 6))
+    lines = (data / "metadata.jsonl").read_text().splitlines()
+    first = json.loads(lines[0])
+    (data / "metadata.jsonl").write_text(
+        "\n".join([json.dumps({**first, "text": "an octarine blob"}), *lines[1:]]) + "\n"
+    )
+    run = train(words, data, tmp_path / "run", report=tiny.said.append, accept_data_change=True)
+    assert lt.load(run.path / "model").unknown_words("an octarine circle") == ["an", "octarine"]
 
 
 def test_a_label_that_is_gone_leaves_the_others_their_numbers(tiny: Tiny, unbroken: Path, tmp_path: Path) -> None:

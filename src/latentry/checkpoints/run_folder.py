@@ -91,9 +91,11 @@ def _read(path: Path, averaged: bool, step: int | None) -> ModelFolder:
 
 
 def _folder(saved: Saved, tensors: Mapping[str, Mapping[str, Tensor]], chosen: str) -> ModelFolder:
-    """chosen: what else decides which weights these are."""
+    """chosen: what else decides which weights these are. How it samples stands in the recipe, where it may change."""
     made_of = f"{chosen}/{model_folder.weights_hash(saved.path)}".encode()
-    options = config.validate(ModelConfig, saved.state["model"], str(saved.path))
+    recipe = read_recipe(saved.path.parents[1])
+    tree = saved.state["model"] | ({"sample": recipe["sample"]} if "sample" in recipe else {})
+    options = config.validate(ModelConfig, tree, str(saved.path))
     return ModelFolder(options, tensors, saved.state["texts"], "", hashlib.sha256(made_of).hexdigest()[:12])
 
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from latentry.checkpoints.run_folder import STAGES, read_recipe
+from latentry.checkpoints.run_folder import read_recipe
 from latentry.checkpoints.store import Store
 
 
@@ -15,10 +15,11 @@ def run_status(path: Path) -> dict[str, Any]:
     """Each stage's checkpoints and newest row of the log, and the figures measured at the end."""
     recipe, last = read_recipe(path), _last_rows(path / "log.jsonl")
     told: dict[str, Any] = {"recipe": recipe.get("name"), "made_with": recipe.get("made_with") or {}}
-    for stage in STAGES:
+    sections = {name: part["train"] for name, part in recipe.items() if isinstance(part, dict) and "train" in part}
+    for stage, training in sections.items():
         steps = Store(path / stage).steps()
         if steps or stage in last:
-            of = recipe.get(stage, {}).get("train", {}).get("steps")
+            of = training.get("steps")
             told[stage] = {"steps": of, "checkpoints": steps, "last": last.get(stage, {})}
     figures = path / "figures.json"
     if figures.is_file():

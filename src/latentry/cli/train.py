@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from latentry.checkpoints.lock import refuse_if_held
-from latentry.cli.output import JSON, emit_json, figures, first_process, one_of, say, table
+from latentry.cli.output import JSON, emit_json, figures, first_process, say, table
 from latentry.cli.progress import Watch, duration
 
 
@@ -24,6 +24,7 @@ def train(
     out: Annotated[Path, typer.Option(help="The run's folder; the same command resumes it.")],
     data: Annotated[Path | None, typer.Option(help="Folder of images.")] = None,
     stage: Annotated[str | None, typer.Option(help="autoencoder or diffusion alone.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")] = "auto",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="A few real steps, a sample and a save: size, speed, memory, disk.")
     ] = False,
@@ -34,8 +35,6 @@ def train(
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Train a recipe on a folder of images: the autoencoder, then the diffusion model."""
-    if stage is not None:
-        one_of("--stage", stage, ("autoencoder", "diffusion"))
     if first_process() and not dry_run:
         refuse_if_held(out)
     from latentry.training.run import train as run_training
@@ -46,7 +45,8 @@ def train(
         data=data,
         out=out,
         overrides=overrides or [],
-        stage=stage,  # type: ignore[arg-type]
+        stage=stage,
+        device=device,
         dry_run=dry_run,
         report=watch.say,
         progress=watch.progress,

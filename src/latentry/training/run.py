@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from latentry import devices
 from latentry.checkpoints import lock
@@ -45,7 +45,7 @@ def train(
     out: str | Path = "runs/run",
     overrides: Sequence[str] | Mapping[str, Any] | None = None,
     *,
-    stage: Literal["autoencoder", "diffusion"] | None = None,
+    stage: str | None = None,
     device: str = devices.AUTO,
     dry_run: bool = False,
     report: Callable[[str], None] = print,
@@ -56,7 +56,8 @@ def train(
     """Train a recipe on a folder of images; the same call resumes where it stopped.
 
     recipe: a name that `recipes.names()` lists, or a path to a YAML file. data: the folder. out: the run folder.
-    overrides: {"diffusion.train.steps": 20000} or ["diffusion.train.steps=20000"]. stage: train only that one.
+    overrides: {"diffusion.train.steps": 20000} or ["diffusion.train.steps=20000"]. stage: train only that one, a name
+    of `STAGES`.
     device: auto, cuda, mps or cpu. dry_run: rehearse a few real steps, one sample and one save, and say what the whole
     would take. Raises UsageError before anything is written if the recipe, the data and the run do not fit together.
     """

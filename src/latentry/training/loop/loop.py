@@ -156,9 +156,9 @@ class Loop:
         while self.due and self.stage.world.chief and not self.request.code:
             try:
                 if self.due[0] == VALIDATION:
-                    row = self.stage.validate(step)
-                    self.log.row(self.stage.name, step, row)
-                    self._warn(row, step)
+                    if row := self.stage.validate(step):
+                        self.log.row(self.stage.name, step, row)
+                        self._warn(row, step)
                 elif self.previews is not None:
                     self.stage.preview(self.previews / f"{self.stage.name}-{step:07d}.png")
             except Interrupted:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -28,46 +29,52 @@ class State:
     values: dict[str, Any] = field(default_factory=dict)
 
 
-class Stage(Protocol):
-    """A stage of training: its batches, one step, its state, and how it is looked at."""
+class Stage(ABC):
+    """A stage of training: its batches, one step, its state, and how it is looked at.
+
+    name: as in `STAGES`. model: what it trains for later stages. training: how. world: the processes, and the device.
+    """
 
     name: str
+    model: nn.Module
+    training: StageTraining
     world: World
 
-    @property
-    def model(self) -> nn.Module:
-        """What it trains for later stages and the model folder."""
-
-    @property
-    def training(self) -> StageTraining:
-        """How the stage is trained."""
-
+    @abstractmethod
     def batches(self, start: int) -> Iterator[list[Any]]:
         """The parts (microbatches of this process) of each step from `start` on, without end."""
 
+    @abstractmethod
     def step(self, step: int, parts: list[Any]) -> StepResult:
         """Update every weight once."""
 
+    @abstractmethod
     def state(self) -> State:
         """Everything a resume needs."""
 
+    @abstractmethod
     def load(self, state: Mapping[str, Mapping[str, Tensor]], values: Mapping[str, Any]) -> None:
         """Take back what `state` gave."""
 
     def validate(self, step: int) -> dict[str, float]:
         """Numbers on held-out data, the same data and noise each time."""
+        return {}
 
     def warnings(self, metrics: Mapping[str, float], step: int) -> list[str]:
-        """Plain words about what goes wrong, if anything does."""
+        """What goes wrong, if anything does, in plain words."""
+        return []
 
     def preview(self, path: Path) -> None:
         """Write a picture of the state of things."""
+        return
 
     def modules(self) -> dict[str, nn.Module]:
         """The networks that it trains, by name."""
+        return {self.name: self.model}
 
     def costliest_step(self) -> int:
         """The first step from which on everything takes part that ever will."""
+        return 0
 
 
 def weights_of(module: nn.Module) -> dict[str, Tensor]:

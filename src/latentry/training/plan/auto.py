@@ -6,10 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from latentry import config
 from latentry.data.folder import Record, read_records, real_root
 from latentry.data.select import FOLDER, selected, value_of
-from latentry.training.plan.recipe import Recipe, dump
+from latentry.training.plan.recipe import Recipe, dump, validated
 
 AUTO = "auto"
 
@@ -34,7 +33,7 @@ def resolve(recipe: Recipe, root: Path, report: Callable[[str], None] = _silent)
         tree["data"]["label"] = next((f for f in ("label", FOLDER) if _are_classes(records, f)), None)
     if recipe.diffusion.conditioning == AUTO:
         tree["diffusion"]["conditioning"] = _conditioning(tree["data"], recipe.diffusion.unet.channels)
-    settled = config.validate(Recipe, tree, f"recipe {recipe.name}")
+    settled = validated(tree, f"recipe {recipe.name}")
     told = ", ".join(f"{name} ({tree['data'][name]})" for name in ("text", "label") if tree["data"][name])
     conditions = ", ".join(tree["diffusion"]["conditioning"]) or "nothing"
     report(f"data: {len(records)} images with {told or 'neither captions nor classes'}; conditioned on {conditions}")

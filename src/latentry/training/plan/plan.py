@@ -10,7 +10,7 @@ from typing import Any
 
 from latentry import __version__
 from latentry.data.dataset import ImageData
-from latentry.errors import LatentryError, UsageError
+from latentry.errors import LatentryError, UsageError, did_you_mean
 from latentry.models.config import DataFacts, ModelConfig, check_size
 from latentry.training.loop.log import Report
 from latentry.training.loop.world import World, join
@@ -24,6 +24,7 @@ from latentry.training.plan.sources import Sources, read_sources
 from latentry.training.stages import STAGES
 
 StageName = str
+"""A key of `STAGES`."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ def plan(
     vocabulary. Models are read, networks built without memory for their weights.
     Raises UsageError (LatentryError for missing weights) with everything that would fail later.
     """
+    _check_stage(stage)
     wanted = recipe if isinstance(recipe, Recipe) else recipes.load(recipe, overrides)
     selected = _selected(wanted, stage)
     if data is None:
@@ -125,13 +127,18 @@ def _sections(recipe: Recipe) -> dict[StageName, Any]:
     return {name: section for name, section in found.items() if section is not None}
 
 
+def _check_stage(stage: StageName | None) -> None:
+    if stage is not None and stage not in STAGES:
+        raise UsageError(f'--stage: found "{stage}"; accepted: {", ".join(STAGES)}{did_you_mean(stage, STAGES)}')
+
+
 def _selected(recipe: Recipe, stage: StageName | None) -> tuple[StageName, ...]:
     """The stages that are to be trained, finished or not. Raises UsageError for one that is none or has no training."""
     sections = _sections(recipe)
     if stage is None:
         return tuple(name for name, section in sections.items() if section.trains)
     if stage not in sections:
-        raise UsageError(f'stage: "{stage}"; stages are {" and ".join(sections)}')
+        raise UsageError(f"--stage {stage}: the recipe has no section `{stage}`; it has {', '.join(sections)}")
     if not sections[stage].trains:
         source = getattr(sections[stage], "from_", None)
         which = f"is taken from {source}" if source else "has no weights"

@@ -24,11 +24,11 @@ from latentry.pipeline.output import grid
 from latentry.training.loop.ema import EMA
 from latentry.training.loop.optimiser import Updater
 from latentry.training.loop.signals import check_stop
-from latentry.training.loop.stage import State, StepResult, weights_of
+from latentry.training.loop.stage import Stage, State, StepResult, weights_of
 from latentry.training.loop.world import World
 from latentry.training.objectives import AdversarialObjective, GeneratorTerms
 from latentry.training.stages.autoencoder.health import Health
-from latentry.training.stages.autoencoder.options import AutoencoderSection
+from latentry.training.stages.autoencoder.options import AutoencoderSection, AutoencoderTraining
 
 if TYPE_CHECKING:
     pass
@@ -38,10 +38,12 @@ PREVIEWED = 8
 VALIDATED = 64
 
 
-class AutoencoderStage:
+class AutoencoderStage(Stage):
     """Trains `model` and, if the objective has one, its discriminator."""
 
     name = NAME
+    model: Autoencoder
+    training: AutoencoderTraining
 
     def __init__(
         self,

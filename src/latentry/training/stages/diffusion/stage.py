@@ -25,9 +25,9 @@ from latentry.models.latent_diffusion import LatentDiffusion
 from latentry.training.loop.ema import EMA
 from latentry.training.loop.optimiser import Updater
 from latentry.training.loop.signals import check_stop
-from latentry.training.loop.stage import State, StepResult, weights_of
+from latentry.training.loop.stage import Stage, State, StepResult, weights_of
 from latentry.training.loop.world import World
-from latentry.training.stages.diffusion.options import DiffusionSection
+from latentry.training.stages.diffusion.options import DiffusionSection, DiffusionTraining
 from latentry.training.stages.latents import LatentCache
 
 if TYPE_CHECKING:
@@ -56,10 +56,12 @@ class Draws(NamedTuple):
     chance_all: Tensor
 
 
-class DiffusionStage:
+class DiffusionStage(Stage):
     """Trains `model` on the latents of `autoencoder`, which stays as it is."""
 
     name = NAME
+    model: LatentDiffusion
+    training: DiffusionTraining
 
     def __init__(
         self,
@@ -237,10 +239,6 @@ class DiffusionStage:
     def modules(self) -> dict[str, nn.Module]:
         """The networks that it trains, by name."""
         return {"unet": self.model.unet, "conditioning": self.model.conditioners}
-
-    def costliest_step(self) -> int:
-        """All are alike."""
-        return 0
 
     def state(self) -> State:
         """Weights, averages, optimiser."""
