@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from latentry.conditioning.cond import Cond
-from latentry.errors import UsageError
 from latentry.kinds import KindOptions
 
 
@@ -24,7 +23,8 @@ class BuildContext:
     labels: the names of the training data's labels, by number. captions: its texts. labelled: called for the same
     texts, each with the number of its image's label; none where there are no labels.
     files: the text files a saved conditioner left (`Conditioner.files`); they win over labels and captions.
-    encode: images (B, C, H, W) in [-1, 1] to latents without scale, for conditions that pass through the first stage.
+    encode: images (B, C, H, W) in [-1, 1] to latents without scale, for conditions that pass through the first stage;
+    its weights are where the conditioner is. image_channels: C of these images, where it is known.
     report: called with one line for what a person should know, for example how many captions were cut.
     """
 
@@ -33,6 +33,7 @@ class BuildContext:
     labelled: Callable[[], Iterable[tuple[str, int]]] = tuple
     files: Mapping[str, str] = field(default_factory=dict)
     encode: Callable[[Tensor], Tensor] | None = None
+    image_channels: int | None = None
     report: Callable[[str], None] = logging.getLogger("latentry").info
 
 
@@ -49,6 +50,17 @@ class Conditioner(nn.Module, ABC):
     context_width: int | None = None
     vector_width: int | None = None
     concat_channels: int = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        # It has no numbers, is not saved, and moves with `.to`: so those without weights know where the model is. On
+        # the CPU even where modules are built on `meta`, since no file has anything to put in its place.
+        self.register_buffer("place", torch.empty(0, device="cpu"), persistent=False)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is, and where `encode` and `null` make their tensors."""
+        return next(itertools.chain(self.parameters(), self.buffers())).device
 
     @abstractmethod
     def encode(self, values: Sequence[Any] | Tensor) -> Cond:
@@ -68,38 +80,3 @@ class Conditioner(nn.Module, ABC):
     def files(self) -> dict[str, str]:
         """Text files, by name, that must be kept beside the weights."""
         return {}
-
-
-class Arrays(Conditioner):
-    """A conditioner of arrays, whose sizes come with the values. Its null is zeros of the size of the others."""
-
-    takes: str
-    """What one value is, for errors: "a tensor (C, h, w) in [-1, 1]"."""
-
-    @abstractmethod
-    def read(self, values: list[Any]) -> Cond:
-        """The condition of B values, none of them None. Errors: as `encode`, and whatever a wrong shape raises."""
-
-    def encode(self, values: Sequence[Any] | Tensor) -> Cond:
-        given = [value for value in values if value is not None]
-        if not given:
-            raise UsageError(f"{self.options.kind}: nothing was given; this model always takes {self.takes}. Give one.")
-        try:
-            told = self.read(given)
-        except (ValueError, RuntimeError, TypeError) as error:
-            raise UsageError(f"{self.options.kind}: {error}; accepted is {self.takes}, all of one size.") from error
-        rows = torch.tensor([value is not None for value in values]).cumsum(0) - 1
-        absent = torch.tensor([value is None for value in values])
-        return told.map(lambda part: part[rows.clamp(min=0)] * (~absent).view(-1, *[1] * (part.ndim - 1)).to(part))
-
-    def null(self, batch: int, values: Sequence[Any] | Tensor | None = None) -> Cond:
-        return self.encode([None] * batch if values is None else values).map(torch.zeros_like)
-
-
-def stacked(values: Sequence[Any], ndim: int, device: torch.device | None = None) -> Tensor:
-    """Arrays or tensors of equal shape and `ndim` dimensions as one float32 tensor. Errors: ValueError."""
-    tensors = [torch.as_tensor(np.asarray(v) if not isinstance(v, Tensor) else v) for v in values]
-    for tensor in tensors:
-        if tensor.ndim != ndim:
-            raise ValueError(f"a value has {tensor.ndim} dimensions, not {ndim}")
-    return torch.stack(tensors).to(device)

@@ -60,7 +60,7 @@ class ClassLabel(Conditioner):
     def encode(self, values: Sequence[Any] | Tensor) -> Cond:
         if isinstance(values, Tensor):
             values = values.tolist()
-        rows = torch.tensor([self.row(value) for value in values], device=self.embedding.weight.device)
+        rows = torch.tensor([self.row(value) for value in values], device=self.device)
         embedded = self.embedding(rows)  # (B, D)
         if self.context_width:
             return Cond(context=embedded[:, None])  # (B, 1, D)

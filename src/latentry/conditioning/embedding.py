@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-import torch
 from pydantic import Field
+from torch import Tensor
 
-from latentry.conditioning.base import Arrays, BuildContext, stacked
+from latentry.conditioning.arrays import Arrays, numbers
+from latentry.conditioning.base import BuildContext
 from latentry.conditioning.cond import Cond
 from latentry.kinds import Kind, KindOptions
 
@@ -31,11 +32,14 @@ class Embedding(Arrays):
         self.takes = f"a tensor (L, {options.width})"
         self.context_width = options.width
 
-    def read(self, values: list[Any]) -> Cond:
-        rows = [torch.as_tensor(value) for value in values]
-        context = stacked([row[None] if row.ndim == 1 else row for row in rows], 2).float()  # (B, L, D)
-        if context.shape[2] != self.options.width:
-            raise ValueError(f"vectors of width {context.shape[2]}")
+    def tensors(self, value: Any) -> tuple[Tensor]:
+        vectors = numbers(value, 1, 2).float()
+        if vectors.shape[-1] != self.options.width:
+            raise ValueError(f"vectors of width {vectors.shape[-1]}")
+        return (vectors.reshape(-1, self.options.width),)  # (L, D)
+
+    def read(self, *columns: Tensor) -> Cond:
+        (context,) = columns  # (B, L, D)
         return Cond(context=context)
 
 

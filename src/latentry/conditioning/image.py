@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from pydantic import Field
+from torch import Tensor
 
-from latentry.conditioning.base import Arrays, BuildContext, stacked
+from latentry.conditioning.arrays import Arrays, numbers
+from latentry.conditioning.base import BuildContext
 from latentry.conditioning.cond import Cond
 from latentry.kinds import Kind, KindOptions
 
@@ -30,10 +32,14 @@ class Image(Arrays):
         self.takes = f"a tensor ({options.channels}, h, w) in [-1, 1], as large as the latent"
         self.concat_channels = options.channels
 
-    def read(self, values: list[Any]) -> Cond:
-        images = stacked(values, 3).float()  # (B, C, h, w)
-        if images.shape[1] != self.options.channels:
-            raise ValueError(f"images of {images.shape[1]} channels")
+    def tensors(self, value: Any) -> tuple[Tensor]:
+        image = numbers(value, 3).float()  # (C, h, w)
+        if image.shape[0] != self.options.channels:
+            raise ValueError(f"an image of {image.shape[0]} channels")
+        return (image,)
+
+    def read(self, *columns: Tensor) -> Cond:
+        (images,) = columns  # (B, C, h, w)
         return Cond(concat=images)
 
 

@@ -53,7 +53,7 @@ class Layout(Conditioner):
 
     def encode(self, values: Sequence[Any] | Tensor) -> Cond:
         rows = [self._row([] if value is None else value) for value in values]
-        ids = torch.tensor(rows, device=self.transformer.token.weight.device)  # (B, L)
+        ids = torch.tensor(rows, device=self.device)  # (B, L)
         return Cond(context=self.transformer(ids))  # (B, L, D)
 
     def _row(self, value: Any) -> list[int]:

@@ -51,9 +51,9 @@ class Prompts(Conditioner):
         return list(dict.fromkeys(word for word in words if any(map(str.isalnum, word))))
 
     def ids(self, values: Sequence[Any] | Tensor) -> Tensor:
-        """Token numbers (B, length) of what `encode` is given, where the weights are."""
+        """Token numbers (B, length) of what `encode` takes, where the weights are."""
         ids = values if isinstance(values, Tensor) else self.tokenize(values)
-        return ids.to(next(self.parameters()).device)
+        return ids.to(self.device)
 
     def null(self, batch: int, values: Sequence[Any] | Tensor | None = None) -> Cond:
         return self.encode([""]).map(lambda part: part.expand(batch, *part.shape[1:]))
