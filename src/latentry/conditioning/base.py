@@ -7,13 +7,17 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from latentry.conditioning.cond import Cond
-from latentry.kinds import KindOptions
+from latentry.data.sample import Sample
+from latentry.kinds import Kind, KindOptions
+from latentry.rng import generator
 
 
 @dataclass(frozen=True)
@@ -40,11 +44,15 @@ class BuildContext:
 class Conditioner(nn.Module, ABC):
     """Turns values (labels, texts, ...) into a `Cond`.
 
+    reads: which fields of a sample (`FIELDS`) its value in training needs; empty: nothing in a folder is given to it
+    yet. may_read: further ones that it is given where the data carries them.
     options: complete, so that options and `files` build the same conditioner again without the data.
     context_width, vector_width, concat_channels: what its `Cond` brings to the denoiser; None or 0 for nothing.
     guesses_from: the name of another condition, from whose values it guesses those that were not asked for (`guessed`).
     """
 
+    reads: ClassVar[frozenset[str]]
+    may_read: ClassVar[frozenset[str]] = frozenset()
     options: KindOptions
     guesses_from: str | None = None
     context_width: int | None = None
@@ -66,6 +74,13 @@ class Conditioner(nn.Module, ABC):
     def encode(self, values: Sequence[Any] | Tensor) -> Cond:
         """The condition of B values; None among them stands for the null. Errors: `UsageError` for a bad value."""
 
+    @abstractmethod
+    def value(self, sample: Sample, rng: Callable[[], np.random.Generator]) -> Any:
+        """What training feeds `encode` for a sample: plain or a numpy array, made without weights, in a loader worker.
+
+        rng: makes this sample's own generator. Errors: `UsageError` for a sample that cannot be used.
+        """
+
     def null(self, batch: int, values: Sequence[Any] | Tensor | None = None) -> Cond:
         """The condition that says nothing, with the shapes of `encode`, for `batch` images.
 
@@ -80,3 +95,28 @@ class Conditioner(nn.Module, ABC):
     def files(self) -> dict[str, str]:
         """Text files, by name, that must be kept beside the weights."""
         return {}
+
+
+@dataclass(frozen=True)
+class ConditionerKind(Kind):
+    """One entry of `CONDITIONERS`. conditioner: the class that `build` makes."""
+
+    conditioner: type[Conditioner]
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """Which fields of a sample training by it needs: known before anything is built."""
+        return self.conditioner.reads
+
+
+def reads_of(conditioners: Mapping[str, Conditioner]) -> frozenset[str]:
+    """Every field of a sample that some of the conditioners read, where it is there."""
+    return frozenset().union(*(c.reads | c.may_read for c in conditioners.values()))
+
+
+def values_of(conditioners: Mapping[str, Conditioner], seed: int, sample: Sample) -> dict[str, Any]:
+    """What training feeds each conditioner for a sample; what is drawn depends on seed, name and position alone."""
+    return {
+        name: conditioner.value(sample, partial(generator, seed, f"condition {name}", sample.position))
+        for name, conditioner in conditioners.items()
+    }

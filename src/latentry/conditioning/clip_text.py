@@ -11,11 +11,11 @@ from pydantic import Field
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from torch import Tensor
 
-from latentry.conditioning.base import BuildContext
+from latentry.conditioning.base import BuildContext, ConditionerKind
 from latentry.conditioning.cond import Cond
 from latentry.conditioning.prompts import Prompts
 from latentry.errors import UsageError
-from latentry.kinds import Kind, KindOptions
+from latentry.kinds import KindOptions
 from latentry.nn.clip_text import ClipText
 
 FILE = "clip_tokenizer.json"
@@ -154,4 +154,4 @@ def build(options: ClipTextOptions, context: BuildContext) -> ClipPrompt:
     return ClipPrompt(options, clip_tokenizer(vocabulary, merges, options.length, pad))
 
 
-KIND = Kind(ClipTextOptions, build)
+KIND = ConditionerKind(ClipTextOptions, build, ClipPrompt)

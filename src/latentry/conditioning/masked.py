@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
 from latentry.conditioning.arrays import Arrays, numbers
-from latentry.conditioning.base import BuildContext
+from latentry.conditioning.base import BuildContext, ConditionerKind
 from latentry.conditioning.cond import Cond
+from latentry.data.sample import Sample
 from latentry.errors import UsageError
-from latentry.kinds import Kind, KindOptions
+from latentry.kinds import KindOptions
+
+EMPTY, FILL = np.float32(-1), np.float32(1)
 
 
 class MaskedOptions(KindOptions):
@@ -32,6 +37,8 @@ class Masked(Arrays):
     Source: Rombach et al. 2022, section 4.5.
     """
 
+    reads = frozenset({"image"})
+    may_read = frozenset({"mask"})
     takes = "a pair: the image (C, H, W) in [-1, 1] with -1 in the hole, and a mask (1, H, W), 1 in the hole, else -1"
 
     def __init__(
@@ -41,6 +48,13 @@ class Masked(Arrays):
         self.options: MaskedOptions = options
         self.first_stage, self.image_channels = encode, image_channels
         self.concat_channels = options.latent_channels + 1
+
+    def value(
+        self, sample: Sample, rng: Callable[[], np.random.Generator]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        image = sample.image.numpy()  # (C, H, W)
+        hole = _box(image.shape[1], image.shape[2], rng()) if sample.mask is None else sample.mask  # (H, W)
+        return np.where(hole, EMPTY, image), np.where(hole, FILL, EMPTY)[None]
 
     def tensors(self, value: Any) -> tuple[Tensor, Tensor]:
         if not isinstance(value, tuple | list) or len(value) != 2:
@@ -68,9 +82,18 @@ class Masked(Arrays):
         return Cond(concat=torch.cat([latent, smaller], dim=1))
 
 
+def _box(height: int, width: int, draw: np.random.Generator) -> NDArray[np.bool_]:
+    """A map (height, width), True in one box anywhere inside, each side of it a quarter to a half of the map's."""
+    hole = np.zeros((height, width), dtype=bool)
+    rows, columns = (int(draw.integers(-(-s // 4), max(1, s // 2), endpoint=True)) for s in (height, width))
+    top, left = (int(draw.integers(s - part, endpoint=True)) for s, part in ((height, rows), (width, columns)))
+    hole[top : top + rows, left : left + columns] = True
+    return hole
+
+
 def build(options: MaskedOptions, context: BuildContext) -> Masked:
     """Build with the first stage of the context; without one only its shapes are of use."""
     return Masked(options, context.encode, context.image_channels)
 
 
-KIND = Kind(MaskedOptions, build)
+KIND = ConditionerKind(MaskedOptions, build, Masked)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
@@ -12,6 +13,7 @@ from torch import Tensor
 from latentry.conditioning import tokenizer as tokens
 from latentry.conditioning.base import Conditioner
 from latentry.conditioning.cond import Cond
+from latentry.data.sample import Sample
 from latentry.errors import UsageError
 
 
@@ -21,6 +23,7 @@ class Prompts(Conditioner):
     tokenizer: already cutting and padding to the options' length.
     """
 
+    reads = frozenset({"caption"})
     file: ClassVar[str]
     """The name of the tokenizer's file."""
     missing: ClassVar[str]
@@ -30,6 +33,9 @@ class Prompts(Conditioner):
         super().__init__()
         self.tokenizer, self.knows_words = tokenizer, tokens.knows_words(tokenizer)
         self.rows = max(tokenizer.get_vocab().values()) + 1
+
+    def value(self, sample: Sample, rng: Callable[[], np.random.Generator]) -> str:
+        return sample.caption
 
     def tokenize(self, texts: Sequence[str | None]) -> Tensor:
         """Token numbers (B, length) of prompts; None is the empty prompt."""

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
+import numpy as np
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
 from latentry.conditioning.arrays import Arrays, numbers
-from latentry.conditioning.base import BuildContext
+from latentry.conditioning.base import BuildContext, ConditionerKind
 from latentry.conditioning.cond import Cond
-from latentry.kinds import Kind, KindOptions
+from latentry.data.sample import Sample
+from latentry.kinds import KindOptions
 
 
 class SemanticOptions(KindOptions):
@@ -33,12 +37,17 @@ class Semantic(Arrays):
     Source: Rombach et al. 2022, section 4.3.2; halved by bilinear interpolation without smoothing, as published.
     """
 
+    reads = frozenset({"semantic"})
+
     def __init__(self, options: SemanticOptions) -> None:
         super().__init__()
         self.options: SemanticOptions = options
         self.takes = f"a map (H, W) of classes from 0 to {options.classes - 1}, or shares ({options.classes}, H, W)"
         self.concat_channels = options.channels or options.classes
         self.project = nn.Conv2d(options.classes, options.channels, 1, bias=False) if options.channels else None
+
+    def value(self, sample: Sample, rng: Callable[[], np.random.Generator]) -> NDArray[np.int64] | None:
+        return sample.semantic
 
     def tensors(self, value: Any) -> tuple[Tensor]:
         map_, o = numbers(value, 2, 3), self.options
@@ -67,4 +76,4 @@ def build(options: SemanticOptions, context: BuildContext) -> Semantic:
     return Semantic(options)
 
 
-KIND = Kind(SemanticOptions, build)
+KIND = ConditionerKind(SemanticOptions, build, Semantic)

@@ -13,11 +13,11 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from latentry.conditioning import tokenizer as tokens
-from latentry.conditioning.base import BuildContext
+from latentry.conditioning.base import BuildContext, ConditionerKind
 from latentry.conditioning.cond import Cond
 from latentry.conditioning.prompts import Prompts
 from latentry.errors import UsageError
-from latentry.kinds import Kind, KindOptions
+from latentry.kinds import KindOptions
 from latentry.nn.text_encoder import TextTransformer
 
 FILE = "tokenizer.json"
@@ -148,4 +148,4 @@ def build(options: TextOptions, context: BuildContext) -> Text:
     return Text(options.model_copy(update={"vocabulary": tokenizer.get_vocab_size()}), tokenizer)
 
 
-KIND = Kind(TextOptions, build)
+KIND = ConditionerKind(TextOptions, build, Text)
