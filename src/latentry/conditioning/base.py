@@ -47,6 +47,7 @@ class Conditioner(nn.Module, ABC):
     reads: which fields of a sample (`FIELDS`) its value in training needs; empty: nothing in a folder is given to it
     yet. may_read: further ones that it is given where the data carries them.
     options: complete, so that options and `files` build the same conditioner again without the data.
+    has_null: whether it can be absent; one without is never dropped in training, and its `null` is a `UsageError`.
     context_width, vector_width, concat_channels: what its `Cond` brings to the denoiser; None or 0 for nothing.
     guesses_from: the name of another condition, from whose values it guesses those that were not asked for (`guessed`).
     """
@@ -54,6 +55,7 @@ class Conditioner(nn.Module, ABC):
     reads: ClassVar[frozenset[str]]
     may_read: ClassVar[frozenset[str]] = frozenset()
     options: KindOptions
+    has_null: bool = True
     guesses_from: str | None = None
     context_width: int | None = None
     vector_width: int | None = None

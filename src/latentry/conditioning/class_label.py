@@ -57,6 +57,7 @@ class ClassLabel(Conditioner):
         self.names = options.names or []
         self.classes = classes
         self.null_row = classes if options.null is None else None if options.null == "none" else options.null
+        self.has_null = self.null_row is not None
         self.context_width = options.width if options.via == "context" else None
         self.vector_width = options.width if options.via == "vector" else None
         self.embedding = nn.Embedding(classes + (options.null is None), options.width)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from latentry.checkpoints.store import Store
+from latentry.conditioning import Conditioner
 from latentry.data.dataset import ImageData
 from latentry.diffusion.levels import LEVELS
 from latentry.errors import LatentryError, UsageError
@@ -21,7 +22,7 @@ from latentry.models.latent_diffusion import LatentDiffusion
 from latentry.pipeline.foreign import read_model
 from latentry.training import objectives
 from latentry.training.plan import record
-from latentry.training.plan.recipe import Recipe
+from latentry.training.plan.recipe import DiffusionTraining, Recipe
 from latentry.training.stages.values import build_context, check_fields
 
 TAKEN = {"n", "steps", "solver", "levels", "guidance", "clip", "seed", "size", "batch", "bf16", "progress"}
@@ -112,10 +113,27 @@ def _denoiser(recipe: Recipe, data: ImageData, architecture: AutoencoderOptions)
     with torch.device("meta"):
         conditioners = build_conditioners(options, dict.fromkeys(options.conditioning, context))
         model = LatentDiffusion(options, channels, conditioners)
+    _nulls(conditioners, recipe.diffusion.train)
     try:
         lookup(LEVELS, recipe.sample.levels, "sample.levels")(model.schedule, recipe.sample.steps)
     except UsageError as error:
         raise UsageError(f"sample.{error}") from None
+
+
+def _nulls(conditioners: Mapping[str, Conditioner], training: DiffusionTraining) -> None:
+    """Raise UsageError for a condition that training would drop, but that cannot be absent."""
+    for name, conditioner in conditioners.items():
+        if conditioner.has_null or not (training.drop(name) or training.drop_all):
+            continue
+        if training.drop_all:
+            keys, fix = f"drop_all is {training.drop_all:g}", "it is never dropped with drop_all 0"
+        else:
+            keys = f"drop_condition is {training.drop(name):g} for it"
+            fix = f"it can be trained with drop_condition {{{name}: 0}}"
+        raise UsageError(
+            f'diffusion.conditioning.{name}: has no "none" to be dropped to (null: none), and diffusion.train.{keys}; '
+            f"{fix}. Set that, or give it a null row by leaving null out."
+        )
 
 
 def _silent(_: str) -> None:
