@@ -26,7 +26,9 @@ class BuildContext:
 
     labels: the names of the training data's labels, by number. captions: its texts. labelled: called for the same
     texts, each with the number of its image's label; none where there are no labels.
-    files: the text files a saved conditioner left (`Conditioner.files`); they win over labels and captions.
+    files: the text files a saved conditioner left (`Conditioner.files`); they win over labels and captions. Files and
+    captions together mean that training begins from another model: a vocabulary of whole words is extended by those of
+    the captions. A resume passes files alone, since its weights have a row for each word that there was.
     encode: images (B, C, H, W) in [-1, 1] to latents without scale, for conditions that pass through the first stage;
     its weights are where the conditioner is. image_channels: C of these images, where it is known.
     report: called with one line for what a person should know, for example how many captions were cut.
