@@ -2,7 +2,7 @@
 
 from latentry.conditioning import class_label, clip_text, embedding, image, layout, masked, semantic, text
 from latentry.conditioning.base import BuildContext, Conditioner, ConditionerKind, reads_of, values_of
-from latentry.conditioning.cond import Cond, batch, combine, index, repeat, where
+from latentry.conditioning.cond import Cond, batch, combine, where
 
 # Each entry is built as build(CONDITIONERS, options, BuildContext(...)).
 CONDITIONERS: dict[str, ConditionerKind] = {
@@ -24,9 +24,7 @@ __all__ = [
     "ConditionerKind",
     "batch",
     "combine",
-    "index",
     "reads_of",
-    "repeat",
     "values_of",
     "where",
 ]
