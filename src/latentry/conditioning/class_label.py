@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from latentry.conditioning.base import BuildContext, Conditioner, ConditionerKind
 from latentry.conditioning.cond import Cond
-from latentry.conditioning.guess import Guess
+from latentry.conditioning.words.guess import Guess
 from latentry.data.sample import Sample
 from latentry.errors import UsageError, did_you_mean
 from latentry.kinds import KindOptions

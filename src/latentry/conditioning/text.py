@@ -12,10 +12,10 @@ from pydantic import Field
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from latentry.conditioning import tokenizer as tokens
 from latentry.conditioning.base import BuildContext, ConditionerKind
 from latentry.conditioning.cond import Cond
-from latentry.conditioning.prompts import Prompts
+from latentry.conditioning.words import tokenizer as tokens
+from latentry.conditioning.words.prompts import Prompts
 from latentry.errors import UsageError
 from latentry.kinds import KindOptions
 from latentry.nn.text_encoder import TextTransformer

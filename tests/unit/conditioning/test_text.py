@@ -8,8 +8,9 @@ import pytest
 import torch
 from tokenizers import Tokenizer, models
 
-from latentry.conditioning import BuildContext, tokenizer
+from latentry.conditioning import BuildContext
 from latentry.conditioning.text import Text, TextOptions, build, rows_of
+from latentry.conditioning.words import tokenizer
 from latentry.errors import UsageError
 
 # Where some tokens stand in the vocabulary of bert-base-uncased.

@@ -10,9 +10,9 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from latentry.conditioning import tokenizer as tokens
 from latentry.conditioning.base import Conditioner
 from latentry.conditioning.cond import Cond
+from latentry.conditioning.words import tokenizer as tokens
 from latentry.data.sample import Sample
 from latentry.errors import UsageError
 
