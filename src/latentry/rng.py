@@ -37,11 +37,6 @@ def uniform(seed: int, stream: str, positions: Sequence[int], step: int) -> Tens
     return torch.tensor([generator(seed, stream, p, step).random(dtype=np.float32) for p in positions])
 
 
-def integers(seed: int, stream: str, positions: Sequence[int], step: int, high: int) -> Tensor:
-    """One int64 in 0..high-1 for each position, on the CPU."""
-    return torch.tensor([int(generator(seed, stream, p, step).integers(high)) for p in positions])
-
-
 def key(seed: int, stream: str, step: int) -> int:
     """A seed for a library's own generator, e.g. torch's for dropout inside networks."""
     return int(generator(seed, stream, 0, step).integers(2**63))

@@ -17,7 +17,7 @@ from latentry.checkpoints import model_folder
 from latentry.checkpoints.compvis.config import translate
 from latentry.checkpoints.compvis.locations import locations
 from latentry.checkpoints.compvis.write import schedule_tables
-from latentry.conditioning import tokenizer
+from latentry.conditioning.words import tokenizer
 from latentry.diffusion.schedule import build_schedule
 from latentry.errors import UsageError
 from latentry.pipeline.foreign import export_model, import_model

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from latentry import config as plain
 from latentry.checkpoints.diffusers import read, write
 from latentry.checkpoints.model_folder import ModelFolder
-from latentry.conditioning.tokenizer import train
+from latentry.conditioning.words.tokenizer import train
 from latentry.models.autoencoder import Autoencoder
 from latentry.models.build import build_denoiser
 from latentry.models.config import ModelConfig

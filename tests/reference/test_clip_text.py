@@ -11,7 +11,8 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from latentry.checkpoints.diffusers import clip
 from latentry.checkpoints.diffusers.files import ENCODER, write_component, write_json
-from latentry.conditioning.clip_text import END, START, ClipPrompt, ClipTextOptions, clip_tokenizer
+from latentry.conditioning.clip_text import ClipPrompt, ClipTextOptions
+from latentry.conditioning.words.clip_tokenizer import END, START, clip_tokenizer
 from latentry.errors import UsageError
 from tests.reference.close import assert_close
 from tests.reference.diffusers_models import randomised

@@ -22,7 +22,7 @@ from torch import nn
 from transformers import BertTokenizer, CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from latentry.checkpoints.diffusers import autoencoder, bert, clip, read, scheduler, unet, unet_names
-from latentry.conditioning.clip_text import END, START
+from latentry.conditioning.words.clip_tokenizer import END, START
 from latentry.models.autoencoder import Autoencoder
 from latentry.nn.unet import UNet
 from latentry.pipeline.load import assemble

@@ -15,7 +15,7 @@ from latentry.checkpoints.compvis.config import Published, translate
 from latentry.checkpoints.compvis.first_stage_config import objective_arguments
 from latentry.checkpoints.compvis.first_stage_names import to_ours, to_published
 from latentry.checkpoints.compvis.locations import EMA_COUNTERS, Locations, locations
-from latentry.conditioning import clip_text, tokenizer
+from latentry.conditioning.words import clip_tokenizer, tokenizer
 from latentry.nn.lpips import LPIPS
 from latentry.training.objectives import AdversarialObjective, ObjectiveOptions
 from tests.shared import SHARED, needs_shared
@@ -122,7 +122,7 @@ def test_stable_diffusion_1() -> None:
     """Its three networks by their well-known sizes; keys as in the files that people have."""
     tree = {"model": {"target": "ldm.models.diffusion.ddpm.LatentDiffusion", "params": STABLE}}
     published = translate(tree, "sd")
-    words = {"clip_tokenizer.json": clip_text.without_words(77).to_str()}
+    words = {"clip_tokenizer.json": clip_tokenizer.without_words(77).to_str()}
     found = locations(published.config, words)
     counted = dict.fromkeys(("unet_raw", "conditioning", "autoencoder"), 0)
     for place in found.kept.values():

@@ -8,51 +8,10 @@ import pytest
 import torch
 
 from latentry.conditioning import CONDITIONERS, BuildContext, Cond, Conditioner, where
-from latentry.conditioning.base import Arrays
+from latentry.conditioning.arrays import Arrays
 from latentry.errors import UsageError
-from latentry.kinds import KindOptions, build
-from tests.unit.conditioning.small_clip import clip_text
-
-CAPTIONS = [f"a {colour} {shape} on white" for colour in ("red", "green") for shape in ("circle", "square")]
-CONTEXT = BuildContext(
-    labels=["animals", "food", "travel"],
-    captions=CAPTIONS,
-    files={"clip_tokenizer.json": clip_text(12)},
-    encode=lambda images: torch.nn.functional.avg_pool2d(images, 4),
-)
-
-
-def arrays(*shape: int) -> list[torch.Tensor]:
-    """Three tensors in [-1, 1]."""
-    return list(torch.rand(3, *shape, generator=torch.Generator().manual_seed(0)) * 2 - 1)
-
-
-MASKS = arrays(1, 16, 16)
-
-# By entry: small options, three good values that differ, and one that cannot be encoded.
-CASES: list[tuple[str, dict[str, Any], list[Any], Any]] = [
-    ("class_label", {"width": 6, "via": "context"}, ["animals", 2, "1"], "animls"),
-    ("class_label", {"width": 6, "via": "vector"}, ["animals", 2, "1"], 3),
-    ("class_label", {"width": 6, "classes": 4, "null": 3}, [0, 1, 2], 4),
-    ("text", {"width": 8, "layers": 1, "heads": 2, "head_channels": 4, "length": 12}, CAPTIONS[:3], 5),
-    ("clip_text", {"width": 8, "layers": 1, "heads": 2, "length": 12}, CAPTIONS[:3], 5),
-    (
-        "layout",
-        {"width": 8, "layers": 1, "heads": 2, "head_channels": 4, "length": 6, "vocabulary": 20},
-        [[1, 2, 3], (4, 5), torch.tensor([7])],
-        [20],
-    ),
-    (
-        "semantic",
-        {"classes": 5, "channels": 2},
-        [m.long() % 5 for m in torch.randn(3, 16, 16) * 9],
-        torch.ones(4, 8, 8),
-    ),
-    ("semantic", {"classes": 2, "channels": None, "stages": 1}, arrays(2, 8, 8), torch.ones(2, 8)[0]),
-    ("image", {"channels": 3}, arrays(3, 8, 8), torch.ones(3, 4, 4)),
-    ("masked", {"latent_channels": 3}, list(zip(arrays(3, 16, 16), MASKS, strict=True)), (torch.ones(3, 16, 16), 1)),
-    ("embedding", {"width": 6}, arrays(4, 6), torch.ones(4, 5)),
-]
+from latentry.kinds import build
+from tests.tables.conditioner_cases import CASES, CONTEXT, make
 
 
 @pytest.fixture(params=CASES, ids=lambda case: f"{case[0]}-{case[1]}")
@@ -60,10 +19,6 @@ def case(request: pytest.FixtureRequest) -> tuple[Conditioner, list[Any], Any]:
     name, options, values, bad = request.param
     torch.manual_seed(0)
     return build(CONDITIONERS, make(name, options), CONTEXT), values, bad
-
-
-def make(name: str, options: dict[str, Any]) -> KindOptions:
-    return CONDITIONERS[name].options(**options)
 
 
 def shapes(cond: Cond) -> dict[str, tuple[int, ...]]:

@@ -180,16 +180,6 @@ def test_a_bad_override_is_named(change):
     assert change.partition("=")[0] in str(caught.value)
 
 
-def test_merge_lays_mappings_over_each_other():
-    base = {"a": {"x": 1, "y": [1, 2]}, "b": {"z": 1}}
-    assert config.merge(base, {"a": {"y": [3]}, "b": 2, "c": {"d": 1}}) == {
-        "a": {"x": 1, "y": [3]},
-        "b": 2,
-        "c": {"d": 1},
-    }
-    assert base == {"a": {"x": 1, "y": [1, 2]}, "b": {"z": 1}}
-
-
 def test_every_error_is_told_at_once_with_the_nearest_key():
     found = lines(
         """

@@ -1,12 +1,11 @@
 """Conditioners: labels, texts and other values to what a denoiser is told."""
 
 from latentry.conditioning import class_label, clip_text, embedding, image, layout, masked, semantic, text
-from latentry.conditioning.base import BuildContext, Conditioner
-from latentry.conditioning.cond import Cond, batch, combine, index, repeat, where
-from latentry.kinds import Kind
+from latentry.conditioning.base import BuildContext, Conditioner, ConditionerKind, reads_of, values_of
+from latentry.conditioning.cond import Cond, batch, combine, where
 
 # Each entry is built as build(CONDITIONERS, options, BuildContext(...)).
-CONDITIONERS: dict[str, Kind] = {
+CONDITIONERS: dict[str, ConditionerKind] = {
     "class_label": class_label.KIND,
     "text": text.KIND,
     "clip_text": clip_text.KIND,
@@ -22,9 +21,10 @@ __all__ = [
     "BuildContext",
     "Cond",
     "Conditioner",
+    "ConditionerKind",
     "batch",
     "combine",
-    "index",
-    "repeat",
+    "reads_of",
+    "values_of",
     "where",
 ]

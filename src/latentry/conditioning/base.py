@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from latentry.conditioning.cond import Cond
-from latentry.errors import UsageError
-from latentry.kinds import KindOptions
+from latentry.data.sample import Sample
+from latentry.kinds import Kind, KindOptions
+from latentry.rng import generator
 
 
 @dataclass(frozen=True)
@@ -23,8 +26,11 @@ class BuildContext:
 
     labels: the names of the training data's labels, by number. captions: its texts. labelled: called for the same
     texts, each with the number of its image's label; none where there are no labels.
-    files: the text files a saved conditioner left (`Conditioner.files`); they win over labels and captions.
-    encode: images (B, C, H, W) in [-1, 1] to latents without scale, for conditions that pass through the first stage.
+    files: the text files a saved conditioner left (`Conditioner.files`); they win over labels and captions. Files and
+    captions together mean that training begins from another model: a vocabulary of whole words is extended by those of
+    the captions. A resume passes files alone, since its weights have a row for each word that there was.
+    encode: images (B, C, H, W) in [-1, 1] to latents without scale, for conditions that pass through the first stage;
+    its weights are where the conditioner is. image_channels: C of these images, where it is known.
     report: called with one line for what a person should know, for example how many captions were cut.
     """
 
@@ -33,26 +39,51 @@ class BuildContext:
     labelled: Callable[[], Iterable[tuple[str, int]]] = tuple
     files: Mapping[str, str] = field(default_factory=dict)
     encode: Callable[[Tensor], Tensor] | None = None
+    image_channels: int | None = None
     report: Callable[[str], None] = logging.getLogger("latentry").info
 
 
 class Conditioner(nn.Module, ABC):
     """Turns values (labels, texts, ...) into a `Cond`.
 
+    reads: which fields of a sample (`FIELDS`) its value in training needs; empty: nothing in a folder is given to it
+    yet. may_read: further ones that it is given where the data carries them.
     options: complete, so that options and `files` build the same conditioner again without the data.
+    has_null: whether it can be absent; one without is never dropped in training, and its `null` is a `UsageError`.
     context_width, vector_width, concat_channels: what its `Cond` brings to the denoiser; None or 0 for nothing.
     guesses_from: the name of another condition, from whose values it guesses those that were not asked for (`guessed`).
     """
 
+    reads: ClassVar[frozenset[str]]
+    may_read: ClassVar[frozenset[str]] = frozenset()
     options: KindOptions
+    has_null: bool = True
     guesses_from: str | None = None
     context_width: int | None = None
     vector_width: int | None = None
     concat_channels: int = 0
 
+    def __init__(self) -> None:
+        super().__init__()
+        # It has no numbers, is not saved, and moves with `.to`: so those without weights know where the model is. On
+        # the CPU even where modules are built on `meta`, since no file has anything to put in its place.
+        self.register_buffer("place", torch.empty(0, device="cpu"), persistent=False)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is, and where `encode` and `null` make their tensors."""
+        return next(itertools.chain(self.parameters(), self.buffers())).device
+
     @abstractmethod
     def encode(self, values: Sequence[Any] | Tensor) -> Cond:
         """The condition of B values; None among them stands for the null. Errors: `UsageError` for a bad value."""
+
+    @abstractmethod
+    def value(self, sample: Sample, rng: Callable[[], np.random.Generator]) -> Any:
+        """What training feeds `encode` for a sample: plain or a numpy array, made without weights, in a loader worker.
+
+        rng: makes this sample's own generator. Errors: `UsageError` for a sample that cannot be used.
+        """
 
     def null(self, batch: int, values: Sequence[Any] | Tensor | None = None) -> Cond:
         """The condition that says nothing, with the shapes of `encode`, for `batch` images.
@@ -70,36 +101,26 @@ class Conditioner(nn.Module, ABC):
         return {}
 
 
-class Arrays(Conditioner):
-    """A conditioner of arrays, whose sizes come with the values. Its null is zeros of the size of the others."""
+@dataclass(frozen=True)
+class ConditionerKind(Kind):
+    """One entry of `CONDITIONERS`. conditioner: the class that `build` makes."""
 
-    takes: str
-    """What one value is, for errors: "a tensor (C, h, w) in [-1, 1]"."""
+    conditioner: type[Conditioner]
 
-    @abstractmethod
-    def read(self, values: list[Any]) -> Cond:
-        """The condition of B values, none of them None. Errors: as `encode`, and whatever a wrong shape raises."""
-
-    def encode(self, values: Sequence[Any] | Tensor) -> Cond:
-        given = [value for value in values if value is not None]
-        if not given:
-            raise UsageError(f"{self.options.kind}: nothing was given; this model always takes {self.takes}. Give one.")
-        try:
-            told = self.read(given)
-        except (ValueError, RuntimeError, TypeError) as error:
-            raise UsageError(f"{self.options.kind}: {error}; accepted is {self.takes}, all of one size.") from error
-        rows = torch.tensor([value is not None for value in values]).cumsum(0) - 1
-        absent = torch.tensor([value is None for value in values])
-        return told.map(lambda part: part[rows.clamp(min=0)] * (~absent).view(-1, *[1] * (part.ndim - 1)).to(part))
-
-    def null(self, batch: int, values: Sequence[Any] | Tensor | None = None) -> Cond:
-        return self.encode([None] * batch if values is None else values).map(torch.zeros_like)
+    @property
+    def reads(self) -> frozenset[str]:
+        """Which fields of a sample training by it needs: known before anything is built."""
+        return self.conditioner.reads
 
 
-def stacked(values: Sequence[Any], ndim: int, device: torch.device | None = None) -> Tensor:
-    """Arrays or tensors of equal shape and `ndim` dimensions as one float32 tensor. Errors: ValueError."""
-    tensors = [torch.as_tensor(np.asarray(v) if not isinstance(v, Tensor) else v) for v in values]
-    for tensor in tensors:
-        if tensor.ndim != ndim:
-            raise ValueError(f"a value has {tensor.ndim} dimensions, not {ndim}")
-    return torch.stack(tensors).to(device)
+def reads_of(conditioners: Mapping[str, Conditioner]) -> frozenset[str]:
+    """Every field of a sample that some of the conditioners read, where it is there."""
+    return frozenset().union(*(c.reads | c.may_read for c in conditioners.values()))
+
+
+def values_of(conditioners: Mapping[str, Conditioner], seed: int, sample: Sample) -> dict[str, Any]:
+    """What training feeds each conditioner for a sample; what is drawn depends on seed, name and position alone."""
+    return {
+        name: conditioner.value(sample, partial(generator, seed, f"condition {name}", sample.position))
+        for name, conditioner in conditioners.items()
+    }

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from latentry.conditioning.base import BuildContext, Conditioner
+from latentry.conditioning.base import BuildContext, Conditioner, ConditionerKind
 from latentry.conditioning.cond import Cond
-from latentry.conditioning.guess import Guess
+from latentry.conditioning.words.guess import Guess
+from latentry.data.sample import Sample
 from latentry.errors import UsageError, did_you_mean
-from latentry.kinds import Kind, KindOptions
+from latentry.kinds import KindOptions
 
 FILE = "words.json"
 SHOWN = 20  # names in an error
@@ -45,6 +47,8 @@ class ClassLabel(Conditioner):
     guess: the table of words for `options.guess`.
     """
 
+    reads = frozenset({"label"})
+
     def __init__(self, options: ClassLabelOptions, guess: Guess | None = None) -> None:
         super().__init__()
         self.guess, self.guesses_from = guess, options.guess if guess else None
@@ -53,6 +57,7 @@ class ClassLabel(Conditioner):
         self.names = options.names or []
         self.classes = classes
         self.null_row = classes if options.null is None else None if options.null == "none" else options.null
+        self.has_null = self.null_row is not None
         self.context_width = options.width if options.via == "context" else None
         self.vector_width = options.width if options.via == "vector" else None
         self.embedding = nn.Embedding(classes + (options.null is None), options.width)
@@ -60,11 +65,14 @@ class ClassLabel(Conditioner):
     def encode(self, values: Sequence[Any] | Tensor) -> Cond:
         if isinstance(values, Tensor):
             values = values.tolist()
-        rows = torch.tensor([self.row(value) for value in values], device=self.embedding.weight.device)
+        rows = torch.tensor([self.row(value) for value in values], device=self.device)
         embedded = self.embedding(rows)  # (B, D)
         if self.context_width:
             return Cond(context=embedded[:, None])  # (B, 1, D)
         return Cond(vector=embedded)
+
+    def value(self, sample: Sample, rng: Callable[[], np.random.Generator]) -> str | None:
+        return sample.label
 
     def row(self, value: str | int | None) -> int:
         """The row of a label. Errors: `UsageError` that lists what is known."""
@@ -146,4 +154,4 @@ def _table(context: BuildContext) -> Guess:
     return guess
 
 
-KIND = Kind(ClassLabelOptions, build)
+KIND = ConditionerKind(ClassLabelOptions, build, ClassLabel)

@@ -68,16 +68,6 @@ def batch(conds: Sequence[Cond]) -> Cond:
     return Cond(**{name: torch.cat([cond.parts()[name] for cond in conds]) for name in conds[0].parts()})
 
 
-def repeat(cond: Cond, count: int) -> Cond:
-    """A condition of one image for `count` images, without a copy."""
-    return cond.map(lambda part: part.expand(count, *part.shape[1:]))
-
-
-def index(cond: Cond, rows: slice | Tensor) -> Cond:
-    """The condition of some images of the batch."""
-    return cond.map(lambda part: part[rows])
-
-
 def _same_parts(conds: Sequence[Cond]) -> None:
     names = [sorted(cond.parts()) for cond in conds]
     if any(found != names[0] for found in names):

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
-import torch
+import numpy as np
 from pydantic import Field
+from torch import Tensor
 
-from latentry.conditioning.base import Arrays, BuildContext, stacked
+from latentry.conditioning.arrays import Arrays, numbers
+from latentry.conditioning.base import BuildContext, ConditionerKind
 from latentry.conditioning.cond import Cond
-from latentry.kinds import Kind, KindOptions
+from latentry.data.header import Array
+from latentry.data.sample import Sample
+from latentry.errors import UsageError, did_you_mean
+from latentry.kinds import KindOptions
 
 
 class EmbeddingOptions(KindOptions):
-    """Options of `embedding`. width: of each vector."""
+    """Options of `embedding`.
+
+    width: of each vector. field: of the data, which holds the vectors of each image; default: the only such field.
+    """
 
     kind: Literal["embedding"] = "embedding"
     width: int = Field(default=768, ge=1)
+    field: str | None = None
 
 
 class Embedding(Arrays):
@@ -25,17 +35,30 @@ class Embedding(Arrays):
     Source: Blattmann et al. 2022, retrieval-augmented diffusion models.
     """
 
+    reads = frozenset({"arrays"})
+
     def __init__(self, options: EmbeddingOptions) -> None:
         super().__init__()
         self.options: EmbeddingOptions = options
         self.takes = f"a tensor (L, {options.width})"
         self.context_width = options.width
 
-    def read(self, values: list[Any]) -> Cond:
-        rows = [torch.as_tensor(value) for value in values]
-        context = stacked([row[None] if row.ndim == 1 else row for row in rows], 2).float()  # (B, L, D)
-        if context.shape[2] != self.options.width:
-            raise ValueError(f"vectors of width {context.shape[2]}")
+    def value(self, sample: Sample, rng: Callable[[], np.random.Generator]) -> Array | None:
+        field, known = self.options.field, ", ".join(sample.arrays) or "none"
+        if field is None and len(sample.arrays) > 1:
+            raise UsageError(f"embedding: the data has several fields of arrays: {known}. Set field to one of them.")
+        if field is not None and field not in sample.arrays:
+            raise UsageError(f"embedding: no array {field}; known: {known}{did_you_mean(field, sample.arrays)}")
+        return sample.arrays[field or next(iter(sample.arrays))] if sample.arrays else None
+
+    def tensors(self, value: Any) -> tuple[Tensor]:
+        vectors = numbers(value, 1, 2).float()
+        if vectors.shape[-1] != self.options.width:
+            raise ValueError(f"vectors of width {vectors.shape[-1]}")
+        return (vectors.reshape(-1, self.options.width),)  # (L, D)
+
+    def read(self, *columns: Tensor) -> Cond:
+        (context,) = columns  # (B, L, D)
         return Cond(context=context)
 
 
@@ -44,4 +67,4 @@ def build(options: EmbeddingOptions, context: BuildContext) -> Embedding:
     return Embedding(options)
 
 
-KIND = Kind(EmbeddingOptions, build)
+KIND = ConditionerKind(EmbeddingOptions, build, Embedding)

@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
+import numpy as np
+import PIL.Image
+from numpy.typing import NDArray
 from pydantic import Field
+from torch import Tensor
 
-from latentry.conditioning.base import Arrays, BuildContext, stacked
+from latentry.conditioning.arrays import Arrays, numbers
+from latentry.conditioning.base import BuildContext, ConditionerKind
 from latentry.conditioning.cond import Cond
-from latentry.kinds import Kind, KindOptions
+from latentry.data.sample import Sample
+from latentry.errors import UsageError
+from latentry.kinds import KindOptions
+
+FACTOR = 4
+BICUBIC = PIL.Image.Resampling.BICUBIC
+"""Widened when shrinking, against aliasing; in float32 for float images."""
 
 
 class ImageOptions(KindOptions):
-    """Options of `image`. channels: of the image."""
+    """Options of `image`.
+
+    channels: of the image. factor: how many times smaller each side is than the image to be made, as the latent's is;
+    of use in training alone, where the small image is made from the large one. Default: 4, as published.
+    """
 
     kind: Literal["image"] = "image"
     channels: int = Field(default=3, ge=1)
+    factor: int | None = Field(default=None, ge=1)
 
 
 class Image(Arrays):
@@ -24,16 +41,34 @@ class Image(Arrays):
     Source: Rombach et al. 2022, section 4.4.
     """
 
+    reads = frozenset({"image"})
+
     def __init__(self, options: ImageOptions) -> None:
         super().__init__()
         self.options: ImageOptions = options
         self.takes = f"a tensor ({options.channels}, h, w) in [-1, 1], as large as the latent"
         self.concat_channels = options.channels
 
-    def read(self, values: list[Any]) -> Cond:
-        images = stacked(values, 3).float()  # (B, C, h, w)
-        if images.shape[1] != self.options.channels:
-            raise ValueError(f"images of {images.shape[1]} channels")
+    def value(self, sample: Sample, rng: Callable[[], np.random.Generator]) -> NDArray[np.float32]:
+        image, factor = sample.image.numpy(), self.options.factor or FACTOR  # (C, H, W)
+        height, width = image.shape[1:]
+        if height % factor or width % factor:
+            raise UsageError(
+                f"image: {height}x{width} pixels do not shrink {factor} times; factor must divide both sides. Set "
+                "factor to the downsampling factor of the first stage."
+            )
+        size = (width // factor, height // factor)
+        bands = [PIL.Image.fromarray(np.ascontiguousarray(band)).resize(size, BICUBIC) for band in image]
+        return np.stack([np.asarray(band) for band in bands]).clip(-1, 1)  # (C, h, w); the filter overshoots at edges
+
+    def tensors(self, value: Any) -> tuple[Tensor]:
+        image = numbers(value, 3).float()  # (C, h, w)
+        if image.shape[0] != self.options.channels:
+            raise ValueError(f"an image of {image.shape[0]} channels")
+        return (image,)
+
+    def read(self, *columns: Tensor) -> Cond:
+        (images,) = columns  # (B, C, h, w)
         return Cond(concat=images)
 
 
@@ -42,4 +77,4 @@ def build(options: ImageOptions, context: BuildContext) -> Image:
     return Image(options)
 
 
-KIND = Kind(ImageOptions, build)
+KIND = ConditionerKind(ImageOptions, build, Image)

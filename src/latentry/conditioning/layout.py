@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from latentry.conditioning.base import BuildContext, Conditioner
+from latentry.conditioning.base import BuildContext, Conditioner, ConditionerKind
 from latentry.conditioning.cond import Cond
+from latentry.data.sample import Sample
 from latentry.errors import UsageError
-from latentry.kinds import Kind, KindOptions
+from latentry.kinds import KindOptions
 from latentry.nn.text_encoder import TextTransformer
 
 
@@ -38,6 +40,8 @@ class Layout(Conditioner):
     The null is a layout without objects. Source: Rombach et al. 2022, appendix D.1.
     """
 
+    reads = frozenset[str]()
+
     def __init__(self, options: LayoutOptions) -> None:
         super().__init__()
         self.options: LayoutOptions = options
@@ -53,8 +57,13 @@ class Layout(Conditioner):
 
     def encode(self, values: Sequence[Any] | Tensor) -> Cond:
         rows = [self._row([] if value is None else value) for value in values]
-        ids = torch.tensor(rows, device=self.transformer.token.weight.device)  # (B, L)
+        ids = torch.tensor(rows, device=self.device)  # (B, L)
         return Cond(context=self.transformer(ids))  # (B, L, D)
+
+    def value(self, sample: Sample, rng: Callable[[], np.random.Generator]) -> Any:
+        raise UsageError(
+            "layout: nothing in a folder of images is given to it yet. Import a published model that has it."
+        )
 
     def _row(self, value: Any) -> list[int]:
         o = self.options
@@ -75,4 +84,4 @@ def build(options: LayoutOptions, context: BuildContext) -> Layout:
     return Layout(options)
 
 
-KIND = Kind(LayoutOptions, build)
+KIND = ConditionerKind(LayoutOptions, build, Layout)

@@ -5,14 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from latentry.conditioning.base import Arrays, BuildContext, stacked
+from latentry.conditioning.arrays import Arrays, numbers
+from latentry.conditioning.base import BuildContext, ConditionerKind
 from latentry.conditioning.cond import Cond
-from latentry.kinds import Kind, KindOptions
+from latentry.data.sample import Sample
+from latentry.errors import UsageError
+from latentry.kinds import KindOptions
+
+EMPTY, FILL = np.float32(-1), np.float32(1)
 
 
 class MaskedOptions(KindOptions):
@@ -26,32 +33,67 @@ class Masked(Arrays):
     """(image (C, H, W), mask (1, H, W)), both in [-1, 1], to the image's latent and the mask at its size.
 
     The image is -1 where it is to be filled, and the mask is 1 there. The latent is the mean of the posterior, without
-    scale and not quantised. encode: the first stage's. Source: Rombach et al. 2022, section 4.5.
+    scale and not quantised. encode: the first stage's, for images of `image_channels`, on the device of this module.
+    Source: Rombach et al. 2022, section 4.5.
     """
 
+    reads = frozenset({"image"})
+    may_read = frozenset({"mask"})
     takes = "a pair: the image (C, H, W) in [-1, 1] with -1 in the hole, and a mask (1, H, W), 1 in the hole, else -1"
 
-    def __init__(self, options: MaskedOptions, encode: Callable[[Tensor], Tensor] | None) -> None:
+    def __init__(
+        self, options: MaskedOptions, encode: Callable[[Tensor], Tensor] | None, image_channels: int | None = None
+    ) -> None:
         super().__init__()
         self.options: MaskedOptions = options
-        self.first_stage = encode
+        self.first_stage, self.image_channels = encode, image_channels
         self.concat_channels = options.latent_channels + 1
 
-    def read(self, values: list[Any]) -> Cond:
+    def value(
+        self, sample: Sample, rng: Callable[[], np.random.Generator]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        image = sample.image.numpy()  # (C, H, W)
+        hole = _box(image.shape[1], image.shape[2], rng()) if sample.mask is None else sample.mask  # (H, W)
+        return np.where(hole, EMPTY, image), np.where(hole, FILL, EMPTY)[None]
+
+    def tensors(self, value: Any) -> tuple[Tensor, Tensor]:
+        if not isinstance(value, tuple | list) or len(value) != 2:
+            raise TypeError(f"a {type(value).__name__} and no pair")
+        image, mask = (numbers(part, 3).float() for part in value)
+        if self.image_channels not in (None, image.shape[0]):
+            raise ValueError(f"an image of {image.shape[0]} channels where the model's have {self.image_channels}")
+        if mask.shape[0] != 1:
+            raise ValueError(f"a mask of {mask.shape[0]} channels")
+        return image, mask  # (C, H, W), (1, H, W)
+
+    def read(self, *columns: Tensor) -> Cond:
+        images, masks = columns  # (B, C, H, W), (B, 1, H, W)
         if self.first_stage is None:
-            raise ValueError("there is no first stage to pass the image through")
-        images, masks = (stacked([pair[i] for pair in values], 3).float() for i in (0, 1))
+            raise UsageError("masked: there is no first stage to pass the image through. Take a model that has one.")
         with torch.no_grad():
             latent = self.first_stage(images)  # (B, c, h, w)
-        if latent.shape[1] != self.options.latent_channels or masks.shape[1] != 1:
-            raise ValueError(f"a latent of {latent.shape[1]} channels and a mask of {masks.shape[1]}")
+        channels = self.options.latent_channels
+        if latent.shape[1] != channels:
+            raise UsageError(
+                f"masked: the first stage's latent has {latent.shape[1]} channels, latent_channels is {channels}. "
+                f"Set it to {latent.shape[1]}."
+            )
         smaller = F.interpolate(masks.to(latent), size=latent.shape[-2:])  # (B, 1, h, w)
         return Cond(concat=torch.cat([latent, smaller], dim=1))
 
 
+def _box(height: int, width: int, draw: np.random.Generator) -> NDArray[np.bool_]:
+    """A map (height, width), True in one box anywhere inside, each side of it a quarter to a half of the map's."""
+    hole = np.zeros((height, width), dtype=bool)
+    rows, columns = (int(draw.integers(-(-s // 4), max(1, s // 2), endpoint=True)) for s in (height, width))
+    top, left = (int(draw.integers(s - part, endpoint=True)) for s, part in ((height, rows), (width, columns)))
+    hole[top : top + rows, left : left + columns] = True
+    return hole
+
+
 def build(options: MaskedOptions, context: BuildContext) -> Masked:
     """Build with the first stage of the context; without one only its shapes are of use."""
-    return Masked(options, context.encode)
+    return Masked(options, context.encode, context.image_channels)
 
 
-KIND = Kind(MaskedOptions, build)
+KIND = ConditionerKind(MaskedOptions, build, Masked)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
-import torch
+import numpy as np
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
-from latentry.conditioning.base import Arrays, BuildContext, stacked
+from latentry.conditioning.arrays import Arrays, numbers
+from latentry.conditioning.base import BuildContext, ConditionerKind
 from latentry.conditioning.cond import Cond
-from latentry.kinds import Kind, KindOptions
+from latentry.data.sample import Sample
+from latentry.kinds import KindOptions
 
 
 class SemanticOptions(KindOptions):
@@ -33,6 +37,8 @@ class Semantic(Arrays):
     Source: Rombach et al. 2022, section 4.3.2; halved by bilinear interpolation without smoothing, as published.
     """
 
+    reads = frozenset({"semantic"})
+
     def __init__(self, options: SemanticOptions) -> None:
         super().__init__()
         self.options: SemanticOptions = options
@@ -40,21 +46,29 @@ class Semantic(Arrays):
         self.concat_channels = options.channels or options.classes
         self.project = nn.Conv2d(options.classes, options.channels, 1, bias=False) if options.channels else None
 
-    def read(self, values: list[Any]) -> Cond:
-        shares = stacked([self._shares(value) for value in values], 3)  # (B, classes, H, W)
+    def value(self, sample: Sample, rng: Callable[[], np.random.Generator]) -> NDArray[np.int64] | None:
+        return sample.semantic
+
+    def tensors(self, value: Any) -> tuple[Tensor]:
+        map_, o = numbers(value, 2, 3), self.options
+        if map_.ndim == 3 and map_.shape[0] != o.classes:
+            raise ValueError(f"a map of shape {tuple(map_.shape)}")
+        if min(map_.shape[-2:]) < 2**o.stages:
+            raise ValueError(f"a map of {map_.shape[-2]}x{map_.shape[-1]}, which cannot be halved {o.stages} times")
+        if map_.ndim == 3:
+            return (map_.float(),)
+        low, high = map_.min().item(), map_.max().item()
+        if not (low >= 0 and high < o.classes):  # on a GPU, one_hot of another class ends the process
+            raise ValueError(f"a map of classes from {low:g} to {high:g}")
+        return (F.one_hot(map_.long().to(self.device), o.classes).movedim(-1, 0).float(),)  # (classes, H, W)
+
+    def read(self, *columns: Tensor) -> Cond:
+        (shares,) = columns  # (B, classes, H, W)
         if self.project is not None:
             shares = shares.to(self.project.weight)
         for _ in range(self.options.stages):
             shares = F.interpolate(shares, scale_factor=0.5, mode="bilinear", align_corners=False)
         return Cond(concat=shares if self.project is None else self.project(shares))  # (B, C, h, w)
-
-    def _shares(self, value: Any) -> Tensor:
-        tensor = torch.as_tensor(value)
-        if tensor.ndim == 2:
-            return F.one_hot(tensor.long(), self.options.classes).movedim(-1, 0).float()
-        if tensor.shape[0] != self.options.classes:
-            raise ValueError(f"a map of shape {tuple(tensor.shape)}")
-        return tensor.float()
 
 
 def build(options: SemanticOptions, context: BuildContext) -> Semantic:
@@ -62,4 +76,4 @@ def build(options: SemanticOptions, context: BuildContext) -> Semantic:
     return Semantic(options)
 
 
-KIND = Kind(SemanticOptions, build)
+KIND = ConditionerKind(SemanticOptions, build, Semantic)

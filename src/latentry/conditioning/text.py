@@ -12,12 +12,12 @@ from pydantic import Field
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from latentry.conditioning import tokenizer as tokens
-from latentry.conditioning.base import BuildContext
+from latentry.conditioning.base import BuildContext, ConditionerKind
 from latentry.conditioning.cond import Cond
-from latentry.conditioning.prompts import Prompts
+from latentry.conditioning.words import tokenizer as tokens
+from latentry.conditioning.words.prompts import Prompts
 from latentry.errors import UsageError
-from latentry.kinds import Kind, KindOptions
+from latentry.kinds import KindOptions
 from latentry.nn.text_encoder import TextTransformer
 
 FILE = "tokenizer.json"
@@ -117,7 +117,10 @@ def rows_of(own: Text, other: Text) -> tuple[Tensor, list[str]]:
 
 
 def build(options: TextOptions, context: BuildContext) -> Text:
-    """Build with the tokenizer among `context.files`, else with the given vocabulary, else with one trained here."""
+    """Build with the tokenizer among `context.files`, else with that of `options.vocabulary`, else train one here.
+
+    Files and captions together (see `BuildContext`): whole words of the captions are added to the files' vocabulary.
+    """
     words = options.tokens == "words"
     if words and isinstance(options.vocabulary, str):
         raise UsageError(
@@ -126,7 +129,7 @@ def build(options: TextOptions, context: BuildContext) -> Text:
         )
     if FILE in context.files:
         tokenizer = tokens.parse(context.files[FILE], FILE)
-        if words and context.captions:  # of other images than it was trained on
+        if words and context.captions:  # training begins from the model that left the file
             tokenizer = tokens.train_words(context.captions, int(options.vocabulary), tokens.by_number(tokenizer))
     elif isinstance(options.vocabulary, str):
         tokenizer = tokens.read(Path(options.vocabulary).expanduser())
@@ -148,4 +151,4 @@ def build(options: TextOptions, context: BuildContext) -> Text:
     return Text(options.model_copy(update={"vocabulary": tokenizer.get_vocab_size()}), tokenizer)
 
 
-KIND = Kind(TextOptions, build)
+KIND = ConditionerKind(TextOptions, build, Text)

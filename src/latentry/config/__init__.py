@@ -2,6 +2,6 @@
 
 from latentry.config.check import schema, validate
 from latentry.config.text import dump_yaml, load_yaml, parse_value, parse_yaml
-from latentry.config.tree import merge, override
+from latentry.config.tree import override
 
-__all__ = ["dump_yaml", "load_yaml", "merge", "override", "parse_value", "parse_yaml", "schema", "validate"]
+__all__ = ["dump_yaml", "load_yaml", "override", "parse_value", "parse_yaml", "schema", "validate"]

@@ -1,4 +1,4 @@
-"""Plain nested dictionaries: laid over each other, and changed at a dotted path."""
+"""Plain nested dictionaries, changed at a dotted path."""
 
 from __future__ import annotations
 
@@ -8,16 +8,6 @@ from typing import Any
 
 from latentry.config.text import parse_value
 from latentry.errors import UsageError
-
-
-def merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
-    """`top` laid over `base`: mappings merge key by key, anything else is replaced. Neither is changed."""
-    result = copy.deepcopy(dict(base))
-    for key, value in top.items():
-        below = result.get(key)
-        both = isinstance(below, Mapping) and isinstance(value, Mapping)
-        result[key] = merge(below, value) if both else copy.deepcopy(value)  # type: ignore[arg-type]
-    return result
 
 
 def override(tree: Mapping[str, Any], changes: Mapping[str, Any] | Iterable[str]) -> dict[str, Any]:

@@ -28,7 +28,12 @@ def build_denoiser(
     assert config.diffusion is not None
     latent_channels = config.autoencoder.latent_channels or config.autoencoder.z_channels
     context = {
-        name: BuildContext(labels=config.data.labels, files=files_of(name, texts), encode=_unscaled(autoencoder))
+        name: BuildContext(
+            labels=config.data.labels,
+            files=files_of(name, texts),
+            encode=_unscaled(autoencoder),
+            image_channels=config.data.channels,
+        )
         for name in config.diffusion.conditioning
     }
     return LatentDiffusion(config.diffusion, latent_channels, build_conditioners(config.diffusion, context))

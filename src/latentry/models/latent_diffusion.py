@@ -84,11 +84,17 @@ class LatentDiffusion(nn.Module):
         return conditioner.null(batch) if values is None else conditioner.encode(values)
 
     def dropped(self, values: Mapping[str, Values], keep: Mapping[str, Tensor]) -> Cond:
-        """As `condition`, with rows where keep[name] (B,) is False replaced by the null (training)."""
+        """As `condition`, with rows where keep[name] (B,) is False replaced by the null (training).
+
+        A condition without a null is always kept: no plan drops it.
+        """
         conds = {}
         for name in self.conditioners:
-            kept, null = self._at(name).encode(values[name]), self._at(name).null(len(keep[name]), values[name])
-            conds[name] = where(keep[name], kept, null)
+            conditioner = self._at(name)
+            kept = conditioner.encode(values[name])
+            if conditioner.has_null:
+                kept = where(keep[name], kept, conditioner.null(len(keep[name]), values[name]))
+            conds[name] = kept
         return self.join(conds)
 
     def _at(self, name: str) -> Conditioner:

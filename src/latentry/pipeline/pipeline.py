@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from latentry import __version__, config, rng
-from latentry.conditioning.prompts import Prompts
+from latentry.conditioning.words.prompts import Prompts
 from latentry.diffusion.contracts import Step
 from latentry.diffusion.guidance import classifier_free, clipped
 from latentry.diffusion.levels import LEVELS

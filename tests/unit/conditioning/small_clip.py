@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tokenizers import pre_tokenizers
 
-from latentry.conditioning.clip_text import END, START, clip_tokenizer
+from latentry.conditioning.words.clip_tokenizer import END, START, clip_tokenizer
 
 MERGES = [("r", "e"), ("re", "d</w>"), ("c", "i"), ("ci", "r"), ("o", "n</w>"), ("'", "s</w>"), ("1", "2")]
 

@@ -8,8 +8,9 @@ import pytest
 import torch
 from tokenizers import Tokenizer, models
 
-from latentry.conditioning import BuildContext, tokenizer
+from latentry.conditioning import BuildContext
 from latentry.conditioning.text import Text, TextOptions, build, rows_of
+from latentry.conditioning.words import tokenizer
 from latentry.errors import UsageError
 
 # Where some tokens stand in the vocabulary of bert-base-uncased.
@@ -205,10 +206,22 @@ def test_words_of_other_captions_are_added_behind_those_that_are_known() -> None
     files = first.files()
     loaded = build(first.options, BuildContext(files=files))
     assert loaded.files() == files
-    resumed = build(options(tokens="words"), BuildContext(files=files, captions=CAPTIONS))
-    assert resumed.files() == files
+    same = build(options(tokens="words"), BuildContext(files=files, captions=CAPTIONS))
+    assert same.files() == files
     told = build(options(tokens="words"), BuildContext(files=files, captions=["a crimson circle", "a navy square"]))
     assert tokenizer.by_number(told.tokenizer) == [*tokenizer.by_number(first.tokenizer), "crimson", "navy"]
+
+
+def test_a_resumed_vocabulary_of_words_is_that_of_its_weights() -> None:
+    """New words in the captions since the run began would need rows that its checkpoint does not have."""
+    began = text(tokens="words")
+    for asked in (began.options, options(tokens="words"), options(tokens="words", vocabulary=500)):
+        resumed = build(
+            asked, BuildContext(labels=["a"], labelled=lambda: [("a crimson circle", 0)], files=began.files())
+        )
+        resumed.load_state_dict(began.state_dict())
+        assert resumed.options.vocabulary == began.rows
+        assert torch.equal(resumed.tokenize(["a crimson circle"]), began.tokenize(["a crimson circle"]))
 
 
 def test_words_begin_as_in_a_model_that_knows_them_or_their_pieces() -> None:

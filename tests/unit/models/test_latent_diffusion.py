@@ -11,7 +11,7 @@ import torch
 from latentry.errors import UsageError
 from latentry.models.config import DiffusionOptions, UNetOptions
 from latentry.models.latent_diffusion import LatentDiffusion
-from tests.unit.models.small_models import CONDITIONS, VALUES, denoiser, values_for
+from tests.unit.models.small_models import CONDITIONS, LABEL, VALUES, denoiser, values_for
 
 SEVERAL = ["both", "two contexts"]
 BOTH, NEITHER = torch.tensor([True, True]), torch.tensor([False, False])
@@ -62,6 +62,19 @@ def test_a_dropped_condition_trains_its_null_alone() -> None:
     grad = model.get_parameter("conditioners.label.embedding.weight").grad
     assert grad is not None
     assert grad.abs().sum(1).tolist() == [0, 0, 0, pytest.approx(16)]
+
+
+@torch.no_grad()
+def test_a_condition_without_a_null_is_always_kept() -> None:
+    """Published class models have no row for "no class": training one further stopped at its first step."""
+    model = denoiser(conditioning={**CONDITIONS["text"], "label": {**LABEL, "null": "none"}})
+    values = {**VALUES, "label": ["circle", "star"]}
+    with pytest.raises(UsageError, match="knows no unlabelled image"):
+        model.nothing(values, 2)
+    kept = model.dropped(values, {"text": NEITHER, "label": BOTH})
+    cond = model.condition({**values, "text": None}, 2)
+    for name, part in cond.parts().items():
+        torch.testing.assert_close(kept.parts()[name], part)
 
 
 def test_contexts_of_other_widths_are_projected() -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from latentry.conditioning import BuildContext, tokenizer
+from latentry.conditioning import BuildContext
+from latentry.conditioning.words import tokenizer
 from latentry.data import shapes
 from latentry.errors import UsageError
 from latentry.models.autoencoder import Autoencoder

@@ -22,8 +22,9 @@ from latentry.checkpoints.compvis.locations import (
 )
 from latentry.checkpoints.foreign.file import ForeignFile
 from latentry.checkpoints.model_folder import ModelFolder
-from latentry.conditioning import clip_text, tokenizer
+from latentry.conditioning import clip_text
 from latentry.conditioning.text import FILE
+from latentry.conditioning.words import clip_tokenizer, tokenizer
 from latentry.diffusion.schedule import build_schedule
 from latentry.errors import LatentryError, UsageError
 from latentry.models.config import ModelConfig
@@ -121,12 +122,12 @@ def _texts(config: ModelConfig, vocabulary: Path | None, report: Callable[[str],
     if options is None:
         return {}
     clip = options.kind == "clip_text"
-    size = clip_text.TOKENS if clip else options.vocabulary
+    size = clip_tokenizer.TOKENS if clip else options.vocabulary
     if vocabulary is None:
         report("text: no --vocabulary was given; the model takes token numbers, and of prompts the empty one alone")
-        made = clip_text.without_words(options.length) if clip else tokenizer.without_words(size)
+        made = clip_tokenizer.without_words(options.length) if clip else tokenizer.without_words(size)
     else:
-        made = clip_text.read(vocabulary, options.length) if clip else tokenizer.read(vocabulary)
+        made = clip_tokenizer.read(vocabulary, options.length) if clip else tokenizer.read(vocabulary)
     if (found := max(made.get_vocab().values()) + 1) != size:
         raise UsageError(f"{vocabulary}: has {found} tokens; this model reads {size}. Give another.")
     if not clip:

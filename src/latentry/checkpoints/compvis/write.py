@@ -17,8 +17,8 @@ from latentry.checkpoints.compvis.first_stage_names import to_published
 from latentry.checkpoints.compvis.locations import Locations, locations
 from latentry.checkpoints.compvis.to_config import context_width, refuse, to_config
 from latentry.checkpoints.model_folder import ModelFolder
-from latentry.conditioning import tokenizer
 from latentry.conditioning.text import FILE
+from latentry.conditioning.words import tokenizer
 from latentry.diffusion.process import posterior_log_variance, posterior_variance
 from latentry.diffusion.schedule import Schedule, build_schedule, from_betas
 from latentry.errors import UsageError

@@ -13,8 +13,8 @@ from latentry.checkpoints.diffusers.encoder import Encoder
 from latentry.checkpoints.diffusers.files import read_json
 from latentry.checkpoints.diffusers.names import Names, inside, modules
 from latentry.checkpoints.diffusers.settings import Keys, refused, unheld
-from latentry.conditioning import tokenizer as tokens
 from latentry.conditioning.text import FILE, TextOptions
+from latentry.conditioning.words import tokenizer as tokens
 from latentry.nn.text_encoder import TextTransformer
 
 LENGTH = 77  # tokens; a number in the pipeline's code

@@ -35,7 +35,7 @@ from latentry.checkpoints.diffusers.pipelines import (
 from latentry.checkpoints.diffusers.settings import refused
 from latentry.checkpoints.diffusers.write import SIDE
 from latentry.checkpoints.model_folder import CARD, ModelFolder
-from latentry.conditioning import tokenizer as tokens
+from latentry.conditioning.words import tokenizer as tokens
 from latentry.errors import LatentryError, UsageError
 from latentry.models.autoencoder import Autoencoder
 from latentry.models.config import AutoencoderOptions, ModelConfig

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from latentry.checkpoints.model_folder import ModelFolder
 from latentry.conditioning import class_label, text
 from latentry.conditioning.class_label import ClassLabel
-from latentry.conditioning.prompts import Prompts
 from latentry.conditioning.text import Text
+from latentry.conditioning.words.prompts import Prompts
 from latentry.errors import UsageError
 from latentry.kinds import KindOptions
 from latentry.models.autoencoder import Autoencoder

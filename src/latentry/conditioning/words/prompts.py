@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from latentry.conditioning import tokenizer as tokens
 from latentry.conditioning.base import Conditioner
 from latentry.conditioning.cond import Cond
+from latentry.conditioning.words import tokenizer as tokens
+from latentry.data.sample import Sample
 from latentry.errors import UsageError
 
 
@@ -21,6 +23,7 @@ class Prompts(Conditioner):
     tokenizer: already cutting and padding to the options' length.
     """
 
+    reads = frozenset({"caption"})
     file: ClassVar[str]
     """The name of the tokenizer's file."""
     missing: ClassVar[str]
@@ -30,6 +33,9 @@ class Prompts(Conditioner):
         super().__init__()
         self.tokenizer, self.knows_words = tokenizer, tokens.knows_words(tokenizer)
         self.rows = max(tokenizer.get_vocab().values()) + 1
+
+    def value(self, sample: Sample, rng: Callable[[], np.random.Generator]) -> str:
+        return sample.caption
 
     def tokenize(self, texts: Sequence[str | None]) -> Tensor:
         """Token numbers (B, length) of prompts; None is the empty prompt."""
@@ -51,9 +57,9 @@ class Prompts(Conditioner):
         return list(dict.fromkeys(word for word in words if any(map(str.isalnum, word))))
 
     def ids(self, values: Sequence[Any] | Tensor) -> Tensor:
-        """Token numbers (B, length) of what `encode` is given, where the weights are."""
+        """Token numbers (B, length) of what `encode` takes, where the weights are."""
         ids = values if isinstance(values, Tensor) else self.tokenize(values)
-        return ids.to(next(self.parameters()).device)
+        return ids.to(self.device)
 
     def null(self, batch: int, values: Sequence[Any] | Tensor | None = None) -> Cond:
         return self.encode([""]).map(lambda part: part.expand(batch, *part.shape[1:]))

@@ -11,7 +11,7 @@ import torch
 import latentry as lt
 from latentry.conditioning import BuildContext
 from latentry.conditioning.class_label import FILE, ClassLabelOptions, build
-from latentry.conditioning.guess import SMOOTHING, Guess, features
+from latentry.conditioning.words.guess import SMOOTHING, Guess, features
 from latentry.errors import LatentryError, UsageError
 from tests.e2e.small_runs import TEXT, noise, run_tiny, write_images, write_metadata
 
