@@ -58,7 +58,7 @@ class Split:
     def of(cls, data: ImageData) -> Split:
         samples = [data.sample(i) for i in range(len(data))]
         pictures = torch.stack([s.image for s in samples]) / 2 + 0.5
-        return cls(data, pictures, [s.text for s in samples], [s.label for s in samples])
+        return cls(data, pictures, [s.caption for s in samples], [data.label(s.index) for s in samples])
 
     def seen(self) -> Tensor:
         """Pixels with any alpha at the model's size, (N, H, W) bool: the mean over each pixel is above 0."""

@@ -32,11 +32,6 @@ def normal(seed: int, stream: str, positions: Sequence[int], step: int, shape: S
     return torch.from_numpy(np.stack(rows))
 
 
-def uniform(seed: int, stream: str, positions: Sequence[int], step: int) -> Tensor:
-    """One fp32 number in [0, 1) for each position, on the CPU."""
-    return torch.tensor([generator(seed, stream, p, step).random(dtype=np.float32) for p in positions])
-
-
 def integers(seed: int, stream: str, positions: Sequence[int], step: int, high: int) -> Tensor:
     """One int64 in 0..high-1 for each position, on the CPU."""
     return torch.tensor([int(generator(seed, stream, p, step).integers(high)) for p in positions])

@@ -28,8 +28,9 @@ class Sample:
 
     position: in the stream of training, or the index. index: of the image really used, another one if that was bad.
     pixels: (H, W, C) uint8, uint16, or float32 in [0, 1]. caption: one of the image's. label: the name of its class.
-    semantic: (H, W) int64, the class of each pixel. mask: (H, W) bool. arrays: by field; those with the image's height
-    and width in front were moved with it. What was not asked for, or is not there, is None.
+    semantic: (H, W) int64, the class of each pixel. mask: (H, W) bool. arrays: by metadata field; those whose first two
+    axes are the image's height and width moved with it. What was not read, or is not there, is None (empty for caption
+    and arrays).
     """
 
     position: int

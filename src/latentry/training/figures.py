@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from latentry.checkpoints import durable
-from latentry.data.dataset import ImageData, Sample
+from latentry.data.dataset import ImageData
+from latentry.data.sample import Sample
 from latentry.errors import LatentryError
 from latentry.metrics import JUDGES, psnr
 from latentry.pipeline import Pipeline, load

@@ -11,16 +11,18 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from latentry.data.dataset import ImageData
-from latentry.data.loader import Batch, batches
+from latentry.data.loader import batches
+from latentry.data.sample import FIELDS, Example, Sample
 from latentry.errors import LatentryError
 from tests.unit.data.files import flat, metadata, noise, numbered, options, plain_png
 
-GIVEN = {"size": 8, "held_out": 0, "flip": True, "crop": "random", "text": "text", "balance": "text"}
+GIVEN = {"size": 8, "held_out": 0, "flip": True, "crop": "random", "text": "text", "label": "text", "balance": "text"}
 
 
 @pytest.fixture
@@ -34,13 +36,25 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def same(a: Batch, b: Batch) -> bool:
-    tensors = all(torch.equal(getattr(a, n), getattr(b, n)) for n in ("image", "label", "index", "position", "flip"))
-    return tensors and a.text == b.text
+def facts(sample: Sample) -> dict[str, Any]:
+    """What a condition could be fed, a tensor made of the pixels among it."""
+    return {
+        "text": sample.caption,
+        "label": sample.label,
+        "index": sample.index,
+        "flip": sample.flip,
+        "mean": sample.image.mean(),
+    }
 
 
-def take(data: ImageData, start: int, count: int, workers: int) -> list[Batch]:
-    stream = batches(data, start, 4, workers=workers)
+def same(a: Example, b: Example) -> bool:
+    assert a.image is not None
+    assert b.image is not None
+    return torch.equal(a.image, b.image) and a.values == b.values and a.positions == b.positions
+
+
+def take(data: ImageData, start: int, count: int, workers: int) -> list[Example]:
+    stream = batches(data, start, 4, workers=workers, values=facts, reads=FIELDS)
     taken = list(itertools.islice(stream, count))
     stream.close()  # type: ignore[attr-defined]
     return taken
@@ -59,13 +73,15 @@ def test_a_batch_is_its_samples(folder: Path) -> None:
     """The batch path and the sample path must not drift apart."""
     data = ImageData(options(**GIVEN), folder, seed=3)
     (batch,) = take(data, 5, 1, 0)
-    assert batch.position.tolist() == [20, 21, 22, 23]
+    assert batch.positions == [20, 21, 22, 23]
+    assert batch.image is not None
     assert batch.image.shape == (4, 3, 8, 8)
-    for row, position in enumerate(batch.position.tolist()):
+    values = batch.values
+    for row, position in enumerate(batch.positions):
         sample = data.load(data.pick(position))
         assert torch.equal(sample.image, batch.image[row])
-        assert (sample.text, sample.index) == (batch.text[row], int(batch.index[row]))
-        assert sample.flip == bool(batch.flip[row])
+        assert (sample.caption, sample.index) == (values["text"][row], values["index"][row])
+        assert (sample.flip, sample.label) == (values["flip"][row], values["label"][row])
 
 
 def test_two_processes_take_the_halves_of_one_batch(folder: Path) -> None:
@@ -73,7 +89,8 @@ def test_two_processes_take_the_halves_of_one_batch(folder: Path) -> None:
     data = ImageData(options(**GIVEN), folder, seed=3)
     (whole,) = take(data, 2, 1, 0)
     halves = [next(batches(data, 2, 4, lambda s, r=r: range(4 * s + 2 * r, 4 * s + 2 * r + 2))) for r in (0, 1)]  # type: ignore[misc]
-    assert torch.equal(whole.image, torch.cat([half.image for half in halves]))
+    assert whole.image is not None
+    assert torch.equal(whole.image, torch.cat([half.image for half in halves if half.image is not None]))
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -41,6 +41,7 @@ def part(root: Path, with_term: dict[str, Any], without: dict[str, Any]) -> dict
 def by_hand(stage: AutoencoderStage, term: str) -> dict[str, Tensor]:
     """A term's gradients of the first batch by plain backpropagation through every network."""
     (batch,) = next(stage.batches(0))
+    assert batch.image is not None
     model = stage.model.train()
     posterior = model.posterior(model.moments(batch.image))
     noise = rng.normal(stage.seed, "posterior", range(8), 0, posterior.mean.shape[1:])

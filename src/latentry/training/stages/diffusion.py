@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from latentry import rng
 from latentry.data.dataset import ImageData, Pick
-from latentry.data.loader import Batch, batches
+from latentry.data.loader import batches
+from latentry.data.sample import Example, Sample
 from latentry.diffusion.objective import Objective
 from latentry.models.autoencoder import Autoencoder
 from latentry.models.latent_diffusion import LatentDiffusion
@@ -94,16 +95,21 @@ class DiffusionStage:
             step, number = divmod(part, t.accumulate)
             return [step * t.batch + place for place in shares[number]]
 
-        source = batches(self.data, start * t.accumulate, positions_of=positions, workers=t.workers)
+        first = start * t.accumulate
+        source = batches(self.data, first, positions_of=positions, workers=t.workers, values=self._sample_values)
         while True:
             yield [self._encode(next(source), share) for share in shares]
 
     @torch.no_grad()
-    def _encode(self, batch: Batch, places: range) -> LatentBatch:
+    def _encode(self, batch: Example, places: range) -> LatentBatch:
         """Moments of images encoded now, as the loader brings them."""
+        assert batch.image is not None
         moments = self.autoencoder.moments(batch.image.to(self.world.device)).float()
-        picks = [self.data.pick(position).caption for position in batch.position.tolist()]
-        return LatentBatch(moments, self._values(self.data, batch.index.tolist(), picks), places)
+        return LatentBatch(moments, batch.values, places)
+
+    def _sample_values(self, sample: Sample) -> dict[str, Any]:
+        caption = self.data.pick(sample.position).caption
+        return {name: values[0] for name, values in self._values(self.data, [sample.index], [caption]).items()}
 
     @torch.no_grad()
     def fetch(self, data: ImageData, drawn: list[Pick], places: range) -> LatentBatch:
