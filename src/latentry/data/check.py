@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from latentry.data import images, pixel_fields, select, transform
-from latentry.data.folder import METADATA, Record, Scan, known_fields, read_records, real_root, scan
+from latentry.data.folder import Record, Scan, known_fields, read_records, real_root, scan
 from latentry.data.header import BadImage, Header
 from latentry.data.options import DataOptions
 from latentry.data.prepare import mismatch
@@ -181,14 +181,3 @@ def _note_minority(report: Report, kinds: dict[str, str]) -> None:
     counts = Counter(kinds.values())
     usual = counts.most_common(1)[0][0]
     report.notes += [(p, f"{kind}, where most have {usual.split()[0]}") for p, kind in kinds.items() if kind != usual]
-
-
-def describe_folder(root: str | os.PathLike[str]) -> dict[str, int]:
-    """Metadata fields of a folder and how many images have each; `folder` for subfolders as classes. No decoding."""
-    path = real_root(root)
-    records = read_records(path)
-    fields = known_fields(records)
-    classes = {select.value_of(record, select.FOLDER) for record in records}
-    if not (path / METADATA).exists() and None not in classes and len(classes) > 1:
-        fields.setdefault(select.FOLDER, len(records))
-    return fields

@@ -9,7 +9,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from latentry.data.check import check, describe_folder
+from latentry.data.check import check
 from latentry.errors import UsageError
 from tests.unit.data.files import empty_png, flat, metadata, noise, numbered, options, plain_png
 
@@ -113,8 +113,3 @@ def test_counts_of_labels_captions_and_fields(tmp_path: Path) -> None:
     assert (report.captions, report.empty_captions, report.unlisted) == (4, 1, 1)
     assert seen[-1] == (4, 4)
     assert report.ok
-    assert describe_folder(tmp_path) == {"text": 3, "kind": 4}
-    flat(tmp_path / "sub" / "cat" / "a.png")
-    assert describe_folder(tmp_path / "sub") == {}, "one class tells nothing apart"
-    flat(tmp_path / "sub" / "dog" / "a.png")
-    assert describe_folder(tmp_path / "sub") == {"folder": 2}
