@@ -113,3 +113,17 @@ def test_counts_of_labels_captions_and_fields(tmp_path: Path) -> None:
     assert (report.captions, report.empty_captions, report.unlisted) == (4, 1, 1)
     assert seen[-1] == (4, 4)
     assert report.ok
+
+
+def test_maps_and_boxes_are_looked_at_with_a_recipe_that_names_them(tmp_path: Path) -> None:
+    """A map of the wrong size would only be met in the middle of training."""
+    for n in range(3):
+        flat(tmp_path / f"{n}.png")
+        flat(tmp_path / f"{n}_map.png", n, (16, 16 - n // 2), "L")
+    rows = [{"file_name": f"{n}.png", "map": f"{n}_map.png", "objects": {"bbox": [], "category": []}} for n in range(3)]
+    metadata(tmp_path, rows)
+    report = check(tmp_path, options(size=8, semantic="map", boxes="objects"))
+    assert report.bad == [("2_map.png", "is 16x15 pixels, but its image 2.png is 16x16")]
+    assert check(tmp_path, options(size=8)).ok
+    metadata(tmp_path, [row | {"objects": 3} for row in rows])
+    assert "objects is 3" in check(tmp_path, options(size=8, boxes="objects")).problems[0]
