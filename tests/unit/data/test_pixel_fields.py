@@ -170,6 +170,15 @@ def test_everything_is_said_of_the_upright_image(tmp_path: Path, orientation: in
     np.testing.assert_allclose(sample.boxes.corners[0] * [40, 24, 40, 24], [9, 3, 21, 17], atol=1e-4)
 
 
+def test_a_turned_map_is_turned_upright_as_its_image_is(tmp_path: Path) -> None:
+    """A program that turns photos by EXIF alone does the same to maps it saves beside them."""
+    numbers = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.fromarray(np.ascontiguousarray(np.rot90(numbers))).save(tmp_path / "a.png", exif=exif)
+    np.testing.assert_array_equal(maps.read_classes(tmp_path / "a.png"), numbers)
+
+
 def test_class_numbers_are_the_values_in_the_file(tmp_path: Path) -> None:
     """Colours of a palette, or grey stretched to 0..255, would be classes that do not exist."""
     numbers = np.arange(12).reshape(3, 4)
