@@ -24,8 +24,8 @@ from PIL import Image
 from torch import Tensor
 
 from latentry import config, rng
-from latentry.data import images
 from latentry.data.dataset import ImageData
+from latentry.data.files import images
 from latentry.data.options import DataOptions
 from latentry.errors import LatentryError, UsageError
 from latentry.metrics import masked_psnr, psnr

@@ -11,13 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentry import rng
-from latentry.data import images, listing, pixel_fields, prepare, select, transform
-from latentry.data.header import Array, BadImage
+from latentry.data import prepare, transform
+from latentry.data.files import images
+from latentry.data.files.header import Array, BadImage
+from latentry.data.folders import listing, pixel_fields, select
+from latentry.data.folders.source import Source, refuse_too_small
 from latentry.data.memory import ImageCache, Sizes
 from latentry.data.options import DataOptions
 from latentry.data.order import Order
 from latentry.data.sample import FIELDS, Sample
-from latentry.data.source import Source, refuse_too_small
 from latentry.errors import LatentryError
 
 CACHE_BYTES = 2**30

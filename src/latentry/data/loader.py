@@ -21,7 +21,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from latentry.data.dataset import ImageData, Pick
-from latentry.data.header import Array, BadImage
+from latentry.data.files.header import Array, BadImage
 from latentry.data.sample import Example, Sample, to_float
 from latentry.errors import LatentryError
 

@@ -7,7 +7,7 @@ import mmap
 import numpy as np
 from numpy.typing import NDArray
 
-from latentry.data.header import Array
+from latentry.data.files.header import Array
 
 
 class ImageCache:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from latentry.data.header import Array, Header
+from latentry.data.files.header import Array, Header
 from latentry.data.options import DataOptions
 
 

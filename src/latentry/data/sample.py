@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from latentry.data.header import Array
+from latentry.data.files.header import Array
 
 
 class Boxes(NamedTuple):

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from latentry.data.header import Array
+from latentry.data.files.header import Array
 from latentry.data.options import DataOptions
 from latentry.data.sample import Boxes
 

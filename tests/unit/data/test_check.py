@@ -9,7 +9,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from latentry.data.check import check
+from latentry.data.folders.check import check
 from latentry.errors import UsageError
 from tests.unit.data.files import empty_png, flat, metadata, noise, numbered, options, plain_png
 

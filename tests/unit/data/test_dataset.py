@@ -11,8 +11,8 @@ import pytest
 import tifffile
 import torch
 
-from latentry.data import images
 from latentry.data.dataset import ImageData, Pick
+from latentry.data.files import images
 from latentry.errors import LatentryError, UsageError
 from tests.unit.data.files import flat, metadata, noise, numbered, options, plain_png
 

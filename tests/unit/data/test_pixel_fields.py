@@ -11,9 +11,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from latentry.data import images, maps
 from latentry.data.dataset import ImageData, Pick
-from latentry.data.header import BadImage
+from latentry.data.files import images, maps
+from latentry.data.files.header import BadImage
 from latentry.data.sample import FIELDS
 from latentry.errors import LatentryError, UsageError
 from tests.unit.data.files import flat, metadata, noise, options, plain_png

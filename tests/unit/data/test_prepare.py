@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from latentry.data.header import Header
+from latentry.data.files.header import Header
 from latentry.data.options import DataOptions
 from latentry.data.prepare import composite, fit_channels, mismatch, to_depth
 from latentry.data.transform import MIDDLE, Crop, geometry, image

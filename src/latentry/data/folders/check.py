@@ -8,12 +8,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from latentry.data import images, pixel_fields, select, transform
-from latentry.data.folder import Record, Scan, known_fields, read_records, real_root, scan
-from latentry.data.header import BadImage, Header
+from latentry.data import transform
+from latentry.data.files import images
+from latentry.data.files.header import BadImage, Header
+from latentry.data.folders import pixel_fields, select
+from latentry.data.folders.records import Record, Scan, known_fields, read_records, real_root, scan
+from latentry.data.folders.source import common_depth, refuse_too_small
 from latentry.data.options import DataOptions
 from latentry.data.prepare import mismatch
-from latentry.data.source import common_depth, refuse_too_small
 from latentry.errors import UsageError
 
 _TINY = 8

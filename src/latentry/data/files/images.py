@@ -22,9 +22,9 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from latentry.data import png16, tiff
-from latentry.data.header import PIXEL_LIMIT, Array, BadImage, Header, check_pixels, upright, upright_size
-from latentry.data.saving import save
+from latentry.data.files import png16, tiff
+from latentry.data.files.header import PIXEL_LIMIT, Array, BadImage, Header, check_pixels, upright, upright_size
+from latentry.data.files.saving import save
 
 __all__ = ["PIXEL_LIMIT", "BadImage", "Header", "header", "read", "save"]
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")

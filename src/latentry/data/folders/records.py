@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from latentry.data.header import shown
-from latentry.data.images import EXTENSIONS
+from latentry.data.files.header import shown
+from latentry.data.files.images import EXTENSIONS
 from latentry.errors import UsageError
 
 METADATA = "metadata.jsonl"

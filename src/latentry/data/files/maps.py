@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from latentry.data import images
-from latentry.data.header import PIXEL_LIMIT, Array, BadImage, upright
+from latentry.data.files import images
+from latentry.data.files.header import PIXEL_LIMIT, Array, BadImage, upright
 
 _ACCEPTED = "save one number a pixel: a palette, grey or 1-bit PNG"
 _GREY_STEPS = {"L;2": 85, "L;4": 17}

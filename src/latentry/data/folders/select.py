@@ -7,8 +7,8 @@ import os
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from latentry.data.folder import Record, known_fields
-from latentry.data.header import shown
+from latentry.data.files.header import shown
+from latentry.data.folders.records import Record, known_fields
 from latentry.data.options import DataOptions
 from latentry.errors import UsageError, did_you_mean
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from latentry.data.folder import Record
-from latentry.data.header import shown
+from latentry.data.files.header import shown
+from latentry.data.folders.records import Record
 from latentry.errors import LatentryError
 
 CONTENT_READ = 100_000

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latentry.data import maps, transform
-from latentry.data.folder import Record, below, inside
-from latentry.data.header import Array, BadImage, shown
+from latentry.data import transform
+from latentry.data.files import maps
+from latentry.data.files.header import Array, BadImage, shown
+from latentry.data.folders.records import Record, below, inside
+from latentry.data.folders.select import value_of
 from latentry.data.options import DataOptions
-from latentry.data.select import value_of
 from latentry.errors import UsageError
 
 KINDS = frozenset({"boxes", "semantic", "mask", "arrays"})

@@ -7,9 +7,10 @@ import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from latentry.data import images, pixel_fields, select
-from latentry.data.folder import Record, read_records, real_root
-from latentry.data.header import BadImage, BadValues, Header, shown
+from latentry.data.files import images
+from latentry.data.files.header import BadImage, BadValues, Header, shown
+from latentry.data.folders import pixel_fields, select
+from latentry.data.folders.records import Record, read_records, real_root
 from latentry.data.options import DataOptions
 from latentry.data.prepare import mismatch
 from latentry.data.transform import enlargement
