@@ -24,8 +24,8 @@ from PIL import Image
 from torch import Tensor
 
 from latentry import config, rng
-from latentry.data import images
 from latentry.data.dataset import ImageData
+from latentry.data.files import images
 from latentry.data.options import DataOptions
 from latentry.errors import LatentryError, UsageError
 from latentry.metrics import masked_psnr, psnr
@@ -58,7 +58,7 @@ class Split:
     def of(cls, data: ImageData) -> Split:
         samples = [data.sample(i) for i in range(len(data))]
         pictures = torch.stack([s.image for s in samples]) / 2 + 0.5
-        return cls(data, pictures, [s.text for s in samples], [s.label for s in samples])
+        return cls(data, pictures, [s.caption for s in samples], [data.label(s.index) for s in samples])
 
     def seen(self) -> Tensor:
         """Pixels with any alpha at the model's size, (N, H, W) bool: the mean over each pixel is above 0."""

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
-from latentry.data.loader import Batch
+from latentry.data.sample import Example
 from latentry.errors import LatentryError
 from latentry.models.autoencoder import Autoencoder
 from latentry.training import objectives
@@ -75,8 +75,7 @@ def adversarial(device: torch.device, x: Tensor) -> tuple[str, Callable[[], obje
     model = Autoencoder(asked.architecture(), 3).to(device)
     data: Any = None
     stage = AutoencoderStage(model, objective.to(device), asked, data, None, seed=0, world=World(0, 1, device))
-    none = torch.zeros(BATCH, dtype=torch.int64)
-    batch = Batch(x.cpu(), [""] * BATCH, none, none, none, none.bool())
+    batch = Example(x.cpu(), None, {}, list(range(BATCH)))
     steps: Iterator[int] = iter(range(1_000_000))
     return f"LPIPS {net}", lambda: stage.step(next(steps), [batch])
 

@@ -32,11 +32,6 @@ def normal(seed: int, stream: str, positions: Sequence[int], step: int, shape: S
     return torch.from_numpy(np.stack(rows))
 
 
-def uniform(seed: int, stream: str, positions: Sequence[int], step: int) -> Tensor:
-    """One fp32 number in [0, 1) for each position, on the CPU."""
-    return torch.tensor([generator(seed, stream, p, step).random(dtype=np.float32) for p in positions])
-
-
 def key(seed: int, stream: str, step: int) -> int:
     """A seed for a library's own generator, e.g. torch's for dropout inside networks."""
     return int(generator(seed, stream, 0, step).integers(2**63))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from latentry import config
-from latentry.data import saving
+from latentry.data.files import saving
 from latentry.training.run import Run, train
 
 TRAIN = {"steps": 2, "batch": 2, "log_every": 1, "precision": "fp32"}

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import latentry as lt
-from latentry.data import images
+from latentry.data.files import images
 from latentry.errors import UsageError
 from tests.e2e.small_runs import TEXT, noise, recipe, run_tiny, write_images, write_metadata
 from tests.shared import SHARED, needs_shared

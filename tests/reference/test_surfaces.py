@@ -15,8 +15,9 @@ import latentry as lt
 from latentry import rng
 from latentry.checkpoints.compvis.training import diffusion_objective
 from latentry.config import load_yaml
+from latentry.data.sample import Example
 from latentry.training.stages.diffusion.options import DiffusionSection
-from latentry.training.stages.diffusion.stage import DiffusionStage, Draws, LatentBatch
+from latentry.training.stages.diffusion.stage import DiffusionStage, Draws
 from tests.reference.close import assert_close
 from tests.shared import SHARED, needs_shared
 from tests.unit.training.small_stages import ALONE
@@ -74,7 +75,7 @@ def test_training_loss_and_gradients(name: str, monkeypatch) -> None:
     draws = Draws(given["in.t4"], given["in.noise"], torch.zeros_like(x0), torch.ones(1, 4), torch.ones(4))
     monkeypatch.setattr(stage, "draw", lambda *place: draws)
     conditions: Any = {key: torch.cat([value, value]) for key, value in told(name).items()}
-    loss, errors, _ = stage.losses(LatentBatch(moments, conditions, range(4)), step=0)
+    loss, errors, _ = stage.losses(Example(None, moments, conditions, [0, 1, 2, 3]), step=0)
     assert_close(loss.detach(), given["out.loss.total"], "total")
     assert_close(errors.detach(), given["out.loss.per_sample"], "errors")
     loss.backward()

@@ -32,7 +32,7 @@ SAMPLE = Sample(
 )
 FIELD = {"image": "pixels"}
 Case = tuple[str, dict[str, Any], list[Any], Any]
-SWEPT = [case for case in CASES if CONDITIONERS[case[0]].reads]
+SWEPT = [case for case in CASES if CONDITIONERS[case[0]].conditioner.reads]
 
 
 def made(case: Case) -> Conditioner:
@@ -46,10 +46,10 @@ def value(conditioner: Conditioner, sample: Sample = SAMPLE, seed: int = 5) -> A
 
 def test_the_table_says_what_each_class_reads() -> None:
     """A plan must know, before it builds anything, that a folder lacks what a recipe's condition needs."""
-    for kind in CONDITIONERS.values():
-        assert kind.reads is kind.conditioner.reads
-        assert kind.reads | kind.conditioner.may_read <= FIELDS
-    assert [name for name, kind in CONDITIONERS.items() if not kind.reads] == ["layout"]
+    for name, kind in CONDITIONERS.items():
+        assert kind.needs(kind.options(kind=name)) <= kind.conditioner.reads | kind.conditioner.may_read
+        assert kind.conditioner.reads | kind.conditioner.may_read <= FIELDS
+    assert [name for name, kind in CONDITIONERS.items() if not kind.conditioner.reads] == ["layout"]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case[0]}-{case[1]}")

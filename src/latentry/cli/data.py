@@ -12,7 +12,7 @@ from latentry.cli.output import JSON, bar, emit_json, say
 from latentry.cli.sample import parse_size
 
 if TYPE_CHECKING:
-    from latentry.data.check import Report
+    from latentry.data.folders.check import Report
 
 app = typer.Typer(help="Look at a folder of images, or make one to try things on.", no_args_is_help=True)
 
@@ -39,7 +39,7 @@ def check(
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Read every file of a folder and list what a training would stumble over. Exit code 1 if there is any."""
-    from latentry.data.check import check as check_folder
+    from latentry.data.folders.check import check as check_folder
 
     options = None
     if recipe is not None:

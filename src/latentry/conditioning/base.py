@@ -46,8 +46,8 @@ class BuildContext:
 class Conditioner(nn.Module, ABC):
     """Turns values (labels, texts, ...) into a `Cond`.
 
-    reads: which fields of a sample (`FIELDS`) its value in training needs; empty: nothing in a folder is given to it
-    yet. may_read: further ones that it is given where the data carries them.
+    reads: which fields of a sample (`FIELDS`) its value in training is made of; empty: nothing in a folder is given to
+    it yet. may_read: further ones that it is given where the data carries them.
     options: complete, so that options and `files` build the same conditioner again without the data.
     has_null: whether it can be absent; one without is never dropped in training, and its `null` is a `UsageError`.
     context_width, vector_width, concat_channels: what its `Cond` brings to the denoiser; None or 0 for nothing.
@@ -68,6 +68,11 @@ class Conditioner(nn.Module, ABC):
         # It has no numbers, is not saved, and moves with `.to`: so those without weights know where the model is. On
         # the CPU even where modules are built on `meta`, since no file has anything to put in its place.
         self.register_buffer("place", torch.empty(0, device="cpu"), persistent=False)
+
+    @classmethod
+    def needs(cls, options: KindOptions) -> frozenset[str]:
+        """What training by these options needs of a sample; empty: nothing in a folder is given to it."""
+        return cls.reads
 
     @property
     def device(self) -> torch.device:
@@ -107,10 +112,9 @@ class ConditionerKind(Kind):
 
     conditioner: type[Conditioner]
 
-    @property
-    def reads(self) -> frozenset[str]:
+    def needs(self, options: KindOptions) -> frozenset[str]:
         """Which fields of a sample training by it needs: known before anything is built."""
-        return self.conditioner.reads
+        return self.conditioner.needs(options)
 
 
 def reads_of(conditioners: Mapping[str, Conditioner]) -> frozenset[str]:

@@ -12,7 +12,7 @@ from torch import Tensor
 from latentry.conditioning.arrays import Arrays, numbers
 from latentry.conditioning.base import BuildContext, ConditionerKind
 from latentry.conditioning.cond import Cond
-from latentry.data.header import Array
+from latentry.data.files.header import Array
 from latentry.data.sample import Sample
 from latentry.errors import UsageError, did_you_mean
 from latentry.kinds import KindOptions

@@ -18,7 +18,6 @@ from latentry.data.sample import Sample
 from latentry.errors import UsageError
 from latentry.kinds import KindOptions
 
-FACTOR = 4
 BICUBIC = PIL.Image.Resampling.BICUBIC
 """Widened when shrinking, against aliasing; in float32 for float images."""
 
@@ -26,8 +25,8 @@ BICUBIC = PIL.Image.Resampling.BICUBIC
 class ImageOptions(KindOptions):
     """Options of `image`.
 
-    channels: of the image. factor: how many times smaller each side is than the image to be made, as the latent's is;
-    of use in training alone, where the small image is made from the large one. Default: 4, as published.
+    channels: of the image. factor: of training, where the small image is made from the large one: how many times
+    smaller each side is, as the latent's is (4 in the published models). null: nothing is made, and it is not trained.
     """
 
     kind: Literal["image"] = "image"
@@ -49,8 +48,12 @@ class Image(Arrays):
         self.takes = f"a tensor ({options.channels}, h, w) in [-1, 1], as large as the latent"
         self.concat_channels = options.channels
 
+    @classmethod
+    def needs(cls, options: KindOptions) -> frozenset[str]:
+        return cls.reads if getattr(options, "factor", None) else frozenset()
+
     def value(self, sample: Sample, rng: Callable[[], np.random.Generator]) -> NDArray[np.float32]:
-        image, factor = sample.image.numpy(), self.options.factor or FACTOR  # (C, H, W)
+        image, factor = sample.image.numpy(), self.options.factor or 1  # (C, H, W)
         height, width = image.shape[1:]
         if height % factor or width % factor:
             raise UsageError(

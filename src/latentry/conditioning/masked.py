@@ -23,10 +23,15 @@ EMPTY, FILL = np.float32(-1), np.float32(1)
 
 
 class MaskedOptions(KindOptions):
-    """Options of `masked`. latent_channels: of the first stage, through which the image passes."""
+    """Options of `masked`.
+
+    latent_channels: of the first stage, through which the image passes. masks: what is drawn in training for images
+    that have no mask of their own: `boxes`, each side a quarter to a half of the image's, or null, nothing.
+    """
 
     kind: Literal["masked"] = "masked"
     latent_channels: int = Field(default=3, ge=1)
+    masks: Literal["boxes"] | None = None
 
 
 class Masked(Arrays):
@@ -48,6 +53,10 @@ class Masked(Arrays):
         self.options: MaskedOptions = options
         self.first_stage, self.image_channels = encode, image_channels
         self.concat_channels = options.latent_channels + 1
+
+    @classmethod
+    def needs(cls, options: KindOptions) -> frozenset[str]:
+        return cls.reads if getattr(options, "masks", None) else cls.reads | cls.may_read
 
     def value(
         self, sample: Sample, rng: Callable[[], np.random.Generator]

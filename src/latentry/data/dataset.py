@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import mmap
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from latentry import rng
-from latentry.data import images, listing, prepare, select
-from latentry.data.header import Array, BadImage
+from latentry.data import prepare, transform
+from latentry.data.files import images
+from latentry.data.files.header import Array, BadImage
+from latentry.data.folders import listing, pixel_fields, select
+from latentry.data.folders.source import Source, refuse_too_small
+from latentry.data.memory import ImageCache, Sizes
 from latentry.data.options import DataOptions
 from latentry.data.order import Order
-from latentry.data.source import Source, refuse_too_small
+from latentry.data.sample import FIELDS, Sample
 from latentry.errors import LatentryError
 
 CACHE_BYTES = 2**30
@@ -30,29 +32,12 @@ class Pick:
     position: int
     index: int
     flip: bool = False
-    crop: prepare.Crop = prepare.MIDDLE
+    crop: transform.Crop = transform.MIDDLE
     caption: float = 0.0
-
-
-@dataclass(frozen=True)
-class Sample:
-    """image: (C, H, W) fp32 in [-1, 1]. index: of the image that was really used, which differs if one was bad."""
-
-    image: Tensor
-    text: str
-    label: int
-    index: int
-    flip: bool
 
 
 def _silent(_: str) -> None:
     return None
-
-
-def to_float(pixels: Array) -> NDArray[np.float32]:
-    """uint8, uint16 or float32 in [0, 1] to float32 in [-1, 1]; 0 and the largest value map to -1 and 1 exactly."""
-    half = 0.5 if pixels.dtype.kind == "f" else float(np.iinfo(pixels.dtype).max) / 2
-    return pixels.astype(np.float32) / np.float32(half) - np.float32(1)
 
 
 class ImageData:
@@ -61,6 +46,7 @@ class ImageData:
     options: the recipe's `data`. root: the folder. split: "train" or "held_out". seed: of order and augmentation.
     report: called with one line for each bad file that is skipped. cache_bytes: prepared images are kept in memory,
     shared with loader workers, if all fit. source: an already checked folder, else it is checked here.
+    carries: which fields the samples have.
     Raises `UsageError` for a folder that does not fit, `LatentryError` once more than `max_bad` files are bad.
     """
 
@@ -82,7 +68,9 @@ class ImageData:
         self._label_of = select.label_numbers(self.records, options.label, self.labels)
         self._order = Order(self._groups(), seed)
         self._cache_bytes = cache_bytes
+        self.carries = self._carried()
         self._cache = self._new_cache()
+        self._sizes = Sizes(len(self.records))
 
     def other(self, split: select.Split) -> ImageData:
         """The same folder's other split, without reading the folder again."""
@@ -124,7 +112,7 @@ class ImageData:
 
     def listing(self, known: listing.Listing | None = None) -> listing.Listing:
         """What both splits are made of; `known` (an earlier listing) spares reading files that look untouched."""
-        return listing.take(self.root, self.source.records, known)
+        return listing.take(self.root, self.source.records, known, self.source.named_files())
 
     @property
     def fingerprint(self) -> str:
@@ -135,52 +123,88 @@ class ImageData:
         """What is drawn at `position` >= 0 of the global stream, whatever was drawn before."""
         draw = rng.generator(self.seed, "augment", position)
         flip, x, y, caption = draw.random(4)
-        crop = prepare.Crop(float(x), float(y)) if self.options.crop == "random" else prepare.MIDDLE
+        crop = transform.Crop(float(x), float(y)) if self.options.crop == "random" else transform.MIDDLE
         return Pick(position, self._order.index(position), bool(self.options.flip and flip < 0.5), crop, float(caption))
 
-    def load(self, place: Pick) -> Sample:
-        """The sample of a place; a bad file is replaced by another image, the same one on every run."""
-        pixels, index, bad = self.pixels(place)
+    def load(self, pick: Pick, reads: frozenset[str] = FIELDS) -> Sample:
+        """The sample of a pick; a bad file is replaced by another image, the same one on every run.
+
+        reads: the fields that are wanted; no file is opened for others. A file is bad only to a reading that opens it:
+        who keeps something of a first reading (latents) reads then what is read with it later. Raises `LatentryError`
+        once more than `max_bad` files are bad.
+        """
+        sample, bad = self.read(pick, reads)
         self.source.note(bad)
-        if pixels is None:
-            raise LatentryError(f"data folder {self.root}: no image could be read in place of {bad[0]}.")
-        image = torch.from_numpy(np.ascontiguousarray(to_float(pixels).transpose(2, 0, 1)))
-        return Sample(image, self.text(index, place.caption), self.label(index), index, place.flip)
+        if sample is None:
+            raise self.nothing_readable(bad)
+        return sample
 
-    def sample(self, index: int) -> Sample:
+    def sample(self, index: int, reads: frozenset[str] = FIELDS) -> Sample:
         """Image `index` as it is: not mirrored, cut in the middle, first caption."""
-        return self.load(Pick(index, index))
+        return self.load(Pick(index, index), reads)
 
-    def pixels(self, place: Pick) -> tuple[Array | None, int, list[BadImage]]:
-        """(H, W, C) at the data's depth, the index really used, and the bad files met; None if only bad ones were."""
-        index = place.index
+    def read(self, pick: Pick, reads: frozenset[str]) -> tuple[Sample | None, list[BadImage]]:
+        """As `load`, but for the bad files met, which are returned and not noted; None if only bad ones were."""
+        index = pick.index
         bad: list[BadImage] = []
         for attempt in range(self.options.max_bad + 10):
-            found = self._prepared_or_reason(index, place.crop)
+            found = self._sample_or_reason(pick, index, reads)
             if not isinstance(found, BadImage):
-                return (found[:, ::-1] if place.flip else found), index, bad
+                return found, bad
             bad.append(found)
             index = int(rng.generator(self.seed, "replacement", index, attempt).integers(len(self)))
-        return None, index, bad
+        return None, bad
 
-    def _prepared_or_reason(self, index: int, crop: prepare.Crop) -> Array | BadImage:
+    def nothing_readable(self, bad: Sequence[BadImage]) -> LatentryError:
+        """The error for a pick where only bad files were met."""
+        return LatentryError(f"data folder {self.root}: no image could be read in place of {bad[0]}.")
+
+    def _sample_or_reason(self, pick: Pick, index: int, reads: frozenset[str]) -> Sample | BadImage:
         try:
-            return self._prepared(index, crop)
+            return self._sample(pick, index, reads)
         except BadImage as error:
             return error
 
-    def _prepared(self, index: int, crop: prepare.Crop) -> Array:
+    def _sample(self, pick: Pick, index: int, reads: frozenset[str]) -> Sample:
+        pixels = transform.mirrored(self._pixels(index, pick.crop), pick.flip) if "image" in reads else None
+        moved = reads & self.carries & pixel_fields.KINDS
+        return Sample(
+            position=pick.position,
+            index=index,
+            flip=pick.flip,
+            pixels=pixels,
+            caption=self.text(index, pick.caption) if "caption" in reads else "",
+            label=self.labels[self.label(index)] if "label" in reads and self.labels else None,
+            **(self._pixel_fields(pick, index, moved) if moved else {}),
+        )
+
+    def _pixel_fields(self, pick: Pick, index: int, reads: frozenset[str]) -> dict[str, Any]:
+        record = self.records[index]
+        place = transform.geometry(*self._size(index), self.options, pick.crop, pick.flip)
+        return pixel_fields.read(self.root, record, self.options, reads, place)
+
+    def _size(self, index: int) -> tuple[int, int]:
+        """(height, width) of the upright source; only its header is read."""
+        size = self._sizes.get(index)
+        if size is None:
+            header = images.header(self.root / self.records[index].path, self.options.pixel_limit)
+            size = header.height, header.width
+            self._sizes.put(index, *size)
+        return size
+
+    def _pixels(self, index: int, crop: transform.Crop) -> Array:
+        """(H, W, C) at the data's depth, not mirrored."""
         if self._cache is not None and self._cache.has(index):
             return self._cache.pixels[index]
         path = self.records[index].path
         if path in self.source.bad:
             raise BadImage(path, self.source.bad[path])
-        made = self._decode(path, crop)
+        made = self._decode(index, path, crop)
         if self._cache is not None:
             self._cache.put(index, made)
         return made
 
-    def _decode(self, path: str, crop: prepare.Crop) -> Array:
+    def _decode(self, index: int, path: str, crop: transform.Crop) -> Array:
         header, array = images.decode(self.root / path, self.options.pixel_limit)
         refuse_too_small(path, header, self.options)
         wrong = prepare.mismatch(header, self.options)
@@ -188,11 +212,24 @@ class ImageData:
             raise BadImage(path, f"{wrong}, but data.channels is {self.options.channels}")
         if self.source.depth != header.depth and self.options.depth == "auto":
             raise BadImage(path, f"its depth is {header.depth} bits, that of the others {self.source.depth}")
+        self._sizes.put(index, header.height, header.width)
         array = prepare.fit_channels(array, header, self.options)
         if self.source.depth != 32:
             array = prepare.to_depth(array, self.source.depth)
         keeps_alpha = header.alpha and array.shape[2] == header.channels
-        return prepare.fit_size(array, self.options, crop, keeps_alpha)
+        place = transform.geometry(array.shape[0], array.shape[1], self.options, crop)
+        return transform.image(array, place, self.options.colour, keeps_alpha)
+
+    def _carried(self) -> frozenset[str]:
+        there = {
+            "caption": self.options.text,
+            "label": self.labels,
+            "boxes": self.options.boxes,
+            "semantic": self.options.semantic,
+            "mask": self.options.mask,
+            "arrays": self.options.arrays,
+        }
+        return frozenset({"image", *(field for field, source in there.items() if source)})
 
     def _groups(self) -> list[NDArray[np.int64]]:
         field = self.options.balance
@@ -203,33 +240,11 @@ class ImageData:
             members.setdefault(str(select.value_of(record, field)), []).append(index)
         return [np.array(members[name], dtype=np.int64) for name in sorted(members)]
 
-    def _new_cache(self) -> _Cache | None:
+    def _new_cache(self) -> ImageCache | None:
         if self.options.crop == "random" or not self.records:
             return None
         channels, height, width = self.shape
-        kind = {8: np.uint8, 16: np.uint16}.get(self.source.depth, np.float32)
+        kind = np.dtype({8: np.uint8, 16: np.uint16}.get(self.source.depth, np.float32))
         shape = (len(self), height, width, channels)
-        size = int(np.prod(shape, dtype=np.int64)) * np.dtype(kind).itemsize
-        return _Cache(shape, np.dtype(kind), size) if size <= self._cache_bytes else None
-
-
-class _Cache:
-    """Prepared images in anonymous memory that forked workers share; memory is taken only as it fills.
-
-    Not in /dev/shm, which containers keep small. Two processes may fill the same image: they write the same bytes.
-    """
-
-    def __init__(self, shape: tuple[int, ...], kind: np.dtype[np.generic], size: int) -> None:
-        self._facts = (shape, kind, size)
-        self.pixels: Array = np.frombuffer(mmap.mmap(-1, size), dtype=kind).reshape(shape)
-        self._filled: NDArray[np.uint8] = np.frombuffer(mmap.mmap(-1, shape[0]), dtype=np.uint8)
-
-    def has(self, index: int) -> bool:
-        return bool(self._filled[index])
-
-    def put(self, index: int, pixels: Array) -> None:
-        self.pixels[index] = pixels
-        self._filled[index] = 1
-
-    def __reduce__(self) -> tuple[type[_Cache], tuple[tuple[int, ...], np.dtype[np.generic], int]]:
-        return _Cache, self._facts
+        fits = int(np.prod(shape, dtype=np.int64)) * kind.itemsize <= self._cache_bytes
+        return ImageCache(shape, kind) if fits else None

@@ -1,14 +1,16 @@
-"""Batches of the endless stream; the number of workers changes nothing but the speed."""
+"""Samples in order, read ahead by workers; their number changes nothing but the speed."""
 
 from __future__ import annotations
 
 import atexit
+import itertools
 import os
+import pickle
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -16,70 +18,66 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
-from latentry.data.dataset import ImageData, to_float
-from latentry.data.header import Array, BadImage
+from latentry.data.dataset import ImageData, Pick
+from latentry.data.files.header import Array, BadImage
+from latentry.data.sample import Example, Sample, joined, to_float
 from latentry.errors import LatentryError
 
-
-@dataclass(frozen=True)
-class Batch:
-    """image: (B, C, H, W) fp32 in [-1, 1]. label, index, position: (B,) int64. flip: (B,) bool. text: B captions."""
-
-    image: Tensor
-    text: list[str]
-    label: Tensor
-    index: Tensor
-    position: Tensor
-    flip: Tensor
+Values = Callable[[Sample], dict[str, Any]]
+"""What each condition is fed of one sample, by the condition's name."""
+IMAGE = frozenset({"image"})
+FORKS = sys.platform == "linux"
+"""Whether workers are copies of this process."""
 
 
 @dataclass(frozen=True)
-class _Raw:
-    """What a worker sends: small numbers, pickled through the pipe rather than through /dev/shm."""
+class _Part:
+    """What a worker sends: small numbers, pickled through the pipe rather than through /dev/shm.
 
-    pixels: Array | None
-    text: list[str]
-    label: list[int]
-    index: list[int]
-    position: list[int]
-    flip: list[bool]
+    pixels: (B, H, W, C), and values: what each condition is fed of each sample, pickled here since torch would send
+    their tensors through /dev/shm; or the samples as they are. bad: the files met. error: what ended the reading.
+    """
+
+    positions: list[int]
     bad: list[BadImage]
+    pixels: Array | None = None
+    values: bytes | None = None
+    samples: list[Sample] | None = None
+    error: LatentryError | None = None
 
 
 class _Fetch(Dataset[Any]):
-    def __init__(self, data: ImageData) -> None:
-        self.data = data
+    """Reads the samples of some places, each a position in the stream or a pick. whole: they are sent as they are."""
 
-    def __getitems__(self, positions: Sequence[int]) -> _Raw:
-        data = self.data
-        pixels: list[Array] = []
-        indices: list[int] = []
+    def __init__(
+        self, data: ImageData, reads: frozenset[str], values: Values | None = None, whole: bool = False
+    ) -> None:
+        self.data, self.reads, self.values, self.whole = data, reads, values, whole
+
+    def __getitems__(self, places: Sequence[int | Pick]) -> _Part:
+        picks = [place if isinstance(place, Pick) else self.data.pick(place) for place in places]
+        positions = [pick.position for pick in picks]
+        samples: list[Sample] = []
         bad: list[BadImage] = []
-        places = [data.pick(position) for position in positions]
-        for place in places:
-            found, index, met = data.pixels(place)
+        for pick in picks:
+            sample, met = self.data.read(pick, self.reads)
             bad += met
-            indices.append(index)
-            if found is not None:
-                pixels.append(found)
-        text = [data.text(index, place.caption) for index, place in zip(indices, places, strict=True)]
-        labels = [data.label(index) for index in indices]
-        whole = np.stack(pixels) if len(pixels) == len(places) else None
-        return _Raw(whole, text, labels, indices, list(positions), [place.flip for place in places], bad)
+            if sample is None:
+                return _Part(positions, bad, error=self.data.nothing_readable(met))
+            samples.append(sample)
+        if self.whole:
+            return _Part(positions, bad, samples=samples)
+        try:
+            values = pickle.dumps([self.values(sample) for sample in samples]) if self.values else None
+        except LatentryError as error:  # torch would wrap it in the worker's traceback
+            return _Part(positions, bad, error=error)
+        return _Part(positions, bad, _stacked(samples), values)
 
 
-class _Steps(Sampler[list[int]]):
-    def __init__(self, start: int, positions_of: Callable[[int], Sequence[int]]) -> None:
-        self.start, self.positions_of = start, positions_of
-
-    def __iter__(self) -> Iterator[list[int]]:
-        step = self.start
-        while True:
-            yield list(self.positions_of(step))
-            step += 1
+def _stacked(samples: Sequence[Sample]) -> Array:
+    return np.stack([sample.pixels for sample in samples if sample.pixels is not None])
 
 
 def batches(
@@ -89,46 +87,85 @@ def batches(
     positions_of: Callable[[int], Sequence[int]] | None = None,
     workers: int = 0,
     pin: bool = False,
-) -> Iterator[Batch]:
+    values: Values | None = None,
+    reads: frozenset[str] = frozenset(),
+) -> Iterator[Example]:
     """Yield the batches of step `start`, `start` + 1, ... without end; closing the iterator stops the workers.
 
     positions_of: the places in the global stream of a step (a process of several gives its own part); by default
-    step * batch ... step * batch + batch - 1. workers: processes that decode. pin: page-locked memory for CUDA.
+    step * batch ... step * batch + batch - 1. workers: processes that decode. pin: page-locked memory, for copies to
+    CUDA beside the work. values: what each condition is fed of one sample; it runs in the workers where they are
+    forked, else here. reads: the fields of a sample that it needs, besides the image.
     Raises `LatentryError` once more than `max_bad` files are bad.
     """
     of = positions_of or (lambda step: range(step * batch, (step + 1) * batch))
-    loader: DataLoader[_Raw] = _Loader(
-        _Fetch(data),
-        batch_sampler=_Steps(start, of),
-        num_workers=workers,
-        collate_fn=_unchanged,
-        worker_init_fn=partial(_quiet_worker, os.getpid()),
-        multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
-        prefetch_factor=4 if workers else None,
-    )
-    with _closing_workers(loader) as raws:
-        for raw in raws:
-            yield _to_batch(data, raw, pin)
+    in_workers = bool(workers) and FORKS  # a spawned worker cannot carry what `values` may hold, such as networks
+    fetch = _Fetch(data, reads | IMAGE, values if in_workers else None, whole=values is not None and not in_workers)
+    with _parts(fetch, (list(of(step)) for step in itertools.count(start)), workers) as parts:
+        for part in parts:
+            yield _example(part, values, pin)
 
 
-class _Loader(DataLoader[_Raw]):
-    """Without the advice that fewer workers than asked for would do."""
+def samples(
+    data: ImageData, picks: Iterable[Sequence[Pick]], workers: int = 0, reads: frozenset[str] = IMAGE
+) -> Iterator[list[Sample]]:
+    """Yield the samples of each group of picks, in order, once; the same as `ImageData.load` gives.
+
+    workers: processes that decode ahead. reads: the fields that are wanted. Raises as `batches`.
+    """
+    with _parts(_Fetch(data, reads, whole=True), (list(group) for group in picks), workers) as parts:
+        for part in parts:
+            yield part.samples or []
+
+
+def _example(part: _Part, values: Values | None, pin: bool) -> Example:
+    pixels = _stacked(part.samples) if part.pixels is None and part.samples else part.pixels
+    assert pixels is not None
+    rows: list[dict[str, Any]] = pickle.loads(part.values) if part.values else []
+    if values is not None and part.samples:
+        rows = [values(sample) for sample in part.samples]
+    image = torch.from_numpy(to_float(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))))
+    return Example(image.pin_memory() if pin else image, None, joined(rows), part.positions)
+
+
+class _Loader(DataLoader[_Part]):
+    """Without the advice that fewer workers than requested would do."""
 
     def check_worker_number_rationality(self) -> None:
         return
 
 
 @contextmanager
-def _closing_workers(loader: DataLoader[_Raw]) -> Iterator[Iterator[_Raw]]:
-    """Workers end with the loop, and before multiprocessing waits for them where the loop is left open at exit."""
-    raws = iter(loader)
-    close = getattr(raws, "_shutdown_workers", lambda: None)
+def _parts(fetch: _Fetch, places: Iterable[list[Any]], workers: int) -> Iterator[Iterator[_Part]]:
+    """What is read of each group of places, in order.
+
+    Workers end with the loop, and before multiprocessing waits for them where the loop is left open at exit.
+    """
+    loader = _Loader(
+        fetch,
+        batch_sampler=places,
+        num_workers=workers,
+        collate_fn=_unchanged,
+        worker_init_fn=partial(_quiet_worker, os.getpid()),
+        multiprocessing_context="fork" if workers and FORKS else None,
+        prefetch_factor=4 if workers else None,
+    )
+    parts = iter(loader)
+    close = getattr(parts, "_shutdown_workers", lambda: None)
     atexit.register(close)
     try:
-        yield raws
+        yield (_checked(part, fetch.data) for part in parts)
     finally:
         atexit.unregister(close)
         close()
+
+
+def _checked(part: _Part, data: ImageData) -> _Part:
+    """Note the bad files that were met, here, where all workers' are counted, and raise what ended the reading."""
+    data.source.note(part.bad)
+    if part.error is not None:
+        raise part.error
+    return part
 
 
 def _unchanged(raw: Any) -> Any:
@@ -152,13 +189,3 @@ def _end_with(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(1)
     os._exit(1)
-
-
-def _to_batch(data: ImageData, raw: _Raw, pin: bool) -> Batch:
-    data.source.note(raw.bad)
-    if raw.pixels is None:
-        raise LatentryError(f"data folder {data.root}: no image could be read in place of {raw.bad[0]}.")
-    image = torch.from_numpy(np.ascontiguousarray(to_float(raw.pixels).transpose(0, 3, 1, 2)))
-    numbers = [torch.tensor(values, dtype=torch.int64) for values in (raw.label, raw.index, raw.position)]
-    label, index, position = numbers
-    return Batch(image.pin_memory() if pin else image, raw.text, label, index, position, torch.tensor(raw.flip))

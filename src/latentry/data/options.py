@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from latentry.data.header import PIXEL_LIMIT
+from latentry.data.files.header import PIXEL_LIMIT
 from latentry.kinds import Options
 
 NAMED_COLOURS = {"white": (255, 255, 255), "black": (0, 0, 0)}
@@ -20,7 +20,9 @@ class DataOptions(Options):
 
     size: side in pixels, or [height, width]. channels: of the images given to the model. background: colour behind
     transparency; null keeps transparency as a channel. depth: bits a channel, 8, 16, or auto (what the files have).
-    text, label: metadata fields (label: folder = first subfolder's name). where: keep images whose fields have these
+    text, label: metadata fields (label: folder = first subfolder's name). boxes: field with objects' boxes and classes.
+    semantic, mask: fields naming image files of class numbers, and of zero or not. arrays: fields naming .npy files.
+    where: keep images whose fields have these
     values. balance: draw each value of this field equally often. flip: mirror half of the draws. crop: cover the size
     and cut the middle or a random part, or pad to it. split_by: images alike in this field go to one side of the split.
     held_out: share kept from training. max_bad: files that may be skipped. enlarge: a file that would be enlarged more
@@ -33,6 +35,10 @@ class DataOptions(Options):
     depth: Literal["auto", 8, 16] = "auto"
     text: str | None = None
     label: str | None = None
+    boxes: str | None = None
+    semantic: str | None = None
+    mask: str | None = None
+    arrays: tuple[str, ...] = ()
     where: dict[str, Scalar | list[Scalar]] = {}
     balance: str | None = None
     flip: bool = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from latentry.data.header import Array
+from latentry.data.files.header import Array
 
 
 class Boxes(NamedTuple):
@@ -28,8 +28,9 @@ class Sample:
 
     position: in the stream of training, or the index. index: of the image really used, another one if that was bad.
     pixels: (H, W, C) uint8, uint16, or float32 in [0, 1]. caption: one of the image's. label: the name of its class.
-    semantic: (H, W) int64, the class of each pixel. mask: (H, W) bool. arrays: by field; those with the image's height
-    and width in front were moved with it. What was not asked for, or is not there, is None.
+    semantic: (H, W) int64, the class of each pixel. mask: (H, W) bool. arrays: by metadata field; those whose first two
+    axes are the image's height and width moved with it. What was not read, or is not there, is None (empty for caption
+    and arrays).
     """
 
     position: int
@@ -65,6 +66,11 @@ class Example(NamedTuple):
     moments: Tensor | None
     values: dict[str, list[Any]]
     positions: list[int]
+
+
+def joined(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """The values of several samples, by condition."""
+    return {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}
 
 
 def to_float(pixels: Array) -> NDArray[np.float32]:

@@ -13,10 +13,12 @@ from torch import Tensor
 
 from latentry.checkpoints import durable
 from latentry.checkpoints.run_folder import MODEL
-from latentry.data.dataset import ImageData, Sample
+from latentry.conditioning import reads_of, values_of
+from latentry.data.dataset import ImageData
+from latentry.data.sample import Sample, joined
 from latentry.errors import LatentryError
-from latentry.evaluate.values import values_of
 from latentry.metrics import JUDGES, psnr
+from latentry.models.latent_diffusion import LatentDiffusion
 from latentry.pipeline import Pipeline, load
 from latentry.pipeline.images import to_unit
 
@@ -115,9 +117,17 @@ def _first_of_each(data: ImageData) -> dict[str, int]:
     return dict(sorted(found.items()))
 
 
+def condition_values(
+    model: LatentDiffusion, data: ImageData, indices: Sequence[int], seed: int
+) -> dict[str, list[Any]]:
+    """What each condition of a model would be asked with for these images, by its name."""
+    conditioners = model.named_conditioners()
+    samples = [data.sample(index, reads_of(conditioners)) for index in indices]
+    return joined([values_of(conditioners, seed, sample) for sample in samples])
+
+
 def _sampled(pipe: Pipeline, data: ImageData, indices: Sequence[int], judge: Any, seed: int) -> float:
     assert pipe.denoiser is not None
-    picks = [0.0] * len(indices)
-    values = {n: values_of(o, data, indices, picks) for n, o in pipe.denoiser.options.conditioning.items()}
+    values = condition_values(pipe.denoiser, data, indices, seed)
     images = pipe.sample(n=1, seed=seed, batch=100, **values).tensor  # type: ignore[arg-type]
     return float(judge.score(images, [dict(data.records[i].fields) for i in indices])["shape_and_colour"])

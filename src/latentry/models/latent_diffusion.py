@@ -60,6 +60,10 @@ class LatentDiffusion(nn.Module):
             **arguments,
         )
 
+    def named_conditioners(self) -> dict[str, Conditioner]:
+        """The conditioners by name, in recipe order."""
+        return {name: self._at(name) for name in self.conditioners}
+
     def guessed(self, values: Mapping[str, Sequence[Any]]) -> dict[str, Sequence[Any]]:
         """`values` with those besides that conditioners guess from them, where they were not asked for."""
         found = dict(values)

@@ -7,9 +7,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from latentry.data import images, prepare
-from latentry.data.dataset import to_float
+from latentry.data import prepare
+from latentry.data.files import images
 from latentry.data.options import DataOptions
+from latentry.data.sample import to_float
 from latentry.errors import UsageError
 from latentry.models.config import DataFacts
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from latentry.data.saving import default_suffix, quantise, save
+from latentry.data.files.saving import default_suffix, quantise, save
 from latentry.errors import LatentryError, UsageError
 
 SUFFIXES = (".png", ".tif", ".tiff")

@@ -49,7 +49,7 @@ def test_the_small_image_is_smoothed_before_it_is_shrunk() -> None:
     """Every fourth pixel of a fine pattern would be a colour that the image does not have."""
     stripes = np.zeros((16, 8, 1), np.uint8)
     stripes[:, ::2] = 255
-    small = values_of({"x": image(channels=1)}, 0, Sample(0, 0, pixels=stripes))["x"]
+    small = values_of({"x": image(channels=1, factor=4)}, 0, Sample(0, 0, pixels=stripes))["x"]
     assert small.shape == (1, 4, 2)
     assert small.dtype == np.float32
     assert np.abs(small).max() < 0.2  # neither black nor white
@@ -68,7 +68,7 @@ def test_the_small_image_is_the_mean_of_flat_parts_and_stays_in_range() -> None:
 
 def test_a_factor_that_does_not_divide_the_image_is_named() -> None:
     with pytest.raises(UsageError, match="16x10 pixels do not shrink 4 times"):
-        image().value(Sample(0, 0, pixels=np.zeros((16, 10, 3), np.uint8)), np.random.default_rng)
+        image(factor=4).value(Sample(0, 0, pixels=np.zeros((16, 10, 3), np.uint8)), np.random.default_rng)
 
 
 def test_options_of_training_alone_are_not_written_to_models_that_do_not_set_them() -> None:

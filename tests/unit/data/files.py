@@ -51,15 +51,18 @@ def chunk(name: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
 
 
-def plain_png(pixels: NDArray[Any], extra: bytes = b"") -> bytes:
-    """A PNG of (H, W, C) built by hand from the specification, every row unfiltered; extra: chunks before the data."""
-    height, width, channels = pixels.shape
+def plain_png(pixels: NDArray[Any], extra: bytes = b"", width: int = 0, bits: int = 0) -> bytes:
+    """A PNG of (H, W, C) built by hand from the specification, every row unfiltered; extra: chunks before the data.
+
+    width, bits: where several pixels are packed into each value, how many there are in a row and of how many bits.
+    """
+    height, columns, channels = pixels.shape
     depth = pixels.dtype.itemsize * 8
     kind = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
     rows = pixels.astype(">u2" if depth == 16 else "u1").tobytes()
     stride = len(rows) // height
     data = b"".join(b"\0" + rows[y * stride : (y + 1) * stride] for y in range(height))
-    head = struct.pack(">IIBBBBB", width, height, depth, kind, 0, 0, 0)
+    head = struct.pack(">IIBBBBB", width or columns, height, bits or depth, kind, 0, 0, 0)
     body = chunk(b"IHDR", head) + extra + chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + body
 

@@ -11,12 +11,12 @@ import pytest
 import tifffile
 from PIL import Image
 
-from latentry.data import images
+from latentry.data.files import images
 from tests.unit.data.files import empty_png
 
 _MEASURE = """
 import resource, sys
-from latentry.data import images
+from latentry.data.files import images
 images.header(sys.argv[1])
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for path in sys.argv[2:]:

@@ -9,7 +9,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from latentry.data.check import check, describe_folder
+from latentry.data.folders.check import check
 from latentry.errors import UsageError
 from tests.unit.data.files import empty_png, flat, metadata, noise, numbered, options, plain_png
 
@@ -113,8 +113,17 @@ def test_counts_of_labels_captions_and_fields(tmp_path: Path) -> None:
     assert (report.captions, report.empty_captions, report.unlisted) == (4, 1, 1)
     assert seen[-1] == (4, 4)
     assert report.ok
-    assert describe_folder(tmp_path) == {"text": 3, "kind": 4}
-    flat(tmp_path / "sub" / "cat" / "a.png")
-    assert describe_folder(tmp_path / "sub") == {}, "one class tells nothing apart"
-    flat(tmp_path / "sub" / "dog" / "a.png")
-    assert describe_folder(tmp_path / "sub") == {"folder": 2}
+
+
+def test_maps_and_boxes_are_looked_at_with_a_recipe_that_names_them(tmp_path: Path) -> None:
+    """A map of the wrong size would only be met in the middle of training."""
+    for n in range(3):
+        flat(tmp_path / f"{n}.png")
+        flat(tmp_path / f"{n}_map.png", n, (16, 16 - n // 2), "L")
+    rows = [{"file_name": f"{n}.png", "map": f"{n}_map.png", "objects": {"bbox": [], "category": []}} for n in range(3)]
+    metadata(tmp_path, rows)
+    report = check(tmp_path, options(size=8, semantic="map", boxes="objects"))
+    assert report.bad == [("2_map.png", "is 16x15 pixels, but its image 2.png is 16x16")]
+    assert check(tmp_path, options(size=8)).ok
+    metadata(tmp_path, [row | {"objects": 3} for row in rows])
+    assert "objects is 3" in check(tmp_path, options(size=8, boxes="objects")).problems[0]

@@ -11,8 +11,8 @@ import pytest
 import tifffile
 import torch
 
-from latentry.data import images
 from latentry.data.dataset import ImageData, Pick
+from latentry.data.files import images
 from latentry.errors import LatentryError, UsageError
 from tests.unit.data.files import flat, metadata, noise, numbered, options, plain_png
 
@@ -99,8 +99,8 @@ def test_text_label_and_metadata_follow_the_image(tmp_path: Path) -> None:
     for position in range(20):
         sample = data.load(data.pick(position))
         number = number_of(sample.image)
-        assert sample.text == f"number {number}"
-        assert data.labels[sample.label] == "ab"[number % 2]
+        assert sample.caption == f"number {number}"
+        assert sample.label == "ab"[number % 2]
     assert sorted(data.captions()) == sorted(row["text"] for row in rows)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from latentry.data.folder import read_records, real_root, scan
+from latentry.data.folders.records import read_records, real_root, scan
 from latentry.errors import UsageError
 from tests.unit.data.files import flat, metadata
 

@@ -11,7 +11,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from latentry.data import images
+from latentry.data.files import images
 from latentry.errors import UsageError
 from tests.unit.data.files import chunk, flat, noise, plain_png
 

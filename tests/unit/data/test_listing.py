@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from latentry.data import listing
 from latentry.data.dataset import ImageData
-from latentry.data.folder import Record, read_records
+from latentry.data.folders import listing
+from latentry.data.folders.records import Record, read_records
 from latentry.errors import LatentryError
 from tests.unit.data.files import flat, metadata, numbered, options
 

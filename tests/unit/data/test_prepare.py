@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from latentry.data.header import Header
-from latentry.data.prepare import Crop, composite, fit_channels, fit_size, mismatch, to_depth
+from latentry.data.files.header import Header
+from latentry.data.options import DataOptions
+from latentry.data.prepare import composite, fit_channels, mismatch, to_depth
+from latentry.data.transform import MIDDLE, Crop, geometry, image
 from tests.unit.data.files import noise, options
+
+
+def fit_size(array: NDArray[Any], o: DataOptions, crop: Crop = MIDDLE, alpha: bool = False) -> NDArray[Any]:
+    """An array as in the sample."""
+    return image(array, geometry(array.shape[0], array.shape[1], o, crop), o.colour, alpha)
 
 
 @pytest.mark.parametrize("depth", [8, 16])

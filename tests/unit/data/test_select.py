@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from latentry.data import select
-from latentry.data.folder import Record
+from latentry.data.folders import select
+from latentry.data.folders.records import Record
 from latentry.errors import UsageError
 from tests.unit.data.files import options
 

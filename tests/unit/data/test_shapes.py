@@ -100,8 +100,10 @@ def test_the_folder_trains_as_it_is_and_no_map_is_taken_for_an_image(tmp_path: P
     assert sorted(data.captions()) == sorted(drawn)
     for index in range(len(data)):
         sample = data.sample(index)
-        assert data.labels[sample.label] == drawn[sample.text].shape
-        assert np.array_equal(((sample.image + 1) * 127.5).round().permute(1, 2, 0).numpy(), drawn[sample.text].image)
+        assert sample.label == drawn[sample.caption].shape
+        assert np.array_equal(
+            ((sample.image + 1) * 127.5).round().permute(1, 2, 0).numpy(), drawn[sample.caption].image
+        )
 
 
 def test_four_thousand_images_take_seconds() -> None:

@@ -10,8 +10,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from latentry.data import images, tiff
-from latentry.data.header import BadValues
+from latentry.data.files import images, tiff
+from latentry.data.files.header import BadValues
 from tests.unit.data.files import noise
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from latentry.data import images
+from latentry.data.files import images
 from latentry.errors import LatentryError, UsageError
 from latentry.pipeline.output import Output, check_target, grid
 

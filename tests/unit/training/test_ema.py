@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from latentry.data.loader import Batch
+from latentry.data.sample import Example
 from latentry.training.loop.ema import EMA
-from latentry.training.stages.diffusion.stage import LatentBatch
 from tests.unit.training.small_stages import first_stage, images, second_stage, train
 
 
@@ -79,8 +77,9 @@ def test_every_trained_weight_is_averaged_once_a_step(root: Path, build) -> None
     assert all(torch.equal(before[n], s) for n, s in stage.ema.shadow.items()), "a step with NaN was averaged"
 
 
-def bad(part: Batch | LatentBatch) -> Batch | LatentBatch:
+def bad(part: Example) -> Example:
     """The same part of a batch with NaN in it."""
-    if isinstance(part, Batch):
-        return replace(part, image=part.image * float("nan"))
+    if part.image is not None:
+        return part._replace(image=part.image * float("nan"))
+    assert part.moments is not None
     return part._replace(moments=part.moments * float("nan"))

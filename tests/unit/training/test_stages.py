@@ -41,6 +41,7 @@ def part(root: Path, with_term: dict[str, Any], without: dict[str, Any]) -> dict
 def by_hand(stage: AutoencoderStage, term: str) -> dict[str, Tensor]:
     """A term's gradients of the first batch by plain backpropagation through every network."""
     (batch,) = next(stage.batches(0))
+    assert batch.image is not None
     model = stage.model.train()
     posterior = model.posterior(model.moments(batch.image))
     noise = rng.normal(stage.seed, "posterior", range(8), 0, posterior.mean.shape[1:])
@@ -211,9 +212,11 @@ def test_images_from_the_loader_and_from_the_cache_are_the_same(root: Path, tmp_
     cached = second_stage(root)
     cached.caches = {"train": LatentCache(cached.autoencoder, cached.data, "", tmp_path, cached.world, lambda _: None)}
     for (one,), (other,), _ in zip(direct.batches(5), cached.batches(5), range(2)):
+        assert one.moments is not None
+        assert other.moments is not None
         assert torch.allclose(one.moments, other.moments, atol=1e-5)
         assert one.values == other.values
-        assert one.places == other.places
+        assert one.positions == other.positions
 
 
 def test_learning(root: Path) -> None:

@@ -42,8 +42,9 @@ class MeanStage(Stage):
         options = plan.recipe.section("mean")
         assert isinstance(options, MeanOptions)
         self.training, self.world, self.data = options.train, plan.world, plan.data
-        self.first = parts["autoencoder"]
-        assert isinstance(self.first, Autoencoder)
+        first = parts["autoencoder"]
+        assert isinstance(first, Autoencoder)
+        self.first: Autoencoder = first
         self.model: nn.ParameterList = nn.ParameterList([torch.full((4, 1, 1), options.start)])
 
     def batches(self, start: int) -> Iterator[list[Tensor]]:
@@ -52,7 +53,7 @@ class MeanStage(Stage):
 
     def step(self, step: int, parts: list[Tensor]) -> StepResult:
         with torch.no_grad():
-            target = self.first.encode(parts[0]).mean((0, 2, 3))[:, None, None]
+            target = self.first.encode(parts[0]).mean(dim=(0, 2, 3))[:, None, None]
             self.model[0] += 0.5 * (target - self.model[0])
             loss = float((target - self.model[0]).square().sum())
         return StepResult({"loss": loss}, True)

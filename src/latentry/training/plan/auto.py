@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from latentry.data.folder import Record, read_records, real_root
-from latentry.data.select import FOLDER, selected, value_of
+from latentry.data.folders.records import Record, read_records, real_root
+from latentry.data.folders.select import FOLDER, selected, value_of
 from latentry.training.plan.recipe import Recipe, dump, validated
 
 AUTO = "auto"

@@ -9,10 +9,9 @@ import torch
 from torch import nn
 
 from latentry import config
-from latentry.conditioning import BuildContext
+from latentry.conditioning import CONDITIONERS, BuildContext
 from latentry.data.dataset import ImageData
 from latentry.errors import UsageError
-from latentry.evaluate.values import check_fields
 from latentry.kinds import KindOptions
 from latentry.models.build import build_conditioners, named_files
 from latentry.models.config import DiffusionOptions, ModelConfig
@@ -21,6 +20,18 @@ from latentry.training.stages.warm_start import files_to_keep
 
 TAKEN = {"n", "steps", "solver", "levels", "guidance", "clip", "seed", "size", "batch", "bf16", "progress"}
 """Arguments of `sample`, which no condition can be called."""
+
+
+IMPORT = "Import a published model that has it"
+LACKING = {
+    "label": ("labels", "data.label to a metadata field or `folder`"),
+    "caption": ("captions", "data.text to a metadata field"),
+    "boxes": ("boxes", "data.boxes to a metadata field, such as `objects`"),
+    "semantic": ("semantic maps", "data.semantic to a metadata field that names their files"),
+    "mask": ("masks", "data.mask to a metadata field that names their files, or `masks: boxes` to draw some"),
+    "arrays": ("arrays", "data.arrays to metadata fields that name .npy files"),
+}
+"""What is missing of a sample, and the key that would bring it."""
 
 
 class Conditions(NamedTuple):
@@ -57,6 +68,19 @@ def settle_conditions(
     complete: dict[str, Any] = {name: conditioner.options for name, conditioner in conditioners.items()}
     texts = named_files(conditioners)
     return Conditions(options.model_copy(update={"conditioning": complete}), texts, tuple(data.labels))
+
+
+def check_fields(name: str, options: KindOptions, data: ImageData) -> None:
+    """Raise UsageError if the data lacks what this condition reads, or nothing in a folder is given to its kind."""
+    nothing = f"diffusion.conditioning.{name}: nothing in a folder of images is given to {options.kind}"
+    needs = CONDITIONERS[options.kind].needs(options)
+    if not needs:
+        known = ", ".join(kind for kind, entry in CONDITIONERS.items() if entry.conditioner.reads)
+        hint = "Set its `factor`, for a smaller copy of each image" if options.kind == "image" else IMPORT
+        raise UsageError(f"{nothing} yet; known: {known}. {hint}, or train by another of these.")
+    for field in sorted(needs - data.carries):
+        what, key = LACKING[field]
+        raise UsageError(f"{nothing}: the data has no {what}; set {key}")
 
 
 def _labels_kept(known: tuple[str, ...], conditioners: Iterable[KindOptions], data: ImageData) -> tuple[str, ...]:

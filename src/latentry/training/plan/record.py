@@ -14,7 +14,7 @@ from latentry.checkpoints import durable, model_folder
 from latentry.checkpoints.run_folder import MODEL, RECIPE, read_recipe
 from latentry.checkpoints.store import Store
 from latentry.data.dataset import ImageData
-from latentry.data.listing import Listing, difference
+from latentry.data.folders.listing import Listing, difference
 from latentry.errors import UsageError
 from latentry.evaluate.figures import forget_figures
 from latentry.training.plan.recipe import Recipe, dump, validated

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,24 +13,30 @@ import torch
 from torch import Tensor
 
 from latentry.checkpoints import durable
-from latentry.data.dataset import ImageData
+from latentry.data.dataset import ImageData, Pick
+from latentry.data.loader import IMAGE, Values, samples
+from latentry.data.sample import Example, Sample, joined
 from latentry.models.autoencoder import Autoencoder
 from latentry.training.loop.world import World
 
 ENCODE_BATCH = 16
+WITHOUT_FILES = frozenset({"caption", "label"})
+"""What is read of a sample without opening one."""
 
 
 @torch.no_grad()
-def encode(
-    autoencoder: Autoencoder, data: ImageData, indices: list[int], flip: bool = False
-) -> tuple[Tensor, list[int]]:
-    """Moments (B, c or 2c, h, w) of unaugmented images, and which were used; a flipped image is encoded for itself."""
-    samples = [data.sample(i) for i in indices]
-    images = torch.stack([s.image for s in samples])
+def encode(autoencoder: Autoencoder, samples: Sequence[Sample], flip: bool = False) -> Tensor:
+    """Moments (B, c or 2c, h, w), on the CPU, of images or, encoded for themselves, of their mirror images."""
+    images = torch.stack([sample.image for sample in samples])
     device = autoencoder.latent_scale.device
-    return autoencoder.moments((images.flip(-1) if flip else images).to(device)).float().cpu(), [
-        s.index for s in samples
-    ]
+    return autoencoder.moments((images.flip(-1) if flip else images).to(device)).float().cpu()
+
+
+def read(data: ImageData, indices: Sequence[int], workers: int) -> Iterator[tuple[list[int], list[Sample]]]:
+    """Images as they are, a few at a time, with the indices that were wanted."""
+    groups = [list(indices[first : first + ENCODE_BATCH]) for first in range(0, len(indices), ENCODE_BATCH)]
+    picks = ([Pick(index, index) for index in group] for group in groups)
+    yield from zip(groups, samples(data, picks, workers))
 
 
 def _create(path: Path, kind: type[np.generic], shape: tuple[int, ...]) -> None:
@@ -54,10 +61,11 @@ class LatentCache:
         root: Path,
         world: World,
         report: Callable[[str], None],
+        workers: int = 0,
     ) -> None:
         self.folder = root / self._key(autoencoder, data, fingerprint)
         if world.any(not (self.folder / "complete").exists()):
-            self._fill(autoencoder, data, world, report)
+            self._fill(autoencoder, data, world, report, workers)
         self.moments = np.load(self.folder / "moments.npy", mmap_mode="r")
         self.used = np.load(self.folder / "used.npy")
 
@@ -71,9 +79,11 @@ class LatentCache:
                 digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
         return f"{data.split}-{digest.hexdigest()}"
 
-    def _fill(self, autoencoder: Autoencoder, data: ImageData, world: World, report: Callable[[str], None]) -> None:
+    def _fill(
+        self, autoencoder: Autoencoder, data: ImageData, world: World, report: Callable[[str], None], workers: int
+    ) -> None:
         flips = 2 if data.options.flip else 1
-        shape = encode(autoencoder, data, [0])[0].shape[1:]
+        shape = encode(autoencoder, [data.sample(0, IMAGE)]).shape[1:]
         path = self.folder / "moments.npy"
         if world.chief:
             for old in self.folder.parent.glob(f"{data.split}-*"):
@@ -86,17 +96,34 @@ class LatentCache:
         array = np.lib.format.open_memmap(path, mode="r+")
         used = np.lib.format.open_memmap(self.folder / "used.npy", mode="r+")
         indices = list(range(len(data)))[world.rank :: world.size]
-        for first in range(0, len(indices), ENCODE_BATCH):
-            part = indices[first : first + ENCODE_BATCH]
+        for part, group in read(data, indices, workers):
+            used[part] = [sample.index for sample in group]
             for flip in range(flips):
-                moments, used[part] = encode(autoencoder, data, part, bool(flip))
-                array[part, flip] = moments.numpy()
+                array[part, flip] = encode(autoencoder, group, bool(flip)).numpy()
         array.flush()
         used.flush()
         world.barrier()
         if world.chief:
             (self.folder / "complete").touch()
         world.barrier()
+
+    def examples(
+        self, data: ImageData, picks: Iterable[Sequence[Pick]], values: Values, reads: frozenset[str], workers: int = 0
+    ) -> Iterator[Example]:
+        """The examples of groups of picks, as the loader gives them, but with moments for the images.
+
+        values, reads: as of `loader.batches`. workers: read ahead what is read of files; of images that were bad their
+        stand-ins are read.
+        """
+        really = ([replace(pick, index=int(self.used[pick.index])) for pick in group] for group in picks)
+        groups: Iterator[list[Sample]]
+        if reads <= WITHOUT_FILES:
+            groups = ([data.load(pick, reads) for pick in group] for group in really)
+        else:
+            groups = samples(data, really, workers, reads)
+        for group in groups:
+            moments = self([sample.index for sample in group], [sample.flip for sample in group])
+            yield Example(None, moments, joined([values(s) for s in group]), [sample.position for sample in group])
 
     def __call__(self, indices: list[int], flips: list[bool]) -> Tensor:
         """Moments (B, c or 2c, h, w) of these images."""

@@ -11,7 +11,7 @@ from latentry import rng
 from latentry.data.dataset import ImageData
 from latentry.models.autoencoder import Autoencoder
 from latentry.training.loop.world import World
-from latentry.training.stages.latents import ENCODE_BATCH, encode
+from latentry.training.stages.latents import ENCODE_BATCH, encode, read
 
 if TYPE_CHECKING:
     from latentry.training.plan.plan import Plan
@@ -26,7 +26,7 @@ def set_scale(plan: Plan, model: Autoencoder) -> None:
     if isinstance(wanted, float):
         model.latent_scale.fill_(wanted)
         return
-    deviation = measure_scale(model, plan.data, plan.recipe.seed, plan.world)
+    deviation = measure_scale(model, plan.data, plan.recipe.seed, plan.world, plan.recipe.autoencoder.train.workers)
     if wanted == "measure" or kind == "kl":
         model.latent_scale.fill_(1 / max(deviation, 1e-6))
         scale = float(model.latent_scale)
@@ -46,7 +46,7 @@ def take_scale(plan: Plan, model: Autoencoder) -> None:
 
 
 @torch.no_grad()
-def measure_scale(autoencoder: Autoencoder, data: ImageData, seed: int, world: World) -> float:
+def measure_scale(autoencoder: Autoencoder, data: ImageData, seed: int, world: World, workers: int = 0) -> float:
     """Deviation of sampled, unscaled latents over 10,000 training images (all, if there are fewer).
 
     The images are shared out among the processes, and the sums are of all.
@@ -54,9 +54,10 @@ def measure_scale(autoencoder: Autoencoder, data: ImageData, seed: int, world: W
     count = min(len(data), SAMPLES)
     chosen = rng.generator(seed, "scale").permutation(len(data))[:count].tolist()
     total = squares = numbers = 0.0
-    for first in range(world.rank * ENCODE_BATCH, count, world.size * ENCODE_BATCH):
-        part = chosen[first : first + ENCODE_BATCH]
-        moments, _ = encode(autoencoder, data, part)
+    groups = [chosen[first : first + ENCODE_BATCH] for first in range(0, count, ENCODE_BATCH)]
+    mine = [index for group in groups[world.rank :: world.size] for index in group]
+    for part, group in read(data, mine, workers):
+        moments = encode(autoencoder, group)
         if autoencoder.options.kind == "kl":
             posterior = autoencoder.posterior(moments)
             noise = rng.normal(seed, "scale noise", part, 0, posterior.mean.shape[1:])

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from latentry import rng
 from latentry.data.dataset import ImageData
-from latentry.data.loader import Batch, batches
+from latentry.data.loader import batches
+from latentry.data.sample import Example
 from latentry.devices import autocast
 from latentry.metrics import psnr
 from latentry.models.autoencoder import Autoencoder
@@ -69,7 +70,7 @@ class AutoencoderStage(Stage):
             rate = self.training.discriminator_lr or self.training.rate()
             self.critic = Updater(dict(objective.discriminator.named_parameters()), self.training, rate, world)
 
-    def batches(self, start: int) -> Iterator[list[Batch]]:
+    def batches(self, start: int) -> Iterator[list[Example]]:
         """The parts of each step from `start` on."""
         t = self.training
 
@@ -97,7 +98,7 @@ class AutoencoderStage(Stage):
         with autocast(self.world.device, self.training.precision):
             return self.model.features(z), latent
 
-    def step(self, step: int, parts: list[Batch]) -> StepResult:
+    def step(self, step: int, parts: list[Example]) -> StepResult:
         """One update of the autoencoder, then one of the discriminator once it takes part."""
         self.model.train()
         self.objective.train()
@@ -118,7 +119,7 @@ class AutoencoderStage(Stage):
                 buffer.copy_(before)
         return StepResult(metrics, finite)
 
-    def _generator(self, step: int, parts: list[Batch]) -> dict[str, float]:
+    def _generator(self, step: int, parts: list[Example]) -> dict[str, float]:
         """Gradients of the autoencoder, summed over parts and processes; the numbers of the step."""
         self.updater.zero()
         sums: dict[str, Tensor] = {}
@@ -133,7 +134,7 @@ class AutoencoderStage(Stage):
                 self.health.count(latent.indices)
         return self._numbers(sums, gradient_norm=self.updater.reduce())
 
-    def _discriminator(self, step: int, parts: list[Batch]) -> dict[str, float]:
+    def _discriminator(self, step: int, parts: list[Example]) -> dict[str, float]:
         """Gradients of the discriminator; as published, of a fresh forward pass of the just updated autoencoder."""
         assert self.critic is not None
         self.critic.zero()
@@ -150,9 +151,10 @@ class AutoencoderStage(Stage):
             self._add(sums, named, share)
         return self._numbers(sums, discriminator_gradient_norm=self.critic.reduce())
 
-    def _part(self, batch: Batch, number: int) -> tuple[Tensor, list[int], float]:
+    def _part(self, batch: Example, number: int) -> tuple[Tensor, list[int], float]:
         """Images on the device, their places in the global batch, and their share of it."""
         places = self.world.share(self.training.batch, self.training.accumulate, number)
+        assert batch.image is not None
         x = batch.image.to(self.world.device, non_blocking=True)
         if self.training.channels_last:
             x = x.contiguous(memory_format=torch.channels_last)

@@ -12,6 +12,8 @@ from latentry import rng
 from latentry.checkpoints import model_folder
 from latentry.checkpoints.run_folder import MODEL, split_denoiser, trained_weights
 from latentry.checkpoints.store import Saved
+from latentry.conditioning import reads_of, values_of
+from latentry.data.sample import joined
 from latentry.devices import set_formats
 from latentry.diffusion.levels import LEVELS
 from latentry.errors import UsageError
@@ -22,7 +24,7 @@ from latentry.models.latent_diffusion import LatentDiffusion
 from latentry.pipeline import Pipeline
 from latentry.training.loop.compiling import compile_or_not
 from latentry.training.loop.stage import weights_of
-from latentry.training.stages.diffusion.options import DiffusionSection
+from latentry.training.stages.diffusion.options import DiffusionSection, DiffusionTraining
 from latentry.training.stages.diffusion.preview import Previewer
 from latentry.training.stages.diffusion.stage import DiffusionStage
 from latentry.training.stages.kind import Parts, StageKind
@@ -51,7 +53,9 @@ def build(plan: Plan, parts: Parts) -> DiffusionStage:
     if section.train.cache_latents:
         fingerprint, folder = plan.images.listing.fingerprint, plan.out / "latents"
         for data in filter(None, (plan.data, plan.held_out)):
-            caches[data.split] = LatentCache(autoencoder, data, fingerprint, folder, world, plan.report)
+            caches[data.split] = LatentCache(
+                autoencoder, data, fingerprint, folder, world, plan.report, section.train.workers
+            )
     if section.train.compile:
         compile_or_not([(model.unet, "forward")], "diffusion.train.compile", world.device, plan.report)
     previewer = Previewer(Pipeline(plan.model, autoencoder, model), plan.held_out or plan.data, seed)
@@ -82,10 +86,27 @@ def check(plan: Plan) -> None:
         return
     with torch.device("meta"):
         model = build_denoiser(plan.model, plan.texts)
+    _check_nulls(model, plan.recipe.diffusion.train)
     try:
         lookup(LEVELS, plan.recipe.sample.levels, "sample.levels")(model.schedule, plan.recipe.sample.steps)
     except UsageError as error:
         raise UsageError(f"sample.{error}") from None
+
+
+def _check_nulls(model: LatentDiffusion, training: DiffusionTraining) -> None:
+    """Raise UsageError for a condition that training would drop, but that cannot be absent."""
+    for name, conditioner in model.named_conditioners().items():
+        if conditioner.has_null or not (training.drop(name) or training.drop_all):
+            continue
+        if training.drop_all:
+            keys, fix = f"drop_all is {training.drop_all:g}", "it is never dropped with drop_all 0"
+        else:
+            keys = f"drop_condition is {training.drop(name):g} for it"
+            fix = f"it can be trained with drop_condition {{{name}: 0}}"
+        raise UsageError(
+            f'diffusion.conditioning.{name}: has no "none" to be dropped to (null: none), and diffusion.train.{keys}; '
+            f"{fix}. Set that, or give it a null row by leaving null out."
+        )
 
 
 def probe(plan: Plan) -> Callable[[], Tensor]:
@@ -96,9 +117,13 @@ def probe(plan: Plan) -> Callable[[], Tensor]:
     microbatch = plan.world.microbatch(plan.recipe.diffusion.train)
     shape = (microbatch, first.latent_channels or first.z_channels, height, width)
 
+    conditioners = model.named_conditioners()
+    value = values_of(conditioners, plan.recipe.seed, plan.data.sample(0, reads_of(conditioners)))
+    values = joined([value] * microbatch)
+
     def work() -> Tensor:
         x = torch.rand(shape, device=device)
-        return model(x, torch.zeros(len(x), device=device), model.condition({}, len(x))).square().mean()
+        return model(x, torch.zeros(len(x), device=device), model.condition(values, len(x))).square().mean()
 
     return work
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from latentry.data.dataset import ImageData
-from latentry.evaluate.values import values_of
+from latentry.evaluate.figures import condition_values
 from latentry.pipeline import Pipeline
 from latentry.training.loop.signals import check_stop
 
@@ -21,9 +20,7 @@ class Previewer:
         stride = max(1, len(data) // COUNT)
         indices = [i * stride % len(data) for i in range(COUNT)]
         assert pipe.denoiser is not None
-        self.values: dict[str, Any] = {
-            name: values_of(o, data, indices, [0.0] * COUNT) for name, o in pipe.denoiser.options.conditioning.items()
-        }
+        self.values = condition_values(pipe.denoiser, data, indices, seed)
 
     def __call__(self, path: Path) -> None:
         """Write the sheet. Raises Interrupted if training is to stop."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,12 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from latentry import rng
+from latentry.conditioning import reads_of, values_of
 from latentry.data.dataset import ImageData, Pick
-from latentry.data.loader import Batch, batches
+from latentry.data.loader import IMAGE, batches
+from latentry.data.sample import Example, joined
 from latentry.devices import autocast
 from latentry.diffusion.objective import Objective
 from latentry.diffusion.process import q_sample
-from latentry.evaluate.values import values_of
 from latentry.models.autoencoder import Autoencoder
 from latentry.models.latent_diffusion import LatentDiffusion
 from latentry.training.loop.ema import EMA
@@ -35,14 +37,6 @@ if TYPE_CHECKING:
 
 NAME = "diffusion"
 QUARTERS = 4
-
-
-class LatentBatch(NamedTuple):
-    """moments (B, c or 2c, h, w); values: for each conditioner B values; places in the global batch."""
-
-    moments: Tensor
-    values: dict[str, list[Any]]
-    places: range
 
 
 class Draws(NamedTuple):
@@ -86,49 +80,50 @@ class DiffusionStage(Stage):
         extra = {"log_variance": self.log_variance} if learned else {}
         self.updater = Updater({**weights, **extra}, self.training, self.training.rate(), world)
         self.ema = EMA(weights, self.training.ema) if self.training.ema else None
+        conditioners = model.named_conditioners()
+        self.values = partial(values_of, conditioners, seed)
+        self.reads = reads_of(conditioners)
         self.drop = {name: self.training.drop(name) for name in model.conditioners}
         self.best: dict[str, float] = {}
 
-    def batches(self, start: int) -> Iterator[list[LatentBatch]]:
+    def batches(self, start: int) -> Iterator[list[Example]]:
         """The parts of each step from `start` on."""
         t = self.training
         shares = [self.world.share(t.batch, t.accumulate, number) for number in range(t.accumulate)]
-        if self.data.split in self.caches:
-            for step in itertools.count(start):
-                drawn = [[self.data.pick(step * t.batch + i) for i in share] for share in shares]
-                yield [self.fetch(self.data, d, share) for d, share in zip(drawn, shares, strict=True)]
 
         def positions(part: int) -> list[int]:
             step, number = divmod(part, t.accumulate)
             return [step * t.batch + place for place in shares[number]]
 
-        source = batches(self.data, start * t.accumulate, positions_of=positions, workers=t.workers)
-        while True:
-            yield [self._encode(next(source), share) for share in shares]
-
-    @torch.no_grad()
-    def _encode(self, batch: Batch, places: range) -> LatentBatch:
-        """Moments of images encoded now, as the loader brings them."""
-        moments = self.autoencoder.moments(batch.image.to(self.world.device)).float()
-        picks = [self.data.pick(position).caption for position in batch.position.tolist()]
-        return LatentBatch(moments, self._values(self.data, batch.index.tolist(), picks), places)
-
-    @torch.no_grad()
-    def fetch(self, data: ImageData, drawn: list[Pick], places: range) -> LatentBatch:
-        """Moments, from the cache or encoded now, and what each conditioner is given."""
+        first, data = start * t.accumulate, self.data
         if data.split in self.caches:
-            cache = self.caches[data.split]
-            moments = cache([p.index for p in drawn], [p.flip for p in drawn])
-            indices = [int(cache.used[p.index]) for p in drawn]
+            picks = ([data.pick(position) for position in positions(part)] for part in itertools.count(first))
+            source = self.caches[data.split].examples(data, picks, self.values, self.reads, t.workers)
         else:
-            samples = [data.load(p) for p in drawn]
-            moments = self.autoencoder.moments(torch.stack([s.image for s in samples]).to(self.world.device)).float()
-            indices = [s.index for s in samples]
-        values = self._values(data, indices, [p.caption for p in drawn])
-        return LatentBatch(moments.to(self.world.device), values, places)
+            pin = self.world.device.type == "cuda"
+            source = batches(
+                data, first, positions_of=positions, workers=t.workers, pin=pin, values=self.values, reads=self.reads
+            )
+        while True:
+            yield [self._on_device(next(source)) for _ in shares]
 
-    def _values(self, data: ImageData, indices: list[int], picks: list[float]) -> dict[str, list[Any]]:
-        return {n: values_of(o, data, indices, picks) for n, o in self.model.options.conditioning.items()}
+    @torch.no_grad()
+    def _on_device(self, example: Example) -> Example:
+        """With moments where the model is; they are encoded now if only the images are there."""
+        if example.moments is not None:
+            return example._replace(moments=example.moments.to(self.world.device, non_blocking=True))
+        assert example.image is not None
+        images = example.image.to(self.world.device, non_blocking=True)
+        return example._replace(image=None, moments=self.autoencoder.moments(images).float())
+
+    def _fixed(self, data: ImageData, indices: Sequence[int]) -> Example:
+        """Images as they are, each at its own index."""
+        picks = [Pick(index, index) for index in indices]
+        if data.split in self.caches:
+            return self._on_device(next(self.caches[data.split].examples(data, [picks], self.values, self.reads)))
+        samples = [data.load(pick, self.reads | IMAGE) for pick in picks]
+        values = joined([self.values(sample) for sample in samples])
+        return self._on_device(Example(torch.stack([s.image for s in samples]), None, values, list(indices)))
 
     def draw(self, stream: str, places: Iterable[int], step: int, shape: tuple[int, ...]) -> Draws:
         """What is random in a step, for each place by itself."""
@@ -149,34 +144,44 @@ class DiffusionStage(Stage):
         }
 
     def losses(
-        self, batch: LatentBatch, step: int, stream: str = "train", drop: bool = False
+        self,
+        example: Example,
+        step: int,
+        stream: str = "train",
+        drop: bool = False,
+        places: Sequence[int] | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """(loss to minimise, plain error a sample (B,), t (B,)); every draw is fixed by stream, place and step."""
-        shape = (self.autoencoder.latent_channels, *batch.moments.shape[2:])
-        draws = self.draw(stream, batch.places, step, shape)
+        """(loss to minimise, plain error a sample (B,), t (B,)); every draw is fixed by stream, place and step.
+
+        places: of the samples, by default those in the global batch. drop: leave conditions out, as in training.
+        """
+        assert example.moments is not None
+        if places is None:
+            places = [position % self.training.batch for position in example.positions]
+        draws = self.draw(stream, places, step, (self.autoencoder.latent_channels, *example.moments.shape[2:]))
         t, noise = draws.t, draws.noise
-        z = self.autoencoder.latent(batch.moments, draws.posterior)
+        z = self.autoencoder.latent(example.moments, draws.posterior)
         alpha, sigma = self.model.schedule.at(t)
         z_t = q_sample(z, noise, alpha, sigma)
         with autocast(self.world.device, self.training.precision):
             if drop:
-                cond = self.model.dropped(batch.values, self.kept(draws))
+                cond = self.model.dropped(example.values, self.kept(draws))
             else:
-                cond = self.model.condition(batch.values, len(t))
+                cond = self.model.condition(example.values, len(t))
             out = self.model(z_t, t, cond)
         target = self.model.prediction.target(z, noise, alpha, sigma)
         loss = self.objective(out, target, t, self.log_variance)
         return loss.total, loss.simple, t
 
-    def step(self, step: int, parts: list[LatentBatch]) -> StepResult:
+    def step(self, step: int, parts: list[Example]) -> StepResult:
         """One update of every weight."""
         self.model.train()
         self.updater.zero()
         logged = torch.zeros(2 + 2 * QUARTERS, device=self.world.device)
-        for number, batch in enumerate(parts):
+        for number, example in enumerate(parts):
             torch.manual_seed(rng.key(self.seed, f"dropout {self.world.rank} {number}", step))
-            loss, errors, t = self.losses(batch, step, drop=True)
-            share = len(batch.places) / self.training.batch
+            loss, errors, t = self.losses(example, step, drop=True)
+            share = len(example.positions) / self.training.batch
             (loss * share).backward()
             quarter = t * QUARTERS // self.model.schedule.steps
             logged[0] += loss.detach() * share
@@ -208,10 +213,8 @@ class DiffusionStage(Stage):
                 total = 0.0
                 for first in range(0, count, 32):
                     check_stop()
-                    places = range(first, min(first + 32, count))
-                    _, errors, _ = self.losses(
-                        self.fetch(data, [Pick(i, i) for i in places], places), 0, stream="validation"
-                    )
+                    indices = range(first, min(first + 32, count))
+                    _, errors, _ = self.losses(self._fixed(data, indices), 0, "validation", places=indices)
                     total += float(errors.sum())
                 result[f"{split}_error"] = total / count
         return result

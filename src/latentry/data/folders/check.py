@@ -8,12 +8,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from latentry.data import images, select
-from latentry.data.folder import METADATA, Record, Scan, known_fields, read_records, real_root, scan
-from latentry.data.header import BadImage, Header
+from latentry.data import transform
+from latentry.data.files import images
+from latentry.data.files.header import BadImage, Header
+from latentry.data.folders import pixel_fields, select
+from latentry.data.folders.records import Record, Scan, known_fields, read_records, real_root, scan
+from latentry.data.folders.source import common_depth, refuse_too_small
 from latentry.data.options import DataOptions
 from latentry.data.prepare import mismatch
-from latentry.data.source import common_depth, refuse_too_small
 from latentry.errors import UsageError
 
 _TINY = 8
@@ -96,6 +98,7 @@ def _apply_options(report: Report, records: list[Record], options: DataOptions) 
         select.require_fields(records, options)
         records = select.selected(records, options)
         select.label_names(records, options.label)
+        pixel_fields.check(report.root, records, options, len(records))
     except UsageError as error:
         report.problems.append(str(error))
     if options.label:
@@ -114,16 +117,29 @@ def _decode_all(
     strict: bool,
     progress: Callable[[int, int], None] | None,
 ) -> dict[str, Header]:
-    paths = list(dict.fromkeys(record.path for record in records))
-    report.images = len(paths)
+    first: dict[str, Record] = {}
+    for record in records:
+        first.setdefault(record.path, record)
+    report.images = len(first)
     headers: dict[str, Header] = {}
-    for done, path in enumerate(paths, 1):
+    for done, (path, record) in enumerate(first.items(), 1):
         header = _examine(report, path, options, strict)
         if header is not None:
             headers[path] = header
+            _examine_pixel_fields(report, record, header, options)
         if progress is not None:
-            progress(done, len(paths))
+            progress(done, len(first))
     return headers
+
+
+def _examine_pixel_fields(report: Report, record: Record, header: Header, options: DataOptions) -> None:
+    place = transform.geometry(header.height, header.width, options)
+    try:
+        pixel_fields.read(report.root, record, options, pixel_fields.KINDS, place)
+    except BadImage as error:
+        report.bad.append((error.path.removeprefix(f"{report.root}/"), error.reason))
+    except UsageError as error:
+        report.problems.append(str(error))
 
 
 def _examine(report: Report, path: str, options: DataOptions, strict: bool) -> Header | None:
@@ -167,14 +183,3 @@ def _note_minority(report: Report, kinds: dict[str, str]) -> None:
     counts = Counter(kinds.values())
     usual = counts.most_common(1)[0][0]
     report.notes += [(p, f"{kind}, where most have {usual.split()[0]}") for p, kind in kinds.items() if kind != usual]
-
-
-def describe_folder(root: str | os.PathLike[str]) -> dict[str, int]:
-    """Metadata fields of a folder and how many images have each; `folder` for subfolders as classes. No decoding."""
-    path = real_root(root)
-    records = read_records(path)
-    fields = known_fields(records)
-    classes = {select.value_of(record, select.FOLDER) for record in records}
-    if not (path / METADATA).exists() and None not in classes and len(classes) > 1:
-        fields.setdefault(select.FOLDER, len(records))
-    return fields

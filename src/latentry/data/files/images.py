@@ -22,9 +22,9 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from latentry.data import png16, tiff
-from latentry.data.header import PIXEL_LIMIT, Array, BadImage, Header, check_pixels, upright, upright_size
-from latentry.data.saving import save
+from latentry.data.files import png16, tiff
+from latentry.data.files.header import PIXEL_LIMIT, Array, BadImage, Header, check_pixels, upright, upright_size
+from latentry.data.files.saving import save
 
 __all__ = ["PIXEL_LIMIT", "BadImage", "Header", "header", "read", "save"]
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
@@ -45,12 +45,12 @@ _ORIENTATION = 274
 def header(path: str | os.PathLike[str], limit: int = PIXEL_LIMIT) -> Header:
     """Read only the header. Raises `BadImage` for anything that is no usable picture or has over `limit` pixels."""
     path = os.fspath(path)
-    with _reasons(path, limit):
+    with reasons(path, limit):
         if _start(path, limit)[:4] in _TIFF_MAGIC:
             found = tiff.header(path, limit)
             if found is not None:
                 return found
-        with _opened(path, limit) as image:
+        with opened(path, limit) as image:
             return _pillow_header(image)
 
 
@@ -62,7 +62,7 @@ def read(path: str | os.PathLike[str], limit: int = PIXEL_LIMIT) -> Array:
 def decode(path: str | os.PathLike[str], limit: int = PIXEL_LIMIT) -> tuple[Header, Array]:
     """`header` and `read` in one."""
     path = os.fspath(path)
-    with _reasons(path, limit):
+    with reasons(path, limit):
         is_tiff = _start(path, limit)[:4] in _TIFF_MAGIC
         found = tiff.header(path, limit) if is_tiff else None
         if found is None:
@@ -106,7 +106,7 @@ def _start(path: str, limit: int) -> bytes:
 
 
 @contextmanager
-def _reasons(path: str, limit: int) -> Iterator[None]:
+def reasons(path: str, limit: int = PIXEL_LIMIT) -> Iterator[None]:
     """Turn whatever a decoder throws at a damaged file into one `BadImage`."""
     try:
         yield
@@ -134,7 +134,8 @@ def _plain(error: BaseException) -> str:
 
 
 @contextmanager
-def _opened(path: str, limit: int) -> Iterator[ImageFile.ImageFile]:
+def opened(path: str, limit: int) -> Iterator[ImageFile.ImageFile]:
+    """A file opened by Pillow and not yet decoded. Raises `BadImage` for over `limit` pixels and kinds not read."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with Image.open(path, formats=_FORMATS) as image:
@@ -152,7 +153,7 @@ def _bits(image: ImageFile.ImageFile) -> int:
 
 
 def _pillow_header(image: ImageFile.ImageFile) -> Header:
-    orientation = _orientation(image)
+    orientation = orientation_of(image)
     width, height = upright_size(*image.size, orientation)
     alpha = image.mode in ("LA", "PA", "RGBA", "RGBa") or "transparency" in image.info
     channels = _CHANNELS.get(image.mode, 3)
@@ -169,7 +170,8 @@ def _pillow_header(image: ImageFile.ImageFile) -> Header:
     return Header(width, height, channels, depth, name, alpha, orientation, frames, cmyk, palette)
 
 
-def _orientation(image: ImageFile.ImageFile) -> int:
+def orientation_of(image: ImageFile.ImageFile) -> int:
+    """The EXIF orientation, 1 to 8; 1 where there is none."""
     if image.format == "PNG" and "exif" not in image.info:
         return 1  # asking Pillow would decode the whole picture to look for a chunk behind it
     try:
@@ -180,7 +182,7 @@ def _orientation(image: ImageFile.ImageFile) -> int:
 
 
 def _read_pillow(path: str, limit: int) -> tuple[Header, Array]:
-    with _opened(path, limit) as image:
+    with opened(path, limit) as image:
         facts = _pillow_header(image)
         array: Array
         if png16.channels_of(image):

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from latentry.data.header import shown
-from latentry.data.images import EXTENSIONS
+from latentry.data.files.header import shown
+from latentry.data.files.images import EXTENSIONS
 from latentry.errors import UsageError
 
 METADATA = "metadata.jsonl"
@@ -19,10 +19,11 @@ _FOREIGN = (".heic", ".heif", ".avif", ".jxl", ".jp2", ".svg", ".psd", ".exr", "
 
 
 class Record(NamedTuple):
-    """One image. path: relative to the root, with `/`. fields: its metadata."""
+    """One image. path: relative to the root, with `/`. fields: its metadata. folder: where that lies, "" or "a/b/"."""
 
     path: str
     fields: Mapping[str, Any] = _NO_FIELDS
+    folder: str = ""
 
 
 @dataclass
@@ -138,11 +139,18 @@ def _parse(where: str, folder: str, line: str) -> Record:
         raise UsageError(
             f'{where}: no "file_name"; each line is a JSON object with the image\'s path relative to the file.'
         )
+    path = below(folder, name)
+    if path is None:
+        raise UsageError(f"{where}: file_name {name!r} leads out of the folder; paths are relative and below it.")
+    return Record(path, {key: value for key, value in row.items() if key != "file_name"}, folder)
+
+
+def below(folder: str, name: str) -> str | None:
+    """A name in the metadata of `folder` as a path from the root; None for one that leads out of the folder."""
     parts = name.replace("\\", "/").split("/")
     if "\0" in name or ".." in parts or name.startswith(("/", "\\")) or name[1:2] == ":":
-        raise UsageError(f"{where}: file_name {name!r} leads out of the folder; paths are relative and below it.")
-    path = folder + "/".join(p for p in name.split("/") if p not in ("", "."))
-    return Record(path, {key: value for key, value in row.items() if key != "file_name"})
+        return None
+    return folder + "/".join(p for p in name.split("/") if p not in ("", "."))
 
 
 def _refuse_missing(root: Path, records: list[Record], seen: set[str]) -> None:

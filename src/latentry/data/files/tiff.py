@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import tifffile
 
-from latentry.data.header import Array, BadImage, BadValues, Header, check_pixels, upright, upright_size
+from latentry.data.files.header import Array, BadImage, BadValues, Header, check_pixels, upright, upright_size
 
 _DEPTHS = {"u1": 8, "u2": 16, "f2": 32, "f4": 32, "f8": 32}
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2

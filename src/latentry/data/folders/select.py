@@ -7,8 +7,8 @@ import os
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from latentry.data.folder import Record, known_fields
-from latentry.data.header import shown
+from latentry.data.files.header import shown
+from latentry.data.folders.records import Record, known_fields
 from latentry.data.options import DataOptions
 from latentry.errors import UsageError, did_you_mean
 
@@ -26,8 +26,9 @@ def value_of(record: Record, field: str) -> Any:
 def require_fields(records: Sequence[Record], options: DataOptions) -> None:
     """Raise a `UsageError` for a field that no image has."""
     known = known_fields(list(records))
-    asked = {"text": options.text, "label": options.label, "balance": options.balance, "split_by": options.split_by}
-    named = [(key, field) for key, field in asked.items() if field] + [("where", field) for field in options.where]
+    keys = ("text", "label", "boxes", "semantic", "mask", "balance", "split_by")
+    named = [(key, getattr(options, key)) for key in keys if getattr(options, key)]
+    named += [("arrays", field) for field in options.arrays] + [("where", field) for field in options.where]
     for key, field in named:
         if field not in known and not (field == FOLDER and any("/" in r.path for r in records)):
             have = ", ".join(known) or "none (there is no metadata.jsonl)"

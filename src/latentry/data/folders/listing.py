@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from latentry.data.folder import Record
-from latentry.data.header import shown
+from latentry.data.files.header import shown
+from latentry.data.folders.records import Record
 from latentry.errors import LatentryError
 
 CONTENT_READ = 100_000
@@ -87,11 +87,11 @@ class Listing:
             ) from None
 
 
-def take(root: Path, records: Sequence[Record], known: Listing | None = None) -> Listing:
+def take(root: Path, records: Sequence[Record], known: Listing | None = None, others: Sequence[str] = ()) -> Listing:
     """List the files as they are now.
 
-    known: an earlier listing; files of the same size and time are not read again. Beyond `CONTENT_READ` files the
-    modification time stands in for the content.
+    known: an earlier listing; files of the same size and time are not read again. others: files that belong to the
+    images, such as semantic maps. Beyond `CONTENT_READ` files the modification time stands in for the content.
     """
     entries: dict[str, Entry] = {}
     fields: dict[str, list[str]] = {}
@@ -99,6 +99,8 @@ def take(root: Path, records: Sequence[Record], known: Listing | None = None) ->
         fields.setdefault(record.path, []).append(
             json.dumps(dict(record.fields), sort_keys=True) if record.fields else ""
         )
+    for path in others:
+        fields.setdefault(path, [""])
     for path, texts in fields.items():
         before = known.entries.get(path) if known else None
         meaning = _digest("\n".join(texts).encode()) if any(texts) else ""

@@ -7,11 +7,13 @@ import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from latentry.data import images, select
-from latentry.data.folder import Record, read_records, real_root
-from latentry.data.header import BadImage, BadValues, Header, shown
+from latentry.data.files import images
+from latentry.data.files.header import BadImage, BadValues, Header, shown
+from latentry.data.folders import pixel_fields, select
+from latentry.data.folders.records import Record, read_records, real_root
 from latentry.data.options import DataOptions
-from latentry.data.prepare import enlargement, mismatch
+from latentry.data.prepare import mismatch
+from latentry.data.transform import enlargement
 from latentry.errors import LatentryError, UsageError
 
 HEADERS_READ = 20_000
@@ -31,12 +33,17 @@ class Source:
         select.require_fields(everything, options)
         self.records: list[Record] = select.selected(everything, options)
         self.labels: list[str] = select.label_names(self.records, options.label)
+        pixel_fields.check(self.root, self.records, options, HEADERS_READ)
         self.bad: dict[str, str] = {}
         headers = self._read_headers()
         self.records = [record for record in self.records if record.path not in self.bad]
         refuse_mixed_channels(headers, options)
         self._refuse_bad_values([path for path, header in headers.items() if header.depth == 32])
         self.depth = common_depth(headers, options)
+
+    def named_files(self) -> list[str]:
+        """The files that metadata of the images names and the options read, each once."""
+        return list(dict.fromkeys(pixel_fields.files_of(self.records, self.options)))
 
     def _read_headers(self) -> dict[str, Header]:
         """Headers by path; of very large folders an even sample, the rest is checked when it is decoded."""
