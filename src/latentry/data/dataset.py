@@ -148,10 +148,10 @@ class ImageData:
         index = pick.index
         bad: list[BadImage] = []
         for attempt in range(self.options.max_bad + 10):
-            found = self._sample_or_reason(pick, index, reads)
-            if not isinstance(found, BadImage):
-                return found, bad
-            bad.append(found)
+            sample = self._sample_or_reason(pick, index, reads)
+            if not isinstance(sample, BadImage):
+                return sample, bad
+            bad.append(sample)
             index = int(rng.generator(self.seed, "replacement", index, attempt).integers(len(self)))
         return None, bad
 

@@ -124,8 +124,8 @@ def boxes(corners: NDArray[np.float64], names: Sequence[str], place: Geometry) -
     if place.flip:
         shares[..., 0] = 1 - shares[:, ::-1, 0]
     kept = (shares[:, 1] - shares[:, 0] > _LEAST).all(axis=1)
-    found = shares[kept].reshape(-1, 4).astype(np.float32)
-    return Boxes(found, tuple(name for name, keep in zip(names, kept, strict=True) if keep))
+    left = shares[kept].reshape(-1, 4).astype(np.float32)
+    return Boxes(left, tuple(name for name, keep in zip(names, kept, strict=True) if keep))
 
 
 def _nearest(start: float, end: float, count: int, limit: int) -> NDArray[np.int64]:

@@ -130,9 +130,9 @@ def test_samples_in_order_once_whatever_the_workers(folder: Path, workers: int) 
     said: list[str] = []
     data = ImageData(options(**GIVEN), folder, seed=3, report=said.append)
     expected = [[ImageData(options(**GIVEN), folder, seed=3).load(pick) for pick in group] for group in groups(data)]
-    found = list(samples(data, iter(groups(data)), workers, FIELDS))
-    assert [len(group) for group in found] == [3] * 7 + [2]
-    for ours, theirs in zip(itertools.chain(*found), itertools.chain(*expected), strict=True):
+    read = list(samples(data, iter(groups(data)), workers, FIELDS))
+    assert [len(group) for group in read] == [3] * 7 + [2]
+    for ours, theirs in zip(itertools.chain(*read), itertools.chain(*expected), strict=True):
         assert (ours.position, ours.index, ours.flip) == (theirs.position, theirs.index, theirs.flip)
         assert (ours.caption, ours.label) == (theirs.caption, theirs.label)
         assert torch.equal(ours.image, theirs.image)
@@ -146,9 +146,9 @@ def test_samples_without_pixels_open_no_file(folder: Path) -> None:
     data = ImageData(options(**GIVEN), folder, seed=3)
     for path in folder.glob("*.png"):
         path.unlink()
-    found = list(samples(data, groups(data), 2, frozenset({"caption"})))
-    assert [s.caption for s in itertools.chain(*found)] == [data.text(i) for i in range(len(data))]
-    assert all(s.pixels is None and s.label is None for s in itertools.chain(*found))
+    read = list(samples(data, groups(data), 2, frozenset({"caption"})))
+    assert [s.caption for s in itertools.chain(*read)] == [data.text(i) for i in range(len(data))]
+    assert all(s.pixels is None and s.label is None for s in itertools.chain(*read))
 
 
 @pytest.mark.parametrize("workers", [0, 2])

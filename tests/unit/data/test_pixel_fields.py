@@ -118,12 +118,12 @@ def test_maps_without_the_image_need_only_its_header(tmp_path: Path, monkeypatch
     expected = [whole.load(whole.pick(position)) for position in range(6)]
     monkeypatch.setattr(images, "decode", None)
     for position, sample in enumerate(expected):
-        found = bare.load(bare.pick(position), frozenset({"semantic", "boxes"}))
-        assert found.pixels is None
-        assert found.boxes is not None
+        result = bare.load(bare.pick(position), frozenset({"semantic", "boxes"}))
+        assert result.pixels is None
+        assert result.boxes is not None
         assert sample.boxes is not None
-        np.testing.assert_array_equal(found.semantic, sample.semantic)
-        np.testing.assert_array_equal(found.boxes.corners, sample.boxes.corners)
+        np.testing.assert_array_equal(result.semantic, sample.semantic)
+        np.testing.assert_array_equal(result.boxes.corners, sample.boxes.corners)
 
 
 def test_a_bad_map_is_a_bad_file_and_the_whole_sample_is_replaced(tmp_path: Path) -> None:

@@ -29,9 +29,9 @@ def rasterised(corners: NDArray[Any], height: int, width: int) -> NDArray[np.boo
 
 def moved_box(source: NDArray[Any], box: NDArray[Any], place: Geometry) -> NDArray[np.bool_]:
     """Transform, then rasterise."""
-    found = transform.boxes(box[None].astype(np.float64), ["thing"], place)
-    assert len(found.corners) == len(found.names) <= 1
-    return rasterised(found.corners[0], *place.size) if len(found.corners) else np.zeros(place.size, dtype=bool)
+    result = transform.boxes(box[None].astype(np.float64), ["thing"], place)
+    assert len(result.corners) == len(result.names) <= 1
+    return rasterised(result.corners[0], *place.size) if len(result.corners) else np.zeros(place.size, dtype=bool)
 
 
 def moved_image(source: NDArray[Any], box: NDArray[Any], place: Geometry) -> NDArray[np.bool_]:
@@ -43,22 +43,22 @@ def moved_deep_image(source: NDArray[Any], box: NDArray[Any], place: Geometry) -
 
 
 def moved_classes(source: NDArray[Any], box: NDArray[Any], place: Geometry) -> NDArray[np.bool_]:
-    found = transform.labels(np.where(source, 7, 0), place)
-    assert set(np.unique(found)) <= {0, 7}, "a class that was in no pixel"
-    return found == 7
+    result = transform.labels(np.where(source, 7, 0), place)
+    assert set(np.unique(result)) <= {0, 7}, "a class that was in no pixel"
+    return result == 7
 
 
 def moved_mask(source: NDArray[Any], box: NDArray[Any], place: Geometry) -> NDArray[np.bool_]:
-    found = transform.labels(source, place)
-    assert found.dtype == bool
-    return found
+    result = transform.labels(source, place)
+    assert result.dtype == bool
+    return result
 
 
 def moved_amounts(source: NDArray[Any], box: NDArray[Any], place: Geometry) -> NDArray[np.bool_]:
-    found = transform.amounts(np.stack([~source, source], axis=2).astype(np.float64), place)
-    assert found.dtype == np.float32
-    assert found.shape == (*place.size, 2)
-    return found[..., 1] > 0.5
+    result = transform.amounts(np.stack([~source, source], axis=2).astype(np.float64), place)
+    assert result.dtype == np.float32
+    assert result.shape == (*place.size, 2)
+    return result[..., 1] > 0.5
 
 
 KINDS: dict[str, Callable[[NDArray[Any], NDArray[Any], Geometry], NDArray[np.bool_]]] = {
@@ -164,10 +164,10 @@ def test_boxes_are_shares_clipped_to_the_sample_and_lost_ones_take_their_names()
     """Left and right halves of a landscape, cut to a square: numbers worked out by hand."""
     place = transform.geometry(10, 20, options(size=10, crop="random"), Crop(0.0, 0.0))
     corners = np.array([[2, 1, 6, 5], [8, 0, 20, 10], [10, 0, 20, 10], [3, 3, 3, 9], [-5, -5, 1, 50]], dtype=np.float64)
-    found = transform.boxes(corners, ["a", "b", "lost", "line", "c"], place)
-    assert found.names == ("a", "b", "c")
-    np.testing.assert_allclose(found.corners, [[0.2, 0.1, 0.6, 0.5], [0.8, 0, 1, 1], [0, 0, 0.1, 1]], atol=1e-7)
-    assert found.corners.dtype == np.float32
+    result = transform.boxes(corners, ["a", "b", "lost", "line", "c"], place)
+    assert result.names == ("a", "b", "c")
+    np.testing.assert_allclose(result.corners, [[0.2, 0.1, 0.6, 0.5], [0.8, 0, 1, 1], [0, 0, 0.1, 1]], atol=1e-7)
+    assert result.corners.dtype == np.float32
     mirrored = transform.boxes(corners, ["a", "b", "lost", "line", "c"], replace(place, flip=True))
     np.testing.assert_allclose(mirrored.corners, [[0.4, 0.1, 0.8, 0.5], [0, 0, 0.2, 1], [0.9, 0, 1, 1]], atol=1e-7)
     padded = transform.geometry(10, 20, options(size=20, crop="pad"))
@@ -189,9 +189,9 @@ def test_amounts_stay_within_what_was_there() -> None:
     """Lanczos rings at an edge: a depth behind the wall, or below 0, that was nowhere measured."""
     step = np.where(np.arange(40) < 20, 2.0, 900.0)[None].repeat(40, axis=0)
     for size in (16, 90):
-        found = transform.amounts(step, transform.geometry(40, 40, options(size=size)))
-        assert found.min() >= 2 - 1e-3
-        assert found.max() <= 900 + 1e-3
+        result = transform.amounts(step, transform.geometry(40, 40, options(size=size)))
+        assert result.min() >= 2 - 1e-3
+        assert result.max() <= 900 + 1e-3
     padded = transform.amounts(step[:20], transform.geometry(20, 40, options(size=40, crop="pad")))
     assert (padded[:10] == 0).all()
     assert (padded[10:30] >= 2).all()

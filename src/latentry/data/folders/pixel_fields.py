@@ -128,16 +128,16 @@ def read(
 
     Raises `BadImage` for a file that cannot be used or is not of its image's size.
     """
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     if "boxes" in reads and options.boxes:
-        found["boxes"] = transform.boxes(*boxes_of(record, options.boxes), place)
+        values["boxes"] = transform.boxes(*boxes_of(record, options.boxes), place)
     if "semantic" in reads and options.semantic:
-        found["semantic"] = transform.labels(_classes(root, record, options.semantic, options, place), place)
+        values["semantic"] = transform.labels(_classes(root, record, options.semantic, options, place), place)
     if "mask" in reads and options.mask:
-        found["mask"] = transform.labels(_classes(root, record, options.mask, options, place) != 0, place)
+        values["mask"] = transform.labels(_classes(root, record, options.mask, options, place) != 0, place)
     if "arrays" in reads and options.arrays:
-        found["arrays"] = {field: _array(root, record, field, options, place) for field in options.arrays}
-    return found
+        values["arrays"] = {field: _array(root, record, field, options, place) for field in options.arrays}
+    return values
 
 
 def _classes(
