@@ -63,6 +63,17 @@ def test_a_line_of_the_table_says_what_its_command_is(task: str) -> None:
 
 
 @each
+def test_its_options_have_a_schema(task: str) -> None:
+    """For programs that ask over HTTP: what may be said, with the bounds that Python calls have."""
+    options = TASKS[task].task.options
+    schema = options.model_json_schema()
+    assert schema["properties"].keys() == options.model_fields.keys()
+    assert all(one["description"] for one in schema["properties"].values())
+    if issubclass(options, Sampling):
+        assert (schema["properties"]["n"]["minimum"], schema["properties"]["seed"]["minimum"]) == (1, 0)
+
+
+@each
 def test_the_request_is_as_long_as_the_options_say(task: str, file: Path) -> None:
     """Places for the images are checked by this number before a model is opened."""
     entry = TASKS[task].task

@@ -8,7 +8,7 @@ from types import GenericAlias, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
 import typer
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Le
 from pydantic.fields import FieldInfo
 
 from latentry.tasks.options import SAME, AtLeast, OnCommandLine, TaskOptions
@@ -57,8 +57,8 @@ def _bounds(field: FieldInfo) -> dict[str, Any]:
     for note in field.metadata:
         if isinstance(note, AtLeast):
             bounds["min"] = note.lowest
-        elif isinstance(note, Ge | Gt):
-            bounds["min"] = note.ge if isinstance(note, Ge) else note.gt
+        elif isinstance(note, Ge):
+            bounds["min"] = note.ge
         elif isinstance(note, Le):
             bounds["max"] = note.le
     return bounds

@@ -13,7 +13,7 @@ from latentry import __version__, config
 from latentry.conditioning.prompts import Prompts
 from latentry.diffusion.contracts import Step
 from latentry.errors import UsageError
-from latentry.kinds import lookup
+from latentry.kinds import KindOptions, lookup
 from latentry.models.autoencoder import Autoencoder
 from latentry.models.config import ModelConfig, SampleOptions
 from latentry.models.latent_diffusion import LatentDiffusion
@@ -107,7 +107,7 @@ class Pipeline:
         *,
         n: int = 1,
         steps: int | None = None,
-        solver: str | Mapping[str, Any] | None = None,
+        solver: str | KindOptions | Mapping[str, Any] | None = None,
         levels: str | None = None,
         guidance: float | None = None,
         clip: bool | None = None,

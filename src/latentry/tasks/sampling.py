@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, InstanceOf
 
 from latentry.errors import UsageError, did_you_mean
+from latentry.kinds import KindOptions
 from latentry.tasks.options import AtLeast, OnCommandLine, TaskOptions
 
 if TYPE_CHECKING:
@@ -36,7 +37,9 @@ class Sampling(TaskOptions):
         Field(1, description="How many images.")
     )
     steps: int | None = Field(None, ge=1, description="Solver steps; default: the model's.")
-    solver: str | dict[str, Any] | None = Field(None, description="Solver; default: the model's.")
+    solver: str | InstanceOf[KindOptions] | dict[str, Any] | None = Field(
+        None, description="Solver; default: the model's."
+    )
     levels: str | None = Field(None, description="How noise levels are chosen; default: the model's.")
     guidance: float | None = Field(None, description="Guidance scale; 1 is none; default: the model's.")
     clip: Annotated[bool | None, OnCommandLine(hidden=True)] = Field(

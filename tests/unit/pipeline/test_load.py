@@ -90,6 +90,7 @@ def test_a_model_is_at_home_anywhere(run, tmp_path):
 
 def test_it_opens_on_the_device_of_choice(run, monkeypatch):
     """By default the best there is. The first stage, through which conditions may pass, moves with the rest."""
+    monkeypatch.delenv(devices.VARIABLE, raising=False)
     kinds = ["cpu"]
     monkeypatch.setattr(devices, "_count", lambda kind: int(kind in kinds))
     assert lt.load(run).device.type == "cpu"

@@ -137,6 +137,13 @@ def test_options_are_checked_by_their_class(pipe: Pipeline, options: dict[str, A
         pipe.steps(PROMPT, **options)
 
 
+def test_a_solver_by_name_with_options_or_as_the_model_has_it(pipe: Pipeline) -> None:
+    ways = ["ddim", {"kind": "ddim"}, {"kind": "ddim", "eta": 0.0}, pipe.config.sample.solver]
+    first, *others = (pipe.sample(PROMPT, solver=way).tensor for way in ways)
+    assert all(torch.equal(first, other) for other in others)
+    assert not torch.equal(first, pipe.sample(PROMPT, solver={"kind": "ddim", "eta": 1.0}).tensor)
+
+
 def test_sizes_may_be_written(pipe: Pipeline) -> None:
     assert pipe.sample(size="32x16").tensor.shape == (1, 3, 32, 16)
     assert torch.equal(pipe.sample(size="32").tensor, pipe.sample(size=(32, 32)).tensor)
