@@ -157,7 +157,7 @@ def test_too_little_memory_is_one_line(go, monkeypatch, tmp_path):
         def sample(*_: object, error: Exception = error, **__: object) -> None:
             raise error
 
-        monkeypatch.setattr("latentry.pipeline.Pipeline.sample", sample)
+        monkeypatch.setattr("latentry.pipeline.Pipeline.run", sample)
         assert "not enough memory" in go(1, "sample", "bare/run", "--out", tmp_path / "out")
 
 
@@ -285,7 +285,7 @@ def test_a_wrong_request_for_samples(name, go, tmp_path):
 
 
 def test_a_place_that_cannot_take_the_images_is_told_before_they_are_drawn(go, monkeypatch):
-    monkeypatch.setattr("latentry.pipeline.Pipeline.sample", lambda *_, **__: pytest.fail("drawn"))
+    monkeypatch.setattr("latentry.pipeline.Pipeline.run", lambda *_, **__: pytest.fail("drawn"))
     assert "is a file, not a folder" in go(1, "sample", "bare/run", "--out", "tiny.yaml/x")
     assert "saved as .png, .tif, .tiff" in go(2, "sample", "bare/run", "-n", "1", "--out", "x.jpg")
     assert "2 images into one file" in go(2, "sample", "bare/run", "-n", "2", "--out", "x.tif")

@@ -14,17 +14,23 @@ from latentry.cli.export_checkpoint import export_checkpoint
 from latentry.cli.import_checkpoint import import_checkpoint
 from latentry.cli.inspect import inspect
 from latentry.cli.output import complain, first_process
-from latentry.cli.reconstruct import reconstruct
-from latentry.cli.sample import sample
+from latentry.cli.tasks import Commands, list_tasks
 from latentry.cli.train import train
 from latentry.cli.verify import verify
 from latentry.errors import LatentryError, UsageError
 
 FULL_DISK = 74
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich")
-for command in (train, sample, reconstruct, inspect):
-    app.command()(command)
+app = typer.Typer(
+    cls=Commands,
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+app.command()(train)
+list_tasks(app)
+app.command()(inspect)
 app.command("import")(import_checkpoint)
 app.command("export")(export_checkpoint)
 app.command()(verify)
@@ -32,8 +38,8 @@ app.add_typer(recipes.app, name="recipes")
 app.add_typer(data.app, name="data")
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _version(wanted: bool) -> None:
+    if wanted:
         typer.echo(f"latentry {__version__}")
         raise typer.Exit
 

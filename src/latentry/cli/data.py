@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from latentry.cli.output import JSON, bar, emit_json, say
-from latentry.cli.sample import parse_size
+from latentry.errors import UsageError
 
 if TYPE_CHECKING:
     from latentry.data.folders.check import Report
@@ -57,11 +57,21 @@ def check(
         raise typer.Exit(1)
 
 
+def parse_size(text: str | None) -> tuple[int, int] | None:
+    """`96x64` as (height, width); `64` is a square. Errors: `UsageError`."""
+    from latentry.tasks import size
+
+    try:
+        return None if text is None else size.parse_size(text)
+    except ValueError as error:
+        raise UsageError(f"--size: {error}") from None
+
+
 def plain_report(report: Report) -> dict[str, Any]:
     """The report for programs; sizes are written HxW."""
     values = {one.name: getattr(report, one.name) for one in fields(report)}
     sizes = {f"{height}x{width}": count for (width, height), count in report.sizes.most_common()}
-    bad, notes = ([{"path": path, "reason": reason} for path, reason in found] for found in (report.bad, report.notes))
+    bad, notes = ([{"path": path, "reason": reason} for path, reason in lines] for lines in (report.bad, report.notes))
     return values | {"root": str(report.root), "ok": report.ok, "sizes": sizes, "bad": bad, "notes": notes}
 
 

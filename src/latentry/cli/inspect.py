@@ -27,7 +27,7 @@ def inspect(
     if run_folder.is_run(path):
         described: dict[str, Any] = {"run": run_status(path)}
         with suppress(UsageError):  # a run has something to say before its first checkpoint
-            described |= pipeline.load(path).describe()
+            described |= pipeline.load(path, device="cpu").describe()
     else:
         described = inspect_path(path, config)
     if as_json:

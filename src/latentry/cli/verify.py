@@ -19,17 +19,17 @@ def verify(
     """Compare a model with reference numbers, tensor by tensor; fails if any is off."""
     from latentry.verify.compare import verify as lines
 
-    found = []
+    compared = []
     for line in lines(model, fixture):
-        found.append(line)
+        compared.append(line)
         if not as_json:
             off = "not compared" if line.off is None else f"{line.off:.2e}"
             verdict = "" if line.good else f"  OFF (at most {line.allowed:g}) {line.note}"
             say(f"{line.name:48} {off}{verdict}")
-    bad = [line.name for line in found if not line.good]
+    bad = [line.name for line in compared if not line.good]
     if as_json:
-        emit_json({"compared": len(found), "off": bad, "tensors": {line.name: line.off for line in found}})
+        emit_json({"compared": len(compared), "off": bad, "tensors": {line.name: line.off for line in compared}})
     elif not bad:
-        say(f"{len(found)} tensors, all as they should be")
+        say(f"{len(compared)} tensors, all as they should be")
     if bad:
-        raise LatentryError(f"{model}: {len(bad)} of {len(found)} tensors are off: {', '.join(bad[:4])}")
+        raise LatentryError(f"{model}: {len(bad)} of {len(compared)} tensors are off: {', '.join(bad[:4])}")

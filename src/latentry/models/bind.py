@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from latentry.conditioning import Cond, batch
+from latentry.devices import autocast
 from latentry.diffusion.contracts import Denoisers
 from latentry.diffusion.schedule import CLEAN, Level
 from latentry.models.latent_diffusion import LatentDiffusion
@@ -17,25 +19,32 @@ from latentry.models.latent_diffusion import LatentDiffusion
 def bind(model: LatentDiffusion, conds: Sequence[Cond], levels: Sequence[Level], *, bf16: bool = False) -> Denoisers:
     """Predict x0 of the same x under each of `conds`.
 
-    Cross-attention keys and values are computed once, time embeddings of all levels at once; the network may run in
-    bf16, everything around it is fp32. levels: every level the solver will visit.
+    Cross-attention keys and values are computed once; the network may run in bf16, everything around it is fp32.
+    levels: those that are known before the solver runs. Their time embeddings are computed at once, those of other
+    levels (a solver may visit levels of its own) when they are first visited.
     """
     unet, device = model.unet, model.device()
     joined = batch(conds)
-    times = sorted({level.t for level in levels if level != CLEAN})
+    embeddings: dict[float, Tensor] = {}
 
-    def autocast() -> torch.autocast | nullcontext[None]:
-        return torch.autocast(device.type, torch.bfloat16) if bf16 else nullcontext()
+    def precision() -> AbstractContextManager[Any]:
+        return autocast(device, "bf16") if bf16 else nullcontext()
 
-    with torch.no_grad(), autocast():
+    def embed(times: Sequence[float]) -> None:
         table = unet.embed_time(torch.tensor(times, dtype=torch.float32, device=device))
+        embeddings.update(zip(times, table, strict=True))
+
+    with torch.no_grad(), precision():
+        embed(sorted({level.t for level in levels if level != CLEAN}))
         context_kv = None if joined.context is None else unet.project_context(joined.context)
-    embeddings = dict(zip(times, table, strict=True))
 
     def denoisers(x: Tensor, level: Level) -> tuple[Tensor, ...]:
         n = len(conds)
         repeated = torch.cat([x] * n) if n > 1 else x  # (n B, c, h, w)
-        with autocast():
+        if level.t not in embeddings:
+            with torch.no_grad(), precision():
+                embed([level.t])
+        with precision():
             out = unet(
                 repeated.float(),
                 torch.full((repeated.shape[0],), level.t, device=device),

@@ -40,10 +40,14 @@ def build_denoiser(
 
 
 def _unscaled(autoencoder: Autoencoder | None) -> Callable[[Tensor], Tensor] | None:
-    """Images to latents as conditions take them: the posterior's mean, never scaled."""
+    """Images, wherever they are, to latents as conditions take them: the posterior's mean, never scaled."""
     if autoencoder is None:
         return None
-    return lambda images: autoencoder.unscaled(autoencoder.moments(images))
+
+    def encode(images: Tensor) -> Tensor:
+        return autoencoder.unscaled(autoencoder.moments(images.to(autoencoder.latent_scale.device)))
+
+    return encode
 
 
 def files_of(name: str, texts: Mapping[str, str]) -> dict[str, str]:

@@ -10,7 +10,7 @@ from latentry.models.config import ModelConfig
 def facts(config: ModelConfig) -> dict[str, Any]:
     """Plain values for people and programs."""
     first, second = config.autoencoder, config.diffusion
-    found: dict[str, Any] = {
+    plain: dict[str, Any] = {
         "name": config.name,
         "version": config.version,
         "can": ["encode", "decode", "reconstruct"] + (["sample"] if second is not None else []),
@@ -24,6 +24,6 @@ def facts(config: ModelConfig) -> dict[str, Any]:
         "latent_channels": first.latent_channels or first.z_channels,
     }
     if second is not None:
-        found |= {"prediction": second.prediction, "schedule": second.schedule.kind}
-        found["sample"] = config.sample.model_dump()
-    return {**found, "trained": dict(config.trained)}
+        plain |= {"prediction": second.prediction, "schedule": second.schedule.kind}
+        plain["sample"] = config.sample.model_dump()
+    return {**plain, "trained": dict(config.trained)}

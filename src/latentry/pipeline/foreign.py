@@ -1,4 +1,4 @@
-"""Checkpoints of other programs, brought in as model folders and given back: CompVis files and diffusers folders."""
+"""Checkpoints of other programs, read as model folders and written again: CompVis files and diffusers folders."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def import_model(
 
     config: its YAML, or what one says; default: the YAML beside the file. weights: which of the denoiser's are kept.
     vocabulary: for text models of CompVis, BERT's vocab.txt or a folder with CLIP's vocab.json and merges.txt.
-    report: told of what has no meaning here. Raises UsageError, LatentryError.
+    report: called with what has no meaning here. Raises UsageError, LatentryError.
     """
     if path.is_dir():
         return diffusers.read(path)
-    given = config if isinstance(config, Published) else published(path, config)
+    meaning = config if isinstance(config, Published) else published(path, config)
     words = Path(vocabulary).expanduser() if vocabulary is not None else None
-    return read(path, foreign_file.read(path), given, weights=weights, vocabulary=words, report=report)
+    return read(path, foreign_file.read(path), meaning, weights=weights, vocabulary=words, report=report)
 
 
 def read_model(path: Path) -> ModelFolder:
@@ -71,7 +71,7 @@ def export_model(source: Path, to: str, out: Path) -> list[Path]:
 
 
 def published(path: Path, config: str | Path | None = None) -> Published:
-    """What a checkpoint's config says: the YAML given, else the one beside it. Raises UsageError."""
+    """What a checkpoint's config says: its YAML `config`, else the one beside it. Raises UsageError."""
     if not path.is_file():
         raise UsageError(f"{path}: no such file or folder; give a checkpoint, a model, a run or a diffusers folder")
     where = Path(config).expanduser() if config is not None else _beside(path)
@@ -88,9 +88,9 @@ def published(path: Path, config: str | Path | None = None) -> Published:
 def _beside(path: Path) -> Path:
     """The config in the checkpoint's folder."""
     for name in CONFIG_NAMES:
-        found = path.with_name(name.format(stem=path.stem))
-        if found.is_file():
-            return found
+        named = path.with_name(name.format(stem=path.stem))
+        if named.is_file():
+            return named
     others = sorted(p for p in path.absolute().parent.iterdir() if p.suffix in SUFFIXES)
     if len(others) == 1:
         return others[0]

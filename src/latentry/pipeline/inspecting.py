@@ -1,4 +1,4 @@
-"""What a model, checkpoint or folder is, told without loading its weights."""
+"""What a model, checkpoint or folder is, without loading its weights."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def _model(path: Path) -> dict[str, Any]:
             if "latent_scale" in sizes:
                 scale = float(tensors.get_tensor("latent_scale"))
         counts[file.stem] = sum(n for name, n in sizes.items() if name not in ("latent_scale", "latent_shift"))
-    told = {"source": str(path), "format": "latentry", "hash": folder.hash, **facts(folder.config)}
-    return {**told, "latent_scale": scale, "parameters": counts}
+    described = {"source": str(path), "format": "latentry", "hash": folder.hash, **facts(folder.config)}
+    return {**described, "latent_scale": scale, "parameters": counts}
 
 
 def _checkpoint(path: Path, config: str | None) -> dict[str, Any]:
@@ -67,21 +67,21 @@ def _checkpoint(path: Path, config: str | None) -> dict[str, Any]:
     for name, tensor in file.tensors.items():
         part = next((part for start, part in PARTS.items() if name.startswith(start)), "other")
         counts[part] = counts.get(part, 0) + tensor.numel()
-    described: Published | None = None
+    meaning: Published | None = None
     try:
-        described = published(path, config)
+        meaning = published(path, config)
     except UsageError:
         if config is not None:
             raise
-    found: dict[str, Any] = {"source": str(path), "format": f"checkpoint ({file.kind})"}
-    found |= {"tensors": len(file.tensors), "parameters": counts, **file.facts}
+    described: dict[str, Any] = {"source": str(path), "format": f"checkpoint ({file.kind})"}
+    described |= {"tensors": len(file.tensors), "parameters": counts, **file.facts}
     if file.dropped:
-        found["objects never run"] = list(file.dropped)
-    if described is None:
-        return {**found, "config": "none beside it; give --config YAML to be told what it can do"}
-    scale = file.tensors.get("scale_factor")
-    given = described.scale if scale is None else float(scale)
-    given = 1.0 if described.config.diffusion is None else given
-    told = facts(described.config)
-    del told["trained"]
-    return {**found, **told, "latent_scale": given, "warnings": list(described.warnings)}
+        described["objects never run"] = list(file.dropped)
+    if meaning is None:
+        return {**described, "config": "none beside it; give --config YAML to see what it can do"}
+    factor = file.tensors.get("scale_factor")
+    scale = meaning.scale if factor is None else float(factor)
+    if meaning.config.diffusion is None:
+        scale = 1.0
+    of_model = {name: value for name, value in facts(meaning.config).items() if name != "trained"}
+    return {**described, **of_model, "latent_scale": scale, "warnings": list(meaning.warnings)}

@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from latentry import devices
 from latentry.checkpoints import model_folder, run_folder
 from latentry.checkpoints.diffusers import is_diffusers
 from latentry.checkpoints.model_folder import ModelFolder
@@ -25,6 +26,7 @@ def load(
     path: str | Path,
     config: str | Path | None = None,
     *,
+    device: str | torch.device = devices.AUTO,
     weights: Weights = "ema",
     step: int | None = None,
     vocabulary: str | Path | None = None,
@@ -33,10 +35,18 @@ def load(
 
     path: a model folder, a run (its newest good checkpoint, or that of `step`), a CompVis checkpoint (config: its
     YAML, by default the one beside it; vocabulary: BERT's vocab.txt, for prompts), or a folder of diffusers. Nothing
-    of a foreign file is run. weights: averaged or raw ones, where there are both.
-    Raises UsageError for what is none of these, LatentryError for what is damaged.
+    of a foreign file is run. device: `auto` (the best there is), `cuda`, `cuda:1`, `mps` or `cpu`.
+    weights: averaged or raw ones, where there are both.
+    Raises UsageError for what is none of these and for a device that is not there, LatentryError for what is damaged.
     """
-    folder = Path(path)
+    chosen = devices.choose(device)
+    return _opened(Path(path), config, weights, step, vocabulary).to(chosen)
+
+
+def _opened(
+    folder: Path, config: str | Path | None, weights: Weights, step: int | None, vocabulary: str | Path | None
+) -> Pipeline:
+    """As `load`, on the CPU."""
     if not folder.exists():
         raise UsageError(f"{folder}: no such file or folder; give a run, a model folder or a checkpoint")
     if run_folder.is_run(folder):
@@ -58,7 +68,7 @@ def load(
 
 
 def assemble(model: ModelFolder, source: str) -> Pipeline:
-    """Modules with the given weights, ready to use. Of raw and averaged weights it takes the averaged."""
+    """Modules with these weights, ready to use, on the CPU. Of raw and averaged weights it takes the averaged."""
     config = model.config
     with torch.device("meta"):  # the weights come from the files: no time is spent on first ones
         autoencoder = Autoencoder(config.autoencoder, config.data.channels)
@@ -77,10 +87,10 @@ def _fill(module: nn.Module, tensors: Mapping[str, Tensor], what: str) -> None:
     """Exactly the module's tensors, with its shapes, in its precision; else one line that names the first other."""
     own = module.state_dict()
     for name in [*own, *(n for n in tensors if n not in own)]:
-        found = tuple(tensors[name].shape) if name in tensors else "missing"
+        shape = tuple(tensors[name].shape) if name in tensors else "missing"
         wanted = tuple(own[name].shape) if name in own else "nothing of that name"
-        if found != wanted:
+        if shape != wanted:
             raise LatentryError(
-                f"{what}: {name}: found {found}, model.yaml asks for {wanted}. The weights belong to another model."
+                f"{what}: {name}: found {shape}, model.yaml asks for {wanted}. The weights belong to another model."
             )
     module.load_state_dict({name: tensor.to(own[name].dtype) for name, tensor in tensors.items()}, assign=True)

@@ -1,7 +1,43 @@
-"""Tasks: what is asked of a model, apart from how it is computed."""
+"""Tasks: what can be asked of a model, apart from how it is computed.
 
-from latentry.tasks.generate import Request, generate
+A new task is a file here that defines TASK, and a line in TASKS. The pipeline and the command line read this table.
+"""
 
-TASKS = {"generate": generate}
+from __future__ import annotations
 
-__all__ = ["TASKS", "Request", "generate"]
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from latentry.tasks.task import Request, Task
+
+__all__ = ["TASKS", "Entry", "Request", "Task"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of TASKS: all that `latentry --help` needs, which is shown before pydantic or torch could be imported.
+
+    command: its name on the command line. help: what it does, in a sentence. source: the file of this folder that
+    defines TASK, read when it is first used; or the Task itself.
+    """
+
+    command: str
+    help: str
+    source: str | Task[Any]
+
+    @property
+    def task(self) -> Task[Any]:
+        """The task itself."""
+        if isinstance(self.source, Task):
+            return self.source
+        task: Task[Any] = import_module(f"{__name__}.{self.source}").TASK
+        return task
+
+
+TASKS: dict[str, Entry] = {
+    "generate": Entry("sample", "Sample images.", "generate"),
+    "reconstruct": Entry(
+        "reconstruct", "Encode images and decode them again: what the first stage keeps of them.", "reconstruct"
+    ),
+}

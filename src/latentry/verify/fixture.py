@@ -61,9 +61,9 @@ class Subject:
     @cached_property
     def pipes(self) -> dict[str, Pipeline]:
         """The model with averaged and with raw weights, where it has both."""
-        found = {"ema": load(self.model)}
+        found = {"ema": load(self.model, device="cpu")}
         if model_folder.has(self.model, "unet_raw"):
-            found["raw"] = load(self.model, weights="raw")
+            found["raw"] = load(self.model, device="cpu", weights="raw")
         elif "ema_updates" not in found["ema"].config.trained:
             found["raw"] = found["ema"]  # the file had no averages
         return found

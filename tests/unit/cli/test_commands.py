@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from PIL import Image
+from pydantic import Field
 
 from latentry import pipeline
 from latentry.cli import run
+from latentry.cli.tasks import task_command
+from latentry.tasks import TASKS, Entry, Task
+from latentry.tasks.options import OnCommandLine
+from latentry.tasks.sampling import Sampling
 from latentry.training.loop.loop import Progress
 
 
@@ -38,15 +43,12 @@ class FakePipeline:
     def __init__(self) -> None:
         self.asked: dict[str, Any] = {}
 
-    def sample(self, text: str | None, **asked: Any) -> FakeOutput:
-        self.asked = {"text": text, **asked}
-        return FakeOutput(asked["n"])
+    def run(self, task: str, **asked: Any) -> FakeOutput:
+        self.task, self.asked = task, asked
+        return FakeOutput(asked["n"] if task == "generate" else len(asked["images"]))
 
     def unknown_words(self, text: str) -> list[str]:
         return [word for word in text.split() if word == "zebra"]
-
-    def reconstruct(self, paths: list[Path]) -> FakeOutput:
-        return FakeOutput(len(paths))
 
     def describe(self) -> dict[str, Any]:
         return {"name": "fake", "labels": ["a", "1e-4"]}
@@ -104,8 +106,10 @@ def test_only_the_first_of_several_processes_prints(training, capsys, monkeypatc
 def test_sample_hands_on_what_was_asked(pipe, tmp_path, capsys):
     line = ["sample", "m", "a red apple", "-n", "3", "--steps", "5", "--solver", "ddpm", "--guidance", "2.5"]
     line += ["--seed", "9", "--size", "96x64", "--label", "food", "--weights", "raw", "--step", "7"]
+    line += ["--levels", "uniform", "--device", "cpu"]
     assert run([*line, "--out", str(tmp_path / "s"), "--json"]) == 0
-    assert pipe.__dict__["loaded"] == (Path("m"), {"weights": "raw", "step": 7})
+    assert pipe.__dict__["loaded"] == (Path("m"), {"weights": "raw", "step": 7, "device": "cpu"})
+    assert pipe.task == "generate"
     asked = {key: value for key, value in pipe.asked.items() if key != "progress"}
     assert asked == {
         "text": "a red apple",
@@ -113,6 +117,7 @@ def test_sample_hands_on_what_was_asked(pipe, tmp_path, capsys):
         "n": 3,
         "steps": 5,
         "solver": "ddpm",
+        "levels": "uniform",
         "guidance": 2.5,
         "seed": 9,
         "size": (96, 64),
@@ -125,6 +130,7 @@ def test_sample_hands_on_what_was_asked(pipe, tmp_path, capsys):
 def test_sample_leaves_the_model_its_defaults(pipe, tmp_path):
     assert run(["sample", "m", "--out", str(tmp_path / "s")]) == 0
     assert pipe.asked["n"] == 16
+    assert pipe.__dict__["loaded"][1]["device"] == "auto"
     assert [pipe.asked[key] for key in ("text", "label", "steps", "solver", "guidance", "size")] == [None] * 6
 
 
@@ -139,6 +145,39 @@ def test_several_images_into_one_file_are_a_sheet(pipe, tmp_path):
     assert run(["sample", "m", "-n", "4", "--out", str(tmp_path / "new" / "sheet.png")]) == 0
     with Image.open(tmp_path / "new" / "sheet.png") as sheet:
         assert sheet.size == (32, 8)
+
+
+def test_a_task_of_the_table_is_a_command(pipe, tmp_path, monkeypatch, capsys):
+    """Its class alone says what the command takes: words, numbers with bounds, files, and what stays Python's."""
+
+    class Toy(Sampling):
+        strength: float = Field(0.5, ge=0, le=1, description="How far.")
+        picture: Annotated[Path, OnCommandLine(positional=True)] = Field(description="The picture.")
+        fast: bool = Field(False, description="Sooner.")
+        inner: Annotated[int, OnCommandLine(hidden=True)] = Field(3, description="Not here.")
+
+    monkeypatch.setitem(TASKS, "toy", Entry("play", "Play.", Task(Toy, lambda options, model: pytest.fail("drawn"))))
+
+    def go(line: str) -> None:
+        task_command("toy")(args=line.split(), prog_name="play", standalone_mode=False)
+
+    out = tmp_path / "s"
+    monkeypatch.setattr(pipe, "run", lambda task, **asked: pipe.__dict__.update(asked=asked) or FakeOutput(2))
+    go(f"m p.png red -n 2 --strength 0.25 --fast --out {out} --json")
+    asked = {key: value for key, value in pipe.asked.items() if value is not None}
+    assert asked == {"picture": Path("p.png"), "text": "red", "n": 2, "strength": 0.25, "fast": True, "seed": 0}
+    assert json.loads(capsys.readouterr().out)["seed"] == 0
+    go("--help")
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "How far." in shown
+    assert "Not here." not in shown
+    assert shown.index("The picture.") < shown.index("What the images shall show")
+    for wrong, part in (
+        (f"m p.png --strength 2 --out {out}", "less than or equal to 1"),
+        (f"m --out {out}", "picture"),
+    ):
+        with pytest.raises(Exception, match=part):
+            go(wrong)
 
 
 def test_reconstruct_and_inspect(pipe, tmp_path, capsys, monkeypatch):

@@ -11,7 +11,7 @@ import pytest
 
 from latentry import pipeline
 from latentry.cli import run
-from latentry.cli.sample import parse_size
+from latentry.cli.data import parse_size
 from latentry.errors import LatentryError, UsageError
 
 

@@ -21,6 +21,18 @@ def test_help_imports_nothing_heavy():
     assert out.splitlines()[-1] == "[] 0"
 
 
+def test_the_options_of_tasks_need_no_networks():
+    """`latentry sample --help`, and a mistyped option, come before torch could be imported."""
+    code = (
+        "import sys\nfrom latentry.cli import run\nfrom latentry.tasks import TASKS\n"
+        "codes = [run([entry.command, '--help']) for entry in TASKS.values()]\n"
+        "codes.append(run(['sample', 'm', '--size', 'x', '--out', 'o']))\n"
+        "print([name for name in ['torch', 'numpy', 'PIL'] if name in sys.modules], codes)"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.splitlines()[-1] == "[] [0, 0, 2]"
+
+
 @pytest.mark.alone
 def test_help_is_there_within_half_a_second():
     def seconds() -> float:

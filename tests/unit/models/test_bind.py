@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from latentry.diffusion.levels import LEVELS
+from latentry.diffusion.schedule import Level
 from latentry.models.bind import bind
 from latentry.models.latent_diffusion import LatentDiffusion
 from latentry.nn.attention import Attention
@@ -71,6 +73,54 @@ def test_one_network_call_a_level_and_what_is_the_same_computed_once(monkeypatch
         denoisers(X, level)
     assert crosses
     assert calls == {"unet": 5, "time": 1, "project": len(crosses)}
+
+
+@torch.no_grad()
+def test_levels_that_were_not_announced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A solver may visit levels of its own: x0 there is that of a level known before, embedded once."""
+    model = denoiser("both")
+    levels = LEVELS["uniform"](model.schedule, 3)
+    between = Level(731.25, 0.6, 0.8)
+    conds = [model.condition(values_for("both"), 2), model.condition({}, 2)]
+    announced = bind(model, conds, [levels[0], between, *levels[1:]])(X, between)
+    calls: list[int] = []
+    embed = model.unet.embed_time
+
+    def counted(t: Tensor) -> Tensor:
+        calls.append(len(t))
+        return embed(t)
+
+    monkeypatch.setattr(model.unet, "embed_time", counted)
+    denoisers = bind(model, conds, levels)
+    for _ in range(2):
+        for found, expected in zip(denoisers(X, between), announced, strict=True):
+            assert torch.allclose(found, expected, rtol=1e-5, atol=1e-5)
+    denoisers(X, levels[1])
+    assert calls == [3, 1]
+    assert not torch.allclose(denoisers(X, between._replace(t=700.0))[0], announced[0], atol=1e-3)
+
+
+@torch.no_grad()
+def test_a_solver_with_levels_of_its_own_ends_where_it_would_had_it_announced_them() -> None:
+    """The midpoint rule: each step by the x0 predicted half way."""
+    model = denoiser("text")
+    levels = LEVELS["uniform"](model.schedule, 4)[1:-1]
+    halves = {a: Level((a.t + b.t) / 2, *((a[i] + b[i]) / 2 for i in (1, 2))) for a, b in pairwise(levels)}
+
+    def end(announced: list[Level]) -> Tensor:
+        denoisers, x = bind(model, [model.condition(values_for("text"), 2)], announced), X
+
+        def step(before: Level, after: Level, at: Level, point: Tensor) -> Tensor:
+            (x0,) = denoisers(point, at)
+            return after.alpha * x0 + after.sigma / before.sigma * (x - before.alpha * x0)
+
+        for level, after in pairwise(levels):
+            half = halves[level]
+            x = step(level, after, half, step(level, half, level, x))
+        return x
+
+    found, expected = end(levels), end([*levels, *halves.values()])
+    assert (found - expected).norm() < 1e-4 * expected.norm()
 
 
 @each

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 import latentry as lt
+from latentry import devices
 from latentry.checkpoints.store import Store
 from latentry.errors import UsageError
 from latentry.pipeline import Pipeline
@@ -85,6 +86,23 @@ def test_a_model_is_at_home_anywhere(run, tmp_path):
     assert not any(
         str(run.parent) in path.read_text() for path in elsewhere.iterdir() if path.suffix in (".yaml", ".md")
     )
+
+
+def test_it_opens_on_the_device_of_choice(run, monkeypatch):
+    """By default the best there is. The first stage, through which conditions may pass, moves with the rest."""
+    monkeypatch.delenv(devices.VARIABLE, raising=False)
+    kinds = ["cpu"]
+    monkeypatch.setattr(devices, "_count", lambda kind: int(kind in kinds))
+    assert lt.load(run).device.type == "cpu"
+    with pytest.raises(UsageError, match=r"device: there is no cuda device .* here; there is cpu"):
+        lt.load(run, device="cuda")
+    with pytest.raises(UsageError, match=r'device: no "gpu"; known: auto, cuda, mps, cpu'):
+        lt.load(run, device="gpu")
+    monkeypatch.setattr(devices, "choose", lambda name: torch.device("meta"))
+    pipe = lt.load(run)
+    assert pipe.denoiser is not None
+    tensors = [*pipe.autoencoder.state_dict().values(), *pipe.denoiser.state_dict().values()]
+    assert {tensor.device.type for tensor in tensors} == {"meta"}
 
 
 def test_what_a_run_cannot_give(run):

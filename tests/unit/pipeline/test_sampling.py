@@ -13,34 +13,11 @@ from torch import Tensor
 from latentry import __version__, rng
 from latentry.diffusion.schedule import CLEAN
 from latentry.errors import UsageError
-from latentry.models.autoencoder import Autoencoder
-from latentry.models.config import AutoencoderOptions, DataFacts, ModelConfig
 from latentry.pipeline import Pipeline
-from tests.unit.models.small_models import LABELS, denoiser
+from tests.unit.pipeline.small_pipelines import pipeline
 
-SHAPE = {"channels": 8, "multipliers": [1, 2], "blocks": 1, "norm_groups": 4}
 SOLVERS: list[Any] = ["ddim", "ddpm", {"kind": "ddim", "eta": 0.5}]
 PROMPTS = ["a red circle", "a blue square"]
-
-
-def pipeline(kind: str = "kl", conditions: str = "both", depth: int = 8) -> Pipeline:
-    torch.manual_seed(0)
-    autoencoder = Autoencoder(
-        AutoencoderOptions.model_validate({"kind": kind, "codes": 32, **SHAPE, "z_channels": 4}), 3
-    )
-    autoencoder.latent_scale.fill_(0.7)
-    model = denoiser(conditions) if conditions else None
-    config = ModelConfig.model_validate(
-        {
-            "name": "small",
-            "version": __version__,
-            "data": DataFacts(size=(16, 16), channels=3, depth=depth, labels=LABELS),
-            "autoencoder": autoencoder.options,
-            "diffusion": model.options if model else None,
-            "sample": {"steps": 4, "guidance": 2.0},
-        }
-    )
-    return Pipeline(config, autoencoder, model, model_hash="abc123", source="small")
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +52,7 @@ def test_noise_bits_are_those_of_the_image_alone(pipe: Pipeline, monkeypatch: py
     seen: list[list[Tensor]] = []
 
     def watch(n: int, seed: int) -> list[Tensor]:
-        from latentry.pipeline import pipeline as module
+        from latentry.pipeline import sampling as module
 
         def solver(denoise: Any, x: Tensor, levels: Any, *, noise: Any) -> Any:
             seen.append([x, *(noise(step) for step in range(3))])

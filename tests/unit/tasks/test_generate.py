@@ -6,14 +6,18 @@ from typing import Any
 
 import pytest
 
+from latentry import config
 from latentry.errors import UsageError
-from latentry.tasks import generate
+from latentry.tasks import TASKS, Request
+from tests.unit.pipeline.small_pipelines import pipeline
 
-KNOWN = ["text", "label"]
+GENERATE = TASKS["generate"].task
+MODEL = pipeline().model
 
 
-def ask(conditions: dict[str, Any], n: int = 1, seed: int = 0, size: tuple[int, int] = (8, 8)) -> Any:
-    return generate(conditions, KNOWN, n=n, seed=seed, size=size)
+def ask(conditions: dict[str, Any], n: int = 1, seed: int = 0, size: Any = (8, 8)) -> Request:
+    tree = {**conditions, "n": n, "seed": seed, "size": size}
+    return GENERATE.request(config.validate(GENERATE.options, tree, "generate"), MODEL)
 
 
 def test_each_value_gets_its_images_in_order_and_each_image_its_seed():
@@ -33,6 +37,7 @@ def test_nothing_asked_is_no_condition():
     [
         ({"conditions": {"txt": "a"}}, 'takes no such condition; it takes: text, label (did you mean "text"?)'),
         ({"conditions": {"text": ["a", "b", "c"], "label": [1, 2]}}, "label: 2 values where others have 3"),
+        ({"conditions": {"text": []}}, "text: an empty list"),
         ({"conditions": {}, "n": 0}, "at least one image"),
         ({"conditions": {}, "n": 10**9}, "at most"),
         ({"conditions": {}, "seed": -1}, "0 or above"),

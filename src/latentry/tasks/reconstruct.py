@@ -1,0 +1,53 @@
+"""Image files through the first stage and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+from latentry.errors import UsageError
+from latentry.tasks.images import crop_to_multiple, read_image
+from latentry.tasks.options import OnCommandLine, TaskOptions
+from latentry.tasks.task import Request, Task
+
+if TYPE_CHECKING:
+    from latentry.models.model import Model
+
+
+class Reconstruct(TaskOptions):
+    """Options of `reconstruct`."""
+
+    images: Annotated[tuple[Path, ...], OnCommandLine(positional=True, each=True)] = Field(
+        min_length=1, description="Image files."
+    )
+
+    @property
+    def count(self) -> int:
+        return len(self.images)
+
+
+def request(options: Reconstruct, model: Model) -> Request:
+    """The images' latents, at the clean end already: nothing is left to sample.
+
+    Each file at its own size, cropped to what fits; all must then have one size to share an output.
+    """
+    import torch
+
+    from latentry.diffusion.schedule import CLEAN
+
+    factor, latents = model.autoencoder.factor, []
+    for path in options.images:
+        image = crop_to_multiple(read_image(path, model.config.data), factor)
+        if 0 in image.shape:
+            raise UsageError(f"{path}: smaller than {factor}x{factor}, one latent of this model; give a larger image")
+        latents.append(model.encode(image[None]))
+    if len({latent.shape for latent in latents}) > 1:
+        raise UsageError(f"{len(latents)} images of different sizes into one output; reconstruct them one by one")
+    size = (latents[0].shape[-2] * factor, latents[0].shape[-1] * factor)
+    names = [{"name": path.stem} for path in options.images]
+    return Request({}, (), size, start=(torch.cat(latents), CLEAN), facts=names)
+
+
+TASK = Task(Reconstruct, request)

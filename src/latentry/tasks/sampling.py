@@ -1,0 +1,100 @@
+"""What all tasks that sample have in common: conditions, and how the latents are drawn."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import ConfigDict, Field, InstanceOf
+
+from latentry.errors import UsageError, did_you_mean
+from latentry.kinds import KindOptions
+from latentry.tasks.options import AtLeast, OnCommandLine, TaskOptions
+
+if TYPE_CHECKING:
+    from latentry.models.model import Model
+
+MOST_IMAGES = 1_000_000
+OF_SAMPLING = ("steps", "solver", "levels", "guidance", "clip")
+"""The options that replace the model's own, where they are set."""
+
+
+class Sampling(TaskOptions):
+    """Options of a task that samples. Keywords without a field are conditions, for a recipe names them as it likes.
+
+    A condition is one value, a list of values, or None for no condition; lists must be equally long. A value that is a
+    list itself (the tokens of a layout) stands in a list; a tuple is several values if they are texts or numbers, else
+    one (an image with its mask).
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    text: Annotated[Any, OnCommandLine(positional=True)] = Field(
+        None, description="What the images shall show, for models with text."
+    )
+    label: Any = Field(None, description="The class, for models with classes.")
+    # The one option with two defaults: who types a command wants to see what a model can do, a call wants an image.
+    n: Annotated[int, AtLeast(1, "ask for at least one image"), OnCommandLine(flags=("-n", "--count"), default=16)] = (
+        Field(1, description="How many images.")
+    )
+    steps: int | None = Field(None, ge=1, description="Solver steps; default: the model's.")
+    solver: str | InstanceOf[KindOptions] | dict[str, Any] | None = Field(
+        None, description="Solver; default: the model's."
+    )
+    levels: str | None = Field(None, description="How noise levels are chosen; default: the model's.")
+    guidance: float | None = Field(None, description="Guidance scale; 1 is none; default: the model's.")
+    clip: Annotated[bool | None, OnCommandLine(hidden=True)] = Field(
+        None, description="Hold every predicted x0 inside [-1, 1], for models of pixels; default: the model's."
+    )
+    seed: Annotated[int, AtLeast(0, "seeds are 0 or above")] = Field(
+        0, description="Image i of seed S is image 0 of seed S + i."
+    )
+
+    @property
+    def count(self) -> int:
+        return self.n * max((len(values) for values in self.conditions().values()), default=1)
+
+    def sampling(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in OF_SAMPLING if getattr(self, name) is not None}
+
+    def conditions(self) -> dict[str, list[Any]]:
+        """Those that are set, by name: the values of each as a list."""
+        named = {"text": self.text, "label": self.label, **(self.model_extra or {})}
+        return {name: _listed(value) for name, value in named.items() if value is not None}
+
+
+def values_and_seeds(options: Sampling, model: Model) -> tuple[dict[str, list[Any]], list[int]]:
+    """For each condition one value an image, and the seeds: `n` images of each value, image i with seed + i.
+
+    Raises UsageError for a condition that the model does not take, for lists of other lengths, and for too many images.
+    """
+    known = [] if model.denoiser is None else list(model.denoiser.conditioners)
+    conditions = options.conditions()
+    for name in conditions:
+        if name not in known:
+            fields = [field for field in type(options).model_fields if field not in ("text", "label")]
+            raise UsageError(
+                f"{name}: this model takes no such condition; it takes: {', '.join(known) or 'none'}"
+                f"{did_you_mean(name, [*known, *fields])}. Leave it out."
+            )
+    if options.count > MOST_IMAGES:
+        raise UsageError(f"n: {options.count} images at once; ask for at most {MOST_IMAGES} at a time")
+    most = options.count // options.n
+    for name, values in conditions.items():
+        if not most:
+            raise UsageError(f"{name}: an empty list; give at least one value, or leave it out")
+        if len(values) not in (1, most):
+            raise UsageError(f"{name}: {len(values)} values where others have {most}; give one, or as many")
+    spread = {name: [v[i % len(v)] for i in range(most) for _ in range(options.n)] for name, v in conditions.items()}
+    return spread, [options.seed + i for i in range(options.count)]
+
+
+def no_denoiser(model: Model) -> str | None:
+    """Why a model cannot sample: None where it has its second stage."""
+    if model.denoiser is not None:
+        return None
+    return "holds a first stage only; it reconstructs, but cannot sample. Train the diffusion stage."
+
+
+def _listed(value: Any) -> list[Any]:
+    plain = isinstance(value, tuple) and all(isinstance(part, str | int | None) for part in value)
+    return list(value) if isinstance(value, list) or plain else [value]

@@ -1,0 +1,79 @@
+"""What a task is: options in, a request to the sampler out, and what is left to do with the images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from latentry.diffusion.contracts import Denoise
+    from latentry.diffusion.schedule import Level
+    from latentry.models.model import Model
+    from latentry.tasks.options import TaskOptions
+
+OptionsOf = TypeVar("OptionsOf", bound="TaskOptions")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be drawn, for every image at once.
+
+    values: for each condition one value an image. seeds: one an image; none for images that need no noise.
+    size: (H, W) in pixels.
+    start: the scaled latents (B, c, h, w) to begin from and their level, of which the solver visits those below; at the
+    clean end they are the result and nothing is sampled. None: pure noise, from the first level down.
+    wrap: applied in order around the guided denoiser. Images are drawn in batches, so what a wrap holds must hold for
+    all of them alike: tensors that broadcast over B.
+    facts: for each image, further facts for its file; `name` is what the file is called.
+    """
+
+    values: Mapping[str, Sequence[Any]]
+    seeds: Sequence[int]
+    size: tuple[int, int]
+    start: tuple[Tensor, Level] | None = None
+    wrap: tuple[Callable[[Denoise], Denoise], ...] = ()
+    facts: Sequence[Mapping[str, str]] = ()
+
+    @property
+    def count(self) -> int:
+        """How many images."""
+        return len(self.seeds) if self.start is None else len(self.start[0])
+
+    def parts(self, batch: int) -> Iterator[Request]:
+        """The request in parts of at most `batch` images, in order."""
+        for first in range(0, self.count, batch):
+            rows = slice(first, first + batch)
+            yield replace(
+                self,
+                values={name: list(values)[rows] for name, values in self.values.items()},
+                seeds=list(self.seeds)[rows],
+                start=None if self.start is None else (self.start[0][rows], self.start[1]),
+                facts=list(self.facts)[rows],
+            )
+
+
+def _always(model: Model) -> str | None:
+    return None
+
+
+def _as_they_are(images: Tensor, request: Request) -> Tensor:
+    return images
+
+
+@dataclass(frozen=True)
+class Task(Generic[OptionsOf]):
+    """What can be asked of a model, apart from how it is computed.
+
+    options: the class of its options: those of the command line, the keywords of the Python call.
+    request: checked options and the model -> what is to be drawn. Raises UsageError for what this model cannot do.
+    why_not: why a model cannot do it at all; None where it can.
+    finish: (decoded images (B, C, H, W), about [-1, 1], on the CPU, request) -> the images of the result.
+    """
+
+    options: type[OptionsOf]
+    request: Callable[[OptionsOf, Model], Request]
+    why_not: Callable[[Model], str | None] = _always
+    finish: Callable[[Tensor, Request], Tensor] = _as_they_are

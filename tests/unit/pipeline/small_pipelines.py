@@ -1,0 +1,34 @@
+"""Pipelines small enough for a test, of networks with random weights."""
+
+from __future__ import annotations
+
+import torch
+
+from latentry import __version__
+from latentry.models.autoencoder import Autoencoder
+from latentry.models.config import AutoencoderOptions, DataFacts, ModelConfig
+from latentry.pipeline import Pipeline
+from tests.unit.models.small_models import LABELS, denoiser
+
+SHAPE = {"channels": 8, "multipliers": [1, 2], "blocks": 1, "norm_groups": 4}
+
+
+def pipeline(kind: str = "kl", conditions: str = "both", depth: int = 8) -> Pipeline:
+    """Images of 16x16 in colour; sides are multiples of 4. conditions: of `small_models`, or none: a first stage."""
+    torch.manual_seed(0)
+    autoencoder = Autoencoder(
+        AutoencoderOptions.model_validate({"kind": kind, "codes": 32, **SHAPE, "z_channels": 4}), 3
+    )
+    autoencoder.latent_scale.fill_(0.7)
+    model = denoiser(conditions) if conditions else None
+    config = ModelConfig.model_validate(
+        {
+            "name": "small",
+            "version": __version__,
+            "data": DataFacts(size=(16, 16), channels=3, depth=depth, labels=LABELS),
+            "autoencoder": autoencoder.options,
+            "diffusion": model.options if model else None,
+            "sample": {"steps": 4, "guidance": 2.0},
+        }
+    )
+    return Pipeline(config, autoencoder, model, model_hash="abc123", source="small")
