@@ -252,14 +252,8 @@ def frozen_case(name: str, number: int, data: Mapping[str, Any]) -> dict[str, An
     """One case: its options, inputs and weights, and the numbers to be expected."""
     kind, channels, o = kind_of(name), 2, CASES[name]
     images = np.clip(frozen(800 + number, BATCH, 3, SIDE, SIDE), -1, 1)
-    weights, shadow, d = (
-        make(number)
-        for make in (
-            lambda n: initial(n, kind, channels),
-            lambda n: initial(n + 50, kind, channels),
-            lambda n: adversary(n + 70),
-        )
-    )
+    weights, shadow = initial(number, kind, channels), initial(number + 50, kind, channels)
+    d = adversary(number + 70)
     constant = {"log_variance": np.array(o.get("log_variance_init", 0.0))}
     expected = run_of(name, {**weights, **constant}, d, shadow, images, channels)
     expected["validation"] = {"held_out_psnr": psnr(shadow, kind, data["held_out"][0])}

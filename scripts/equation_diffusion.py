@@ -140,7 +140,7 @@ def initial(number: int) -> dict[str, Array]:
 def step_of(case: Mapping[str, Any], w: Weights, moments: Array, step: int) -> dict[str, Any]:
     """Loss, errors and gradients of a batch that is worked through in parts."""
     trained = [n for n in w if n != "log_variance" or case["objective"].get("learn_log_variance")]
-    found: dict[str, Any] = {"loss": 0.0, "error": [], "x_t": [], "t": [], "rows": []}
+    results: dict[str, Any] = {"loss": 0.0, "error": [], "x_t": [], "t": []}
     total = {name: np.zeros(w[name].shape) for name in trained}
     for part in range(PARTS):
         places = range(part * BATCH // PARTS, (part + 1) * BATCH // PARTS)
@@ -150,12 +150,17 @@ def step_of(case: Mapping[str, Any], w: Weights, moments: Array, step: int) -> d
         value, error, x_t = loss(case, w, z, drawn, rows)
         own = gradient(lambda moved, z=z, d=drawn, r=rows: loss(case, moved, z, d, r)[0], w, trained)
         total = {name: total[name] + own[name] / PARTS for name in trained}
-        found["loss"] += float(value) / PARTS
-        found["error"] += error.tolist()
-        found["x_t"] += x_t.tolist()
-        found["t"] += drawn["t"].tolist()
-        found["rows"].append({name: row.tolist() for name, row in rows.items()})
-    return {**found, "gradients": total}
+        results["loss"] += float(value) / PARTS
+        results["error"] += error.tolist()
+        results["x_t"] += x_t.tolist()
+        results["t"] += drawn["t"].tolist()
+    return {**results, "gradients": total}
+
+
+def rows_at(step: int) -> dict[str, list[int]]:
+    """The rows of each condition's table in a batch."""
+    rows = rows_of(LABELS, draws("train", range(BATCH), step, SIDE), range(BATCH), drop=True)
+    return {name: row.tolist() for name, row in rows.items()}
 
 
 def validation(case: Mapping[str, Any], w: Weights, autoencoder: Weights, images: Array, labels: list[int]) -> float:
@@ -178,7 +183,13 @@ def frozen_case(name: str, number: int, autoencoder: Weights, data: Mapping[str,
         now = descend(now, made["gradients"], rate(TRAIN, step), case.get("clip"))
         averaged = average(averaged, now, TRAIN["ema"], step + 1)
         rows.append({"loss": made["loss"], "error": np.mean(made["error"])})
-    expected = {**first, "steps": rows, "weights": now, "averages": averaged}
+    expected = {
+        **first,
+        "rows": [rows_at(step) for step in range(4)],
+        "steps": rows,
+        "weights": now,
+        "averages": averaged,
+    }
     if case.get("kind") != "vq":
         expected["validation"] = {
             f"{split}_error": validation(case, {**shadow, **constant}, autoencoder, *data[split])

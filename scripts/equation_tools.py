@@ -22,14 +22,14 @@ def gradient(function: Callable[[Weights], Any], weights: Weights, names: Sequen
     It is exact to the last digits, because nothing is subtracted (Squire and Trapp 1998). The function has to be made
     of analytic operations; `absolute`, `relu` and `leaky` below take their branch by the real part.
     """
-    found = {}
+    derivatives = {}
     for name in names:
-        found[name] = np.zeros(np.shape(weights[name]))
-        for place in np.ndindex(found[name].shape):
+        derivatives[name] = np.zeros(np.shape(weights[name]))
+        for place in np.ndindex(derivatives[name].shape):
             moved = np.array(weights[name], complex)
             moved[place] += 1j * TINY
-            found[name][place] = np.imag(function({**weights, name: moved})) / TINY
-    return found
+            derivatives[name][place] = np.imag(function({**weights, name: moved})) / TINY
+    return derivatives
 
 
 def absolute(x: Array) -> Array:

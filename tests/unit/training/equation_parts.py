@@ -24,7 +24,7 @@ from tests.unit.training.small_stages import first_stage, second_stage
 FILE = Path(__file__).parents[2] / "reference" / "frozen" / "equation.json"
 ORACLE: dict[str, Any] = json.loads(FILE.read_text(encoding="utf-8"))
 LABELS = ("a", "b", "c")
-NEAR = 1e-5
+NEAR = 2e-5
 """Of the largest magnitude: what float32 loses against float64 in networks this small."""
 
 

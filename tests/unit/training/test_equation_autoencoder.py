@@ -36,10 +36,10 @@ def test_gradients_of_both_players(root: Path, name: str) -> None:
     stage, _, case = autoencoder(root, name)
     expected = case["expected"]["gradients"]
     train(stage, expected["step"])
-    found = gradients(stage, expected["step"])
+    handed = gradients(stage, expected["step"])
     for player in ("updater", "critic"):
-        assert found[player].keys() == expected[player].keys()
-        assert_all_near(found[player], expected[player])
+        assert handed[player].keys() == expected[player].keys()
+        assert_all_near(handed[player], expected[player])
 
 
 @cases
