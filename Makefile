@@ -7,11 +7,11 @@ BIN := .venv/bin
 TORCH_INDEX ?=
 INSTALL = $(BIN)/python -m pip install --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -c constraints.txt
 
-.PHONY: help demo test lint format typecheck soak bench clean
+.PHONY: help demo test lint format typecheck soak mutations bench clean
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo | test | lint | format | typecheck | soak | bench | clean"
+	@echo "make demo | test | lint | format | typecheck | soak | mutations | bench | clean"
 
 $(BIN)/python:
 	$(PYTHON) -m venv .venv
@@ -44,6 +44,9 @@ typecheck: .venv/dev.stamp
 
 soak: .venv/dev.stamp
 	$(BIN)/python scripts/soak.py
+
+mutations: .venv/dev.stamp
+	$(BIN)/python scripts/mutations.py
 
 bench: .venv/dev.stamp
 	for script in $(filter-out %/emoji_figures.py %/pairs.py, $(wildcard benchmarks/*.py)); do $(BIN)/python $$script || exit 1; done

@@ -35,7 +35,7 @@ class Line(NamedTuple):
 
     @property
     def good(self) -> bool:
-        """Whether it is as near as asked."""
+        """Whether it is within what is allowed."""
         return self.off is not None and self.off <= self.allowed
 
 
@@ -45,26 +45,26 @@ def verify(model: str | Path, fixture: str | Path) -> Iterator[Line]:
     Whole numbers must be equal. Raises UsageError for folders that are not what they should be.
     """
     subject = Subject(Path(model), Path(fixture))
-    for name in sorted(n for n in subject.given if n.startswith("out.")):
+    for name in sorted(n for n in subject.tensors if n.startswith("out.")):
         yield compare(subject, name)
 
 
 def compare(subject: Subject, name: str) -> Line:
     """One line."""
-    expected = subject.given[name]
+    expected = subject.tensors[name]
     allowed = WALK if WALKS.fullmatch(name) else SINGLE if expected.is_floating_point() else 0.0
     try:
-        found = _find(subject, name.removeprefix("out.")).detach()
+        result = _result(subject, name.removeprefix("out.")).detach()
     except (NotThere, LatentryError, RuntimeError, KeyError) as error:  # of another model than the fixture's, say
         return Line(name, None, allowed, str(error).splitlines()[0])
-    if found.shape != expected.shape:
-        return Line(name, None, allowed, f"shape {tuple(found.shape)}, expected {tuple(expected.shape)}")
+    if result.shape != expected.shape:
+        return Line(name, None, allowed, f"shape {tuple(result.shape)}, expected {tuple(expected.shape)}")
     largest = float(expected.double().abs().max())
-    off = float((found.double() - expected.double()).abs().max())
+    off = float((result.double() - expected.double()).abs().max())
     return Line(name, off / largest if largest else off, allowed)
 
 
-def _find(subject: Subject, name: str) -> Tensor:
+def _result(subject: Subject, name: str) -> Tensor:
     for pattern, check in CHECKS.items():
         match = re.fullmatch(pattern, name)
         if match:

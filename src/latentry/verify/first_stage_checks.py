@@ -28,7 +28,7 @@ def posterior(s: Subject) -> Gaussian:
 
 
 def latent(s: Subject) -> Tensor:
-    return s.autoencoder.encode(s["in.image"], s.given.get("in.posterior_noise"))
+    return s.autoencoder.encode(s["in.image"], s.tensors.get("in.posterior_noise"))
 
 
 def codes(s: Subject) -> Quantised:
@@ -39,7 +39,7 @@ def codes(s: Subject) -> Quantised:
 
 def drawn(s: Subject) -> Tensor:
     """The latent before its scale, sampled with the fixture's noise where there is a posterior."""
-    return s.autoencoder.unscaled(moments(s), s.given.get("in.posterior_noise"))
+    return s.autoencoder.unscaled(moments(s), s.tensors.get("in.posterior_noise"))
 
 
 def raw_decode(s: Subject, z: Tensor) -> Tensor:
@@ -60,7 +60,7 @@ def counts(s: Subject) -> Tensor:
 def extreme(s: Subject, part: str) -> Tensor:
     """A Gaussian whose log-variances are far out."""
     gaussian = Gaussian(s["in.moments"])
-    found: dict[str, Callable[[], Tensor]] = {
+    figures: dict[str, Callable[[], Tensor]] = {
         "mean": lambda: gaussian.mean,
         "logvar": lambda: gaussian.log_variance,
         "std": lambda: gaussian.deviation,
@@ -68,7 +68,7 @@ def extreme(s: Subject, part: str) -> Tensor:
         "kl": gaussian.kl,
         "nll": lambda: gaussian.negative_log_likelihood(s["in.gaussian_sample"]),
     }
-    return found[part]()
+    return figures[part]()
 
 
 CHECKS: dict[str, Check] = {

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from latentry import config as tools
-from latentry.checkpoints import model_folder, tensors
+from latentry.checkpoints import model_folder
+from latentry.checkpoints import tensors as files
 from latentry.checkpoints.compvis.locations import Location, Locations, locations
 from latentry.conditioning import Cond
 from latentry.errors import UsageError
@@ -28,7 +29,8 @@ PLAIN_INPUTS = {
 }  # fmt: skip
 """Inputs that are no condition."""
 
-
+P = ParamSpec("P")
+T = TypeVar("T")
 Check = Callable[..., Tensor]
 """Gives a tensor from a `Subject` and what its name's pattern caught."""
 
@@ -49,14 +51,25 @@ class Subject:
         if not model_folder.is_model(model):
             raise UsageError(f"{model}: no model folder; make one with `latentry import`")
         self.model, self.fixture = model, fixture
-        self.given: dict[str, Tensor] = tensors.read(fixture / "expected.safetensors")
-        self.told: dict[str, Any] = json.loads((fixture / "expected.json").read_text(encoding="utf-8"))["tensors"]
+        self.tensors: dict[str, Tensor] = files.read(fixture / "expected.safetensors")
+        self.notes: dict[str, Any] = json.loads((fixture / "expected.json").read_text(encoding="utf-8"))["tensors"]
         self.params: dict[str, Any] = tools.load_yaml(fixture / "config.yaml")["model"]["params"]
+        self._kept: dict[Hashable, Any] = {}
 
     def __getitem__(self, name: str) -> Tensor:
-        if name not in self.given:
+        if name not in self.tensors:
             raise NotThere(f"the fixture has no {name}")
-        return self.given[name]
+        return self.tensors[name]
+
+    def once(self, compute: Callable[Concatenate[Subject, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """compute(self, ...), computed at the first call and kept: several tensors of a fixture come from one result.
+
+        Arguments have to be hashable. The result is shared, so that nobody may change it.
+        """
+        key = (compute, args, tuple(sorted(kwargs.items())))
+        if key not in self._kept:
+            self._kept[key] = compute(self, *args, **kwargs)
+        return self._kept[key]
 
     @cached_property
     def pipes(self) -> dict[str, Pipeline]:
@@ -88,16 +101,16 @@ class Subject:
             raise NotThere("the model has no second stage")
         return denoiser
 
-    def what(self, name: str) -> str:
+    def note(self, name: str) -> str:
         """What the fixture says of one of its tensors."""
-        return str(self.told.get(name, {}).get("what", ""))
+        return str(self.notes.get(name, {}).get("what", ""))
 
     def module(self, name: str) -> nn.Module:
         """Our module for the published one that a probe's description names, with raw weights."""
-        found = re.search(r"\b(model\.diffusion_model|first_stage_model|cond_stage_model)(\.\w+)+", self.what(name))
-        if found is None:
+        named = re.search(r"\b(model\.diffusion_model|first_stage_model|cond_stage_model)(\.\w+)+", self.note(name))
+        if named is None:
             raise NotThere("its description names no module")
-        inside = [p for key, p in self.locations.kept.items() if key.startswith(found.group(0) + ".")]
+        inside = [p for key, p in self.locations.kept.items() if key.startswith(named.group(0) + ".")]
         columns = zip(*(place.name.split(".") for place in inside), strict=False)
         common = [column[0] for column in columns if len(set(column)) == 1]
         path = ".".join(_leading(common, inside))
@@ -111,7 +124,7 @@ class Subject:
         return denoiser if group == "conditioning" else denoiser.unet
 
     def condition(self, weights: str = "raw", *, nothing: bool = False, twice: bool = False) -> Cond:
-        """What the fixture's inputs tell the denoiser; nothing: its unconditional inputs; twice: cat[c, c]."""
+        """The denoiser's condition from the fixture's inputs; nothing: the unconditional ones; twice: cat[c, c]."""
         denoiser = self.denoiser(weights if weights in self.pipes else "ema")
         values = {name: self._values(str(o.kind), nothing) for name, o in denoiser.options.conditioning.items()}
         count = len(self["in.x_t"])
@@ -119,15 +132,15 @@ class Subject:
         return cond.map(lambda part: torch.cat([part, part])) if twice else cond
 
     def _values(self, kind: str, nothing: bool) -> Any:
-        names = [n.removeprefix("in.") for n in self.given if n.startswith("in.")]
-        own = [n for n in names if n not in PLAIN_INPUTS and not n.startswith("probe.")]
-        asked = [n for n in own if n.endswith("_uncond") == nothing]
-        if kind == "masked" and {"masked_image", "mask"} <= set(asked):
+        names = [n.removeprefix("in.") for n in self.tensors if n.startswith("in.")]
+        of_conditions = [n for n in names if n not in PLAIN_INPUTS and not n.startswith("probe.")]
+        inputs = [n for n in of_conditions if n.endswith("_uncond") == nothing]
+        if kind == "masked" and {"masked_image", "mask"} <= set(inputs):
             return list(zip(self["in.masked_image"], self["in.mask"], strict=True))
-        if not asked:
-            raise NotThere("the fixture has no input for the condition" + (" that says nothing" if nothing else ""))
+        if not inputs:
+            raise NotThere(f"the fixture has no input for the {'unconditional ' if nothing else ''}condition")
         key = str(self.params.get("cond_stage_key"))
-        value = self["in." + next((n for n in asked if n.startswith(key)), asked[0])]
+        value = self["in." + next((n for n in inputs if n.startswith(key)), inputs[0])]
         return list(value) if kind in ("semantic", "image", "embedding") else value
 
 

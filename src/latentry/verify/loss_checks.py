@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from latentry.checkpoints import model_folder
 from latentry.checkpoints.compvis.first_stage_config import objective_arguments
@@ -33,20 +33,17 @@ def parts(s: Subject, mode: str) -> tuple[Autoencoder, AdversarialObjective, int
 
 
 @torch.enable_grad()
-def generator(s: Subject, mode: str, time: str, name: str) -> Tensor:
-    """A figure of the autoencoder's pass, or a gradient."""
+def generator_pass(s: Subject, mode: str, time: str) -> dict[str, Tensor]:
+    """Every figure of the autoencoder's pass, and the gradients of its loss by `grad.` and our name."""
     model, objective, start = parts(s, mode)
     moments = model.moments(s["in.image"])
     code = model.quantise(moments) if model.quantiser is not None else model.posterior(moments)
     z = code.z if model.quantiser is not None else code.sample(s["in.posterior_noise"])  # type: ignore[union-attr]
     features, step = model.features(z), start + AROUND[time]
     terms = objective.generator_loss(s["in.image"], features, model.decoder.conv_out, code, step, early=True)
-    if name.startswith("grad."):
-        terms.loss.backward()
-        found = dict(model.named_parameters())[to_ours(name.removeprefix("grad."))].grad
-        assert found is not None
-        return found
-    figures = {
+    terms.loss.backward()
+    return {
+        **gradients(model),
         "loss": terms.loss,
         "total_loss": terms.loss,
         "rec_loss": terms.pixel,
@@ -59,20 +56,34 @@ def generator(s: Subject, mode: str, time: str, name: str) -> Tensor:
         "disc_factor": torch.tensor(terms.factor),
         "logvar": objective.log_variance,
     }
-    return figures[name]
 
 
 @torch.enable_grad()
-def discriminator(s: Subject, mode: str, time: str, name: str) -> Tensor:
-    """A figure of the discriminator's pass, or a gradient."""
+def discriminator_pass(s: Subject, mode: str, time: str) -> dict[str, Tensor]:
+    """Every figure of the discriminator's pass, and the gradients of its loss by `grad.` and our name."""
     _, objective, start = parts(s, mode)
     terms = objective.discriminator_loss(s["in.image"], s["out.reconstruction"], start + AROUND[time])
-    if name.startswith("grad."):
-        terms.loss.backward()
-        found = dict(objective.named_parameters())[to_ours(name.removeprefix("grad."))].grad
-        assert found is not None
-        return found
-    return {"loss": terms.loss, "disc_loss": terms.loss, "logits_real": terms.real, "logits_fake": terms.fake}[name]
+    terms.loss.backward()
+    figures = {"loss": terms.loss, "disc_loss": terms.loss, "logits_real": terms.real, "logits_fake": terms.fake}
+    return figures | gradients(objective)
+
+
+def gradients(module: nn.Module) -> dict[str, Tensor]:
+    """By `grad.` and our name, of the parameters that have one."""
+    return {f"grad.{name}": p.grad for name, p in module.named_parameters() if p.grad is not None}
+
+
+def ours(name: str) -> str:
+    """A figure's own name, or a gradient's by our name for the parameter."""
+    return f"grad.{to_ours(name.removeprefix('grad.'))}" if name.startswith("grad.") else name
+
+
+def generator(s: Subject, mode: str, time: str, name: str) -> Tensor:
+    return s.once(generator_pass, mode, time)[ours(name)]
+
+
+def discriminator(s: Subject, mode: str, time: str, name: str) -> Tensor:
+    return s.once(discriminator_pass, mode, time)[ours(name)]
 
 
 def logits(s: Subject, mode: str) -> Tensor:

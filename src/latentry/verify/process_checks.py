@@ -13,6 +13,7 @@ from latentry.diffusion.prediction import PREDICTIONS
 from latentry.diffusion.process import posterior_log_variance, posterior_mean, posterior_variance, q_sample
 from latentry.diffusion.schedule import Schedule
 from latentry.diffusion.weighting import elbo_weights
+from latentry.models.latent_diffusion import LatentDiffusion
 from latentry.nn.attention import Signals
 from latentry.nn.embedding import sinusoids
 from latentry.training.loop.ema import EMA
@@ -60,7 +61,7 @@ DDPM: dict[str, Check] = {
 
 
 def network(s: Subject, weights: str, place: str) -> Tensor:
-    """The network's output: at one time, mixed times, of non-square or small inputs, or told nothing."""
+    """The network's output: at one time, mixed times, of non-square or small inputs, or without conditions."""
     nothing = place.startswith("uncond_")
     place = place.removeprefix("uncond_")
     x = s[{"rect": "in.x_rect", "small": "in.x_small"}.get(place, "in.x_t")]
@@ -84,8 +85,8 @@ def call(module: nn.Module, x: Tensor, s: Subject) -> Tensor:
     time = s.denoiser("raw").unet.embed_time(s["in.t_mixed"])
     needs = module.forward.__code__.co_varnames[1 : module.forward.__code__.co_argcount]
     context = s.condition("raw").context if "signals" in needs else None
-    told = {"time": time, "signals": Signals(time, context, None, None, {})}
-    result: Tensor = module(x, *(told[name] for name in needs[1:] if name in told))
+    available = {"time": time, "signals": Signals(time, context, None, None, {})}
+    result: Tensor = module(x, *(available[name] for name in needs[1:] if name in available))
     return result
 
 
@@ -106,61 +107,67 @@ def log_variance(s: Subject, objective: Objective) -> Tensor:
 
 def gamma(s: Subject) -> Tensor:
     """The simple loss as the learned log-variance weighs it."""
-    found, objective = loss(s), Objective(diffusion_objective(s.params), schedule(s), s.denoiser().options.prediction)
+    objective = Objective(diffusion_objective(s.params), schedule(s), s.denoiser().options.prediction)
     lv = log_variance(s, objective)[s["in.t4"]]
-    return (found.simple / lv.exp() + lv).mean()
+    return (s.once(loss).simple / lv.exp() + lv).mean()
 
 
 LOSSES: dict[str, Check] = {
-    "total": lambda s: loss(s).total,
-    "loss": lambda s: loss(s).total,
-    "loss_simple": lambda s: loss(s).simple.mean(),
-    "loss_vlb": lambda s: loss(s).elbo.mean(),
+    "total": lambda s: s.once(loss).total,
+    "loss": lambda s: s.once(loss).total,
+    "loss_simple": lambda s: s.once(loss).simple.mean(),
+    "loss_vlb": lambda s: s.once(loss).elbo.mean(),
     "loss_gamma": gamma,
-    "per_sample": lambda s: loss(s).simple,
+    "per_sample": lambda s: s.once(loss).simple,
     "logvar": lambda s: log_variance(s, Objective(diffusion_objective(s.params), schedule(s), "epsilon")).mean(),
 }
 
 
-def gradient(s: Subject, name: str) -> Tensor:
-    """Of the total loss with respect to a published parameter, or the norm over a part."""
+@torch.enable_grad()
+def differentiated(s: Subject) -> LatentDiffusion:
+    """The model with raw weights, each with its gradient of the total loss."""
     model = s.denoiser("raw")
     model.zero_grad()
-    with torch.enable_grad():
-        loss(s).total.backward()
+    loss(s).total.backward()
+    return model
+
+
+def gradient(s: Subject, name: str) -> Tensor:
+    """Of the total loss with respect to a published parameter, or the norm over a part."""
+    model = s.once(differentiated)
     if name in ("model_norm", "cond_stage_norm"):
         part: nn.Module = model.unet if name == "model_norm" else model.conditioners
         return get_total_norm([p.grad for p in part.parameters() if p.grad is not None])
     place = s.locations.kept.get(name)
     if place is None:
         raise NotThere("no parameter of that name")
-    found = dict(s.owner(place.group).named_parameters())[place.name].grad
-    if found is None:
+    own = dict(s.owner(place.group).named_parameters())[place.name].grad
+    if own is None:
         raise NotThere("no gradient reaches it")
-    return found
+    return own
 
 
 def ema_update(s: Subject, name: str) -> Tensor:
     """A moving average after one more update towards the raw weights."""
-    told = s.pipes["ema"].config.trained
+    trained = s.pipes["ema"].config.trained
     raw = dict(s.denoiser("raw").unet.named_parameters())
     ema = EMA(raw, 0.9999)
-    ema.load({**dict(s.denoiser("ema").unet.state_dict()), "updates": torch.tensor(told.get("ema_updates", 0))})
+    ema.load({**dict(s.denoiser("ema").unet.state_dict()), "updates": torch.tensor(trained.get("ema_updates", 0))})
     ema.update()
     if name == "num_updates":
         return torch.tensor(ema.updates)
     return ema.shadow[s.locations.averaged[f"model_ema.{name}"].name]
 
 
-def told_by(s: Subject, *, nothing: bool) -> Tensor:
+def condition(s: Subject, *, nothing: bool) -> Tensor:
     """The one part of the condition."""
     (part,) = s.condition("raw", nothing=nothing).parts().values()
     return part
 
 
 CHECKS: dict[str, Check] = {
-    r"cond": lambda s: told_by(s, nothing=False),
-    r"uncond": lambda s: told_by(s, nothing=True),
+    r"cond": lambda s: condition(s, nothing=False),
+    r"uncond": lambda s: condition(s, nothing=True),
     r"q_sample": lambda s: q_sample(s["in.x0"], s["in.noise"], *schedule(s).at(s["in.t4"])),
     r"ddpm\.(\w+)": lambda s, name: DDPM[name](s),
     r"lvlb_weights": lambda s: elbo_weights(schedule(s), s.denoiser().options.prediction),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from itertools import pairwise
 
 import torch
@@ -17,6 +18,7 @@ from latentry.diffusion.solvers.ddim import ancestral
 from latentry.kinds import build
 from latentry.models.bind import bind
 from latentry.models.config import SampleOptions
+from latentry.models.latent_diffusion import LatentDiffusion
 from latentry.verify.fixture import Check, Subject
 
 
@@ -25,23 +27,24 @@ def grid(s: Subject, steps: str) -> list[Level]:
 
 
 def denoise(s: Subject, levels: list[Level], guidance: float, *, as_epsilon: bool) -> Denoise:
-    """With averaged weights. as_epsilon: the published DDIM and PLMS take whatever comes for the noise."""
+    """With averaged weights. as_epsilon: the published DDIM and PLMS take any network's output for the noise."""
     model = s.denoiser("ema")
     conds = [s.condition("ema")] + ([s.condition("ema", nothing=True)] if guidance != 1 else [])
-    own = model.prediction
-    model.prediction = PREDICTIONS["epsilon"] if as_epsilon else own
-    bound = bind(model, conds, levels)
-    try:
-        x0 = classifier_free(bound, guidance)
-        return clipped(x0) if s.pipes["ema"].config.sample.clip and not as_epsilon else x0
-    finally:
-        model.prediction = own
+    x0 = classifier_free(bind(predicting_epsilon(model) if as_epsilon else model, conds, levels), guidance)
+    return clipped(x0) if s.pipes["ema"].config.sample.clip and not as_epsilon else x0
+
+
+def predicting_epsilon(model: LatentDiffusion) -> LatentDiffusion:
+    """The same network and weights, its output taken for the noise; the model itself stays as it is."""
+    other = copy.copy(model)
+    other.prediction = PREDICTIONS["epsilon"]
+    return other
 
 
 def walk(s: Subject, solver: str, steps: str, eta: str | None, guidance: str | None) -> list[Step]:
     options = {"kind": solver} | ({"eta": float(eta)} if eta else {})
     chosen = SampleOptions.model_validate({"solver": options}).solver
-    levels, noise = grid(s, steps), s.given.get("in.ddim_noise")
+    levels, noise = grid(s, steps), s.tensors.get("in.ddim_noise")
     x = s["in.x_T"]
     zeros = torch.zeros_like(x)
     towards = denoise(s, levels, float(guidance or 1), as_epsilon=True)
@@ -53,7 +56,7 @@ def sampled(s: Subject, solver: str, steps: str, eta: str | None, guidance: str 
     """What a sampler gives, step by step, or the numbers of its grid."""
     if part in GRID:
         return GRID[part](s, steps, float(eta or 0))
-    made = walk(s, solver, steps, eta, guidance)
+    made = s.once(walk, solver, steps, eta, guidance)
     if part == "x_steps":
         return torch.stack([step.x for step in made])
     if part == "x0_last":
