@@ -30,7 +30,7 @@ FILE = "figures.json"
 
 def measure(run: Path, data: ImageData, judge: str | None, seed: int, device: torch.device) -> dict[str, Any]:
     """Figures of RUN/model, measured on a device. judge: of `JUDGES`, for the samples too, or None."""
-    pipe = load(run / MODEL).to(device)
+    pipe = load(run / MODEL, device=str(device))
     held_out = data.other("held_out")
     samples = readable(held_out)
     split = "held-out" if samples else "training"

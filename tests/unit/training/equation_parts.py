@@ -118,8 +118,8 @@ def diffusion(root: Path, name: str) -> tuple[Any, Any, dict[str, Any]]:
         stage.autoencoder.latent_scale.fill_(case["scale"])
     parts = []
     for part in next(stage.batches(0)):
-        values = {name: [LABELS[labels[place]] for place in part.places] for name, labels in case["labels"].items()}
-        parts.append(changed(part, moments=torch.tensor([case["moments"][p] for p in part.places]), values=values))
+        values = {name: [LABELS[labels[place]] for place in part.positions] for name, labels in case["labels"].items()}
+        parts.append(changed(part, moments=torch.tensor([case["moments"][p] for p in part.positions]), values=values))
     stage.batches = lambda start: iter([parts] * 10)
     return stage, parts, case
 
