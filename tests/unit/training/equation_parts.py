@@ -35,7 +35,7 @@ class SmallUNet(nn.Module):
         super().__init__()
         self.mix = nn.Parameter(torch.ones(5, in_channels))
         self.time = nn.Parameter(torch.ones(5))
-        self.vector = nn.Parameter(torch.ones(5, vector_channels))
+        self.vector = nn.Parameter(torch.ones(5, vector_channels or 1))
         self.out = nn.Parameter(torch.ones(in_channels, 5))
         self.bias = nn.Parameter(torch.ones(in_channels))
 

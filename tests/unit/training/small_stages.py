@@ -78,7 +78,7 @@ def planned(root: Path, changes: Mapping[str, Any], world: World = ALONE) -> Pla
 def first_stage(root: Path, world: World = ALONE, **changes: Any) -> AutoencoderStage:
     """The first stage; `__` for `.` in keys below `autoencoder`, as in `objective__kl_weight` and `train__lr`."""
     dotted = {f"autoencoder.{key.replace('__', '.')}": value for key, value in changes.items()}
-    stage = build_first(planned(root, dotted, world), {})
+    stage = build_first(planned(root, {**dotted, "diffusion.conditioning": {}}, world), {})
     if stage.objective.options.perceptual.weight and "objective__perceptual" in changes:
         stage.objective.__dict__["perceptual"] = Distance()
     fill(stage.model)
