@@ -34,7 +34,7 @@ from latentry.metrics.nearest import nearest, share_within, small
 from latentry.nn import lpips
 from latentry.pipeline import Pipeline, load
 from latentry.pipeline.output import grid
-from latentry.training.plan import recipe
+from latentry.training.plan import recipes as recipe
 
 TARGETS = {
     "psnr_over_white": (28.0, "at least"),

@@ -22,7 +22,7 @@ from latentry.errors import LatentryError
 from latentry.models.autoencoder import Autoencoder
 from latentry.training import objectives
 from latentry.training.loop.world import World
-from latentry.training.stages.autoencoder.options import AutoencoderSection
+from latentry.training.recipe.autoencoder import AutoencoderSection
 from latentry.training.stages.autoencoder.stage import AutoencoderStage
 
 CHANNELS, MULTIPLIERS, Z, SIDE, BATCH, KL = 64, (1, 2, 4), 4, 64, 4, 1e-6

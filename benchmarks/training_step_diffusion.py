@@ -27,7 +27,7 @@ from latentry.models.autoencoder import Autoencoder
 from latentry.models.config import AutoencoderOptions
 from latentry.models.latent_diffusion import LatentDiffusion
 from latentry.training.loop.world import World
-from latentry.training.stages.diffusion.options import DiffusionSection
+from latentry.training.recipe.diffusion import DiffusionSection
 from latentry.training.stages.diffusion.stage import DiffusionStage
 
 CHANNELS, MULTIPLIERS, BATCH, SIDE, LATENT, CLASSES, CONTEXT = 96, (1, 2, 4), 4, 32, 4, 10, 256

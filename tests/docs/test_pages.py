@@ -17,7 +17,7 @@ from latentry.diffusion.schedule import SCHEDULES
 from latentry.diffusion.solvers import SOLVERS
 from latentry.diffusion.weighting import WEIGHTINGS
 from latentry.kinds import Kind
-from latentry.training.plan.recipe import Recipe, names, plain
+from latentry.training.plan.recipes import Recipe, names, plain
 from tests.docs.blocks import PAGES, ROOT, blocks, commands, parse
 
 

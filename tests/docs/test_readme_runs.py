@@ -10,7 +10,7 @@ import pytest
 
 from latentry.cli import run
 from latentry.data import shapes
-from latentry.training.plan.recipe import read_text
+from latentry.training.plan.recipes import read_text
 from tests.docs.blocks import ROOT, blocks, commands
 from tests.e2e.test_foreign_kinds import checkpoint
 

@@ -16,7 +16,7 @@ from latentry import rng
 from latentry.checkpoints.compvis.training import diffusion_objective
 from latentry.config import load_yaml
 from latentry.data.sample import Example
-from latentry.training.stages.diffusion.options import DiffusionSection
+from latentry.training.recipe.diffusion import DiffusionSection
 from latentry.training.stages.diffusion.stage import DiffusionStage, Draws
 from tests.reference.close import assert_close
 from tests.shared import SHARED, needs_shared

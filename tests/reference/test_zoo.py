@@ -15,7 +15,7 @@ from latentry.checkpoints.compvis.first_stage_config import objective_arguments
 from latentry.checkpoints.compvis.training import diffusion_objective
 from latentry.models.config import UNetOptions
 from latentry.training.objectives import ObjectiveOptions
-from latentry.training.plan.recipe import load, zoo
+from latentry.training.plan.recipes import load, zoo
 from tests.shared import SHARED, needs_shared
 
 MANIFESTS = SHARED / "compat" / "manifests.json"

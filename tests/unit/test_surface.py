@@ -11,7 +11,7 @@ import latentry
 
 ORDERS = [
     "import latentry as lt",
-    "import latentry as lt; import latentry.training.plan.recipe",
+    "import latentry as lt; import latentry.training.plan.recipes",
     "import latentry.training.run; import latentry as lt",
     "import latentry as lt; lt.train; from latentry.training.run import train; import latentry.training as t; t.run",
 ]

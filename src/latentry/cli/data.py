@@ -44,7 +44,7 @@ def check(
     options = None
     if recipe is not None:
         from latentry.training.plan.auto import resolve
-        from latentry.training.plan.recipe import load
+        from latentry.training.plan.recipes import load
 
         options = resolve(load(recipe), folder).data
     with bar("reading") as progress:

@@ -42,7 +42,7 @@ def import_checkpoint(
 
 def _preset(path: Path, config: str | None) -> Any:
     """A recipe's architecture if that is what --config names, else --config as it is."""
-    from latentry.training.plan import recipe
+    from latentry.training.plan import recipes as recipe
 
     if config is None or Path(config).exists() or config not in recipe.names():
         return config

@@ -21,7 +21,7 @@ def recipes(context: typer.Context) -> None:
 @app.command("list")
 def list_recipes(as_json: Annotated[bool, JSON] = False) -> None:
     """List the recipes by name, and then the zoo: the experiments of the paper."""
-    from latentry.training.plan.recipe import names, plain, read, zoo
+    from latentry.training.plan.recipes import names, plain, read, zoo
 
     about = {name: str(read(name).get("about", "")) for name in names()}
     if as_json:
@@ -43,7 +43,7 @@ def show(
 ) -> None:
     """Print a recipe: a start for your own."""
     from latentry.config import dump_yaml
-    from latentry.training.plan.recipe import read, read_text
+    from latentry.training.plan.recipes import read, read_text
 
     say((dump_yaml(read(name)) if whole else read_text(name)).rstrip())
 
@@ -52,6 +52,6 @@ def show(
 def print_schema() -> None:
     """Print the JSON schema of a recipe, for editors that complete and check YAML."""
     from latentry.config import schema
-    from latentry.training.plan.recipe import Recipe
+    from latentry.training.plan.recipes import recipe_class
 
-    emit_json(schema(Recipe))
+    emit_json(schema(recipe_class()))

@@ -21,6 +21,7 @@ from latentry.training.loop.memory import forget_peak, peak
 from latentry.training.loop.stage import Stage
 from latentry.training.plan.plan import Plan
 from latentry.training.stages import STAGES
+from latentry.training.stages.order import walk
 
 WARM, TIMED = 1, 4
 GIB, HOUR = 2**30, 3600
@@ -58,7 +59,7 @@ def _rehearse(plan: Plan, cached: bool) -> dict[str, Any]:
     """cached: the second stage will really work on cached latents."""
     figures: dict[str, Any] = {}
     parts: dict[str, nn.Module] = {}
-    for name in plan.walk:
+    for name in walk(plan):
         kind = STAGES[name]
         part = kind.ready(plan)
         if part is None:

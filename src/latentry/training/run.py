@@ -25,9 +25,11 @@ from latentry.training.loop.stage import Stage
 from latentry.training.loop.world import join
 from latentry.training.plan import record
 from latentry.training.plan.about import about
-from latentry.training.plan.plan import Plan, plan
+from latentry.training.plan.decide import plan
+from latentry.training.plan.plan import Plan
 from latentry.training.plan.plugins import load_plugins
 from latentry.training.stages import STAGES
+from latentry.training.stages.order import constants, walk
 from latentry.training.stages.publish import update_sampling
 
 
@@ -98,7 +100,7 @@ def _carry_out(plan: Plan, request: StopRequest, progress: Callable[[Progress], 
         record.write(plan)
     log, parts = Log(out if world.chief else None, plan.report), dict[str, Any]()
     try:
-        for name in plan.walk:
+        for name in walk(plan):
             kind, saved = STAGES[name], None
             if name in plan.stages:
                 saved = _fit(plan, kind.build(plan, parts), log, request, progress)
@@ -119,8 +121,8 @@ def _fit(
         forget_figures(plan.out)
         store.clean()
     plan.world.barrier()
-    constants, previews = plan.constants(stage.name), plan.out / "samples"
-    Loop(stage, store, log, request, previews=previews, constants=constants, progress=progress).run()
+    known, previews = constants(plan, stage.name), plan.out / "samples"
+    Loop(stage, store, log, request, previews=previews, constants=known, progress=progress).run()
     saved = store.newest()
     assert saved is not None
     return saved

@@ -14,8 +14,9 @@ from latentry import config
 from latentry.data import shapes
 from latentry.training.loop.optimiser import Updater
 from latentry.training.loop.world import World
-from latentry.training.plan.plan import Plan, plan
-from latentry.training.plan.recipe import validated
+from latentry.training.plan.decide import plan
+from latentry.training.plan.plan import Plan
+from latentry.training.plan.recipes import validated
 from latentry.training.stages.autoencoder.build import build as build_first
 from latentry.training.stages.autoencoder.build import fresh
 from latentry.training.stages.autoencoder.stage import AutoencoderStage

@@ -12,7 +12,7 @@ import torch
 import latentry as lt
 from latentry.config import load_yaml
 from latentry.data.dataset import ImageData
-from latentry.training.plan.recipe import load
+from latentry.training.plan.recipes import load
 from tests.e2e.small_runs import noise, recipe, run_tiny, write_images
 
 

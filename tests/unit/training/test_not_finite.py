@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +31,10 @@ def snapshot(stage: Any) -> dict[str, Tensor]:
 
 def bad_part(parts: list[Any]) -> list[Any]:
     """Images, or latents, of which one value is not finite."""
-    name = "image" if hasattr(parts[0], "image") else "moments"
+    name = "image" if parts[0].image is not None else "moments"
     values = getattr(parts[0], name).clone()
     values.view(-1)[0] = BAD
-    changed = replace(parts[0], image=values) if name == "image" else parts[0]._replace(moments=values)
-    return [changed, *parts[1:]]
+    return [parts[0]._replace(**{name: values}), *parts[1:]]
 
 
 def bad_gradient(parameter: torch.nn.Parameter) -> Any:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from latentry.training.loop.optimiser import Updater, rate_factor
-from latentry.training.loop.options import StageTraining
+from latentry.training.recipe.training import StageTraining
 from tests.unit.training.small_stages import ALONE
 
 GRADIENT = torch.tensor([3.0, 4.0])

@@ -10,8 +10,8 @@ from latentry.errors import UsageError
 from latentry.models.autoencoder import Autoencoder
 from latentry.models.config import check_size
 from latentry.nn.unet import UNet
-from latentry.training.plan.plan import plan
-from latentry.training.plan.recipe import dump, load, names, plain, zoo
+from latentry.training.plan.decide import plan
+from latentry.training.plan.recipes import dump, load, names, plain, zoo
 
 
 def test_the_promised_recipes_are_there():

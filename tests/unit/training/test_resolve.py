@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from latentry.training.plan import recipe as recipes
+from latentry.training.plan import recipes
 from latentry.training.plan.auto import resolve
-from latentry.training.plan.recipe import Recipe
+from latentry.training.plan.recipes import Recipe
 
 AUTO: dict[str, Any] = {"data": {"size": 16, "text": "auto", "label": "auto"}, "diffusion": {"conditioning": "auto"}}
 

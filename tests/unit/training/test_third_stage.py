@@ -16,10 +16,10 @@ from latentry.checkpoints.store import Saved
 from latentry.errors import UsageError
 from latentry.kinds import Options
 from latentry.models.autoencoder import Autoencoder
-from latentry.training.loop.options import StageTraining
 from latentry.training.loop.stage import Stage, State, StepResult, weights_of
 from latentry.training.plan.plan import Plan
-from latentry.training.plan.recipe import load
+from latentry.training.plan.recipes import load
+from latentry.training.recipe.training import StageTraining
 from latentry.training.stages import STAGES, StageKind
 from latentry.training.stages.kind import Parts
 from tests.e2e.small_runs import noise, recipe, run_tiny, write_images

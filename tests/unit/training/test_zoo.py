@@ -15,8 +15,8 @@ from latentry.errors import UsageError
 from latentry.models.autoencoder import Autoencoder
 from latentry.models.build import build_conditioners
 from latentry.models.latent_diffusion import LatentDiffusion
-from latentry.training.plan.plan import plan
-from latentry.training.plan.recipe import Recipe, load, plain, read, zoo
+from latentry.training.plan.decide import plan
+from latentry.training.plan.recipes import Recipe, load, plain, read, zoo
 
 PAGE = Path(__file__).parents[3] / "docs" / "zoo.md"
 

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from latentry.training.loop.options import StageTraining
 from latentry.training.loop.world import World
+from latentry.training.recipe.training import StageTraining
 
 OPTIMISERS: dict[str, type[torch.optim.Optimizer]] = {
     "adamw": torch.optim.AdamW,

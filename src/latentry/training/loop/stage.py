@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from latentry.training.loop.options import StageTraining
 from latentry.training.loop.world import World
+from latentry.training.recipe.training import StageTraining
 
 
 class StepResult(NamedTuple):

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from latentry import devices
 from latentry.errors import UsageError
-from latentry.training.loop.options import StageTraining
+from latentry.training.recipe.training import StageTraining
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from latentry.evaluate.card import About
-
-if TYPE_CHECKING:
-    from latentry.training.plan.plan import Plan
+from latentry.training.plan.plan import Plan
 
 
 def about(plan: Plan) -> About:

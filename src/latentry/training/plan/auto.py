@@ -8,7 +8,7 @@ from typing import Any
 
 from latentry.data.folders.records import Record, read_records, real_root
 from latentry.data.folders.select import FOLDER, selected, value_of
-from latentry.training.plan.recipe import Recipe, dump, validated
+from latentry.training.plan.recipes import Recipe, dump, validated
 
 AUTO = "auto"
 

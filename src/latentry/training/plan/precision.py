@@ -5,17 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from latentry import devices
-from latentry.training.plan.recipe import dump, validated
+from latentry.training.plan.plan import Plan
+from latentry.training.plan.recipes import dump, validated
 from latentry.training.stages import STAGES
-
-if TYPE_CHECKING:
-    from latentry.training.plan.plan import Plan
 
 AUTO, TRIES = "auto", 3
 

@@ -7,7 +7,7 @@ from typing import Any
 from latentry import __version__, config
 from latentry.checkpoints.compvis.config import Published
 from latentry.models.config import ModelConfig
-from latentry.training.plan import recipe as recipes
+from latentry.training.plan import recipes
 
 
 def preset(name: str, *, first_stage_alone: bool) -> Published:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 import torch
 
@@ -13,17 +13,13 @@ from latentry import __version__, config
 from latentry.checkpoints import durable, model_folder
 from latentry.checkpoints.run_folder import MODEL, RECIPE, read_recipe
 from latentry.checkpoints.store import Store
-from latentry.data.dataset import ImageData
-from latentry.data.folders.listing import Listing, difference
 from latentry.errors import UsageError
 from latentry.evaluate.figures import forget_figures
-from latentry.training.plan.recipe import Recipe, dump, validated
+from latentry.training.plan.images import LISTING, before
+from latentry.training.plan.plan import Plan
+from latentry.training.plan.recipes import Recipe, dump, validated
 from latentry.training.stages import STAGES
 
-if TYPE_CHECKING:
-    from latentry.training.plan.plan import Plan
-
-LISTING = "data.listing"
 FREE = {"steps", "workers", "log_every", "validate_every", "sample_every", "save_every", "keep", "milestones"}
 FREE_SECTIONS = ("sample.", "about", "data_from", "licence", "judge")
 
@@ -114,47 +110,9 @@ def write(plan: Plan) -> None:
         "images": len(plan.data),
         "data": images.listing.fingerprint,
         "data_changes": images.changes,
-        "recipe_changes": [*_before(out, "recipe_changes"), *plan.changes],
+        "recipe_changes": [*before(out, "recipe_changes"), *plan.changes],
     }
     out.mkdir(parents=True, exist_ok=True)
     durable.replace_file(out / RECIPE, config.dump_yaml({**tree, "made_with": made_with}))
     if images.new:
         durable.replace_file(out / LISTING, images.listing.to_bytes())
-
-
-class Images(NamedTuple):
-    """The images of a run. new: the listing is not yet kept in it. changes: accepted ones since it began, in words."""
-
-    listing: Listing
-    new: bool
-    changes: list[str]
-
-    @classmethod
-    def unread(cls) -> Images:
-        """Before they were looked at."""
-        return cls(Listing({}), True, [])
-
-
-def check_data(data: ImageData, out: Path, accept: bool) -> Images:
-    """What the images are now, compared with the listing in the run.
-
-    Raises UsageError with the list of changes unless they are accepted.
-    """
-    path = out / LISTING
-    known = Listing.from_bytes(path.read_bytes()) if path.is_file() else None
-    now = data.listing(known)
-    changes = difference(known, now) if known else None
-    if changes and not accept:
-        raise UsageError(
-            f"{data.root}: the images are not those this run began with: {changes.text()}. "
-            "Restore them, choose another --out, or go on with --accept-data-change."
-        )
-    told = _before(out, "data_changes")
-    if changes and changes.text() not in told[-1:]:
-        told = [*told, changes.text()]
-    return Images(now, bool(changes) or known is None, told)
-
-
-def _before(out: Path, what: str) -> list[str]:
-    made_with = read_recipe(out).get("made_with") if (out / RECIPE).is_file() else None
-    return list((made_with or {}).get(what, []))

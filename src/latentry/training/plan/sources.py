@@ -14,7 +14,7 @@ from latentry.models.config import AutoencoderOptions
 from latentry.models.latent_diffusion import LatentDiffusion
 from latentry.pipeline.foreign import read_model
 from latentry.pipeline.load import assemble
-from latentry.training.plan.recipe import Recipe
+from latentry.training.recipe.recipe import Recipe
 
 SECOND = ("unet", "unet_raw", "conditioning")
 

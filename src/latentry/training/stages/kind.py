@@ -4,32 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
 
 from torch import Tensor, nn
 
 from latentry.checkpoints.store import Saved
 from latentry.kinds import Options
-from latentry.training.loop.options import StageTraining
 from latentry.training.loop.stage import Stage
-
-if TYPE_CHECKING:
-    from latentry.training.plan.plan import Plan
+from latentry.training.plan.plan import Plan
 
 Parts = Mapping[str, nn.Module]
 """The module of each stage that is done, by the stage's name."""
-
-
-class StageOptions(Protocol):
-    """What the section of every stage in a recipe has, whatever else it says; it is a pydantic class of `Options`."""
-
-    @property
-    def train(self) -> StageTraining:
-        """How it is trained."""
-
-    @property
-    def trains(self) -> bool:
-        """Whether there is anything to train."""
 
 
 def _nothing(_: Plan) -> None:

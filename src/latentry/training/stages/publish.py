@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor
 
@@ -13,9 +13,7 @@ from latentry.checkpoints.model_folder import ModelFolder
 from latentry.checkpoints.run_folder import MODEL
 from latentry.evaluate.card import model_card
 from latentry.training.plan.about import about
-
-if TYPE_CHECKING:
-    from latentry.training.plan.plan import Plan
+from latentry.training.plan.plan import Plan
 
 
 def write_model(plan: Plan, tensors: Mapping[str, Mapping[str, Tensor]], trained: Mapping[str, Any]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -19,15 +18,13 @@ from latentry.pipeline.load import assemble
 from latentry.training import objectives
 from latentry.training.loop.compiling import compile_or_not
 from latentry.training.loop.stage import weights_of
-from latentry.training.stages.autoencoder.options import AutoencoderSection
+from latentry.training.plan.plan import Plan
+from latentry.training.recipe.autoencoder import AutoencoderSection
 from latentry.training.stages.autoencoder.scale import set_scale, take_scale
 from latentry.training.stages.autoencoder.stage import NAME, AutoencoderStage
 from latentry.training.stages.kind import Parts, StageKind
 from latentry.training.stages.publish import write_model
 from latentry.training.stages.warm_start import begin_first_stage
-
-if TYPE_CHECKING:
-    from latentry.training.plan.plan import Plan
 
 
 def fresh(plan: Plan) -> Autoencoder:

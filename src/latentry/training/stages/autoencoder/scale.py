@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import torch
 
@@ -11,10 +9,8 @@ from latentry import rng
 from latentry.data.dataset import ImageData
 from latentry.models.autoencoder import Autoencoder
 from latentry.training.loop.world import World
+from latentry.training.plan.plan import Plan
 from latentry.training.stages.latents import ENCODE_BATCH, encode, read
-
-if TYPE_CHECKING:
-    from latentry.training.plan.plan import Plan
 
 DEVIATION_RANGE = (0.5, 2.0)
 SAMPLES = 10_000

@@ -28,8 +28,8 @@ from latentry.training.loop.signals import check_stop
 from latentry.training.loop.stage import Stage, State, StepResult, weights_of
 from latentry.training.loop.world import World
 from latentry.training.objectives import AdversarialObjective, GeneratorTerms
+from latentry.training.recipe.autoencoder import AutoencoderSection, AutoencoderTraining
 from latentry.training.stages.autoencoder.health import Health
-from latentry.training.stages.autoencoder.options import AutoencoderSection, AutoencoderTraining
 
 if TYPE_CHECKING:
     pass

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -24,16 +23,14 @@ from latentry.models.latent_diffusion import LatentDiffusion
 from latentry.pipeline import Pipeline
 from latentry.training.loop.compiling import compile_or_not
 from latentry.training.loop.stage import weights_of
-from latentry.training.stages.diffusion.options import DiffusionSection, DiffusionTraining
+from latentry.training.plan.plan import Plan
+from latentry.training.recipe.diffusion import DiffusionSection, DiffusionTraining
 from latentry.training.stages.diffusion.preview import Previewer
 from latentry.training.stages.diffusion.stage import DiffusionStage
 from latentry.training.stages.kind import Parts, StageKind
 from latentry.training.stages.latents import LatentCache
 from latentry.training.stages.publish import write_model
 from latentry.training.stages.warm_start import begin_with
-
-if TYPE_CHECKING:
-    from latentry.training.plan.plan import Plan
 
 
 def build(plan: Plan, parts: Parts) -> DiffusionStage:

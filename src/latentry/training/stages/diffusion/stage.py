@@ -29,7 +29,7 @@ from latentry.training.loop.optimiser import Updater
 from latentry.training.loop.signals import check_stop
 from latentry.training.loop.stage import Stage, State, StepResult, weights_of
 from latentry.training.loop.world import World
-from latentry.training.stages.diffusion.options import DiffusionSection, DiffusionTraining
+from latentry.training.recipe.diffusion import DiffusionSection, DiffusionTraining
 from latentry.training.stages.latents import LatentCache
 
 if TYPE_CHECKING:

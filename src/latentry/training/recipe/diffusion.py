@@ -10,7 +10,7 @@ from latentry.conditioning import CONDITIONERS
 from latentry.diffusion.objective import DiffusionObjectiveOptions
 from latentry.kinds import choice
 from latentry.models.config import DiffusionOptions
-from latentry.training.loop.options import StageTraining
+from latentry.training.recipe.training import StageTraining
 
 Share = Annotated[float, Field(ge=0, le=1)]
 

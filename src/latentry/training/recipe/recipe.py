@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from pydantic import Field, create_model, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from latentry import config
 from latentry.data.options import DataOptions
-from latentry.errors import UsageError, did_you_mean
+from latentry.errors import did_you_mean
 from latentry.kinds import Options
 from latentry.metrics import JUDGES
 from latentry.models.config import SampleOptions, check_size
-from latentry.training.plan.recipe_files import names, plain, read, read_text, zoo
-from latentry.training.stages import STAGES
-from latentry.training.stages.autoencoder.options import AutoencoderSection
-from latentry.training.stages.diffusion.options import DiffusionSection
-from latentry.training.stages.kind import StageOptions
-
-__all__ = ["Recipe", "dump", "load", "names", "plain", "read", "read_text", "recipe_class", "validated", "zoo"]
+from latentry.training.recipe.autoencoder import AutoencoderSection
+from latentry.training.recipe.diffusion import DiffusionSection
+from latentry.training.recipe.training import StageOptions
 
 
 class Recipe(Options):
@@ -72,28 +66,6 @@ class Recipe(Options):
                 "diffusion.train.cache_latents with data.crop random: cached latents hold one crop; set one off"
             )
         return self
-
-
-def load(name: str, overrides: Sequence[str] | Mapping[str, Any] | None = None) -> Recipe:
-    """Read a recipe by name or path, apply dotted overrides, and check all of it.
-
-    Raises UsageError with every error of the recipe at once, before any data is touched.
-    """
-    tree = config.override(read(name), list(overrides) if isinstance(overrides, Sequence) else overrides or [])
-    if tree.get("extends") is not None:
-        raise UsageError(f"recipe {name}: extends: stands in the file and cannot be changed. Write a file that has it.")
-    return validated(tree, f"recipe {name}")
-
-
-def recipe_class() -> type[Recipe]:
-    """`Recipe` with a section, absent by default, for each further stage of the table."""
-    further: dict[str, Any] = {n: (k.options | None, None) for n, k in STAGES.items() if n not in Recipe.model_fields}
-    return create_model("Recipe", __base__=Recipe, **further) if further else Recipe
-
-
-def validated(tree: Any, where: str) -> Recipe:
-    """The recipe that plain data states. where: at the head of errors. Raises UsageError with all there are."""
-    return config.validate(recipe_class(), tree, where)
 
 
 def dump(recipe: Recipe) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Protocol
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
@@ -55,3 +55,15 @@ class StageTraining(Options):
     def rate(self) -> float:
         """The learning rate at full height."""
         return self.lr * self.batch if self.scale_lr else self.lr
+
+
+class StageOptions(Protocol):
+    """What the section of every stage in a recipe has, whatever else it says; it is a pydantic class of `Options`."""
+
+    @property
+    def train(self) -> StageTraining:
+        """How it is trained."""
+
+    @property
+    def trains(self) -> bool:
+        """Whether there is anything to train."""

@@ -7,8 +7,8 @@ from typing import Literal
 from pydantic import Field, PositiveFloat
 
 from latentry.models.config import AutoencoderOptions
-from latentry.training.loop.options import Beta, StageTraining
 from latentry.training.objectives.options import ObjectiveOptions
+from latentry.training.recipe.training import Beta, StageTraining
 
 
 class AutoencoderTraining(StageTraining):

@@ -1,0 +1,194 @@
+"""Make the plan of a run: read, check and settle everything, before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from latentry import __version__
+from latentry.data.dataset import ImageData
+from latentry.errors import LatentryError, UsageError, did_you_mean
+from latentry.models.config import DataFacts, ModelConfig, check_size
+from latentry.training.loop.log import Report
+from latentry.training.loop.world import World, join
+from latentry.training.plan import precision, recipes, record
+from latentry.training.plan.auto import resolve
+from latentry.training.plan.conditions import Conditions, settle_conditions
+from latentry.training.plan.images import Images, check_images
+from latentry.training.plan.plan import Plan, StageName
+from latentry.training.plan.recipes import Recipe
+from latentry.training.plan.sources import Sources, read_sources
+from latentry.training.stages import STAGES
+
+
+def plan(
+    recipe: str | Recipe,
+    data: str | Path | None,
+    out: str | Path,
+    overrides: Sequence[str] | Mapping[str, Any] | None = None,
+    *,
+    stage: StageName | None = None,
+    world: World | None = None,
+    report: Report = print,
+    accept_data_change: bool = False,
+) -> Plan:
+    """Decide everything; nothing is written. Arguments as of `latentry.train`.
+
+    What the folder, the machine and an earlier call on this run leave open is settled: conditions, precision, the
+    vocabulary. Models are read, networks built without memory for their weights.
+    Raises UsageError (LatentryError for missing weights) with everything that would fail later.
+    """
+    _check_stage(stage)
+    wanted = recipe if isinstance(recipe, Recipe) else recipes.load(recipe, overrides)
+    selected = _selected(wanted, stage)
+    if data is None:
+        raise UsageError("data: name the folder of images (--data DIR)")
+    world, out = world or join(), Path(out)
+    _check_batches(wanted, world)
+    wanted = resolve(wanted, Path(data), report)
+    images = ImageData(wanted.data, data, "train", wanted.seed, report=report)
+    if not len(images):
+        held_out = len(images.other("held_out"))
+        raise UsageError(f"{data}: no images to train on; {held_out} are held out. Lower data.held_out.")
+    wanted, changes = record.settled(wanted, out)
+    sources = read_sources(wanted, out)
+    unfinished = [name for name in _sections(wanted) if not record.is_finished(wanted, out, name)]
+    stages = tuple(_to_train(wanted, out, selected, unfinished))
+    problems = _Problems()
+    with problems.collected():
+        _check_out(images, out)
+    with problems.collected():
+        _check_size(wanted, sources)
+    conditions = None
+    with problems.collected():
+        conditions = settle_conditions(wanted.diffusion.architecture(), images, sources, report)
+    model = _model(wanted, images, sources, conditions)
+    texts = conditions.texts if conditions else {}
+    listing = Images.unread()
+    made = Plan(wanted, model, texts, images, None, listing, sources, out, world, report, selected, stages, changes)
+    for name in unfinished:
+        if conditions or name == "autoencoder":
+            with problems.collected():
+                STAGES[name].check(made)
+    problems.tell(f"recipe {wanted.name}")
+    listing = check_images(images, out, accept_data_change)
+    return precision.settle(replace(made, held_out=_held_out(images, report), images=listing))
+
+
+def _sections(recipe: Recipe) -> dict[StageName, Any]:
+    """The sections of the stages that take part."""
+    found = {name: recipe.section(name) for name in STAGES}
+    return {name: section for name, section in found.items() if section is not None}
+
+
+def _check_stage(stage: StageName | None) -> None:
+    if stage is not None and stage not in STAGES:
+        raise UsageError(f'--stage: found "{stage}"; accepted: {", ".join(STAGES)}{did_you_mean(stage, STAGES)}')
+
+
+def _selected(recipe: Recipe, stage: StageName | None) -> tuple[StageName, ...]:
+    """The stages that are to be trained, finished or not. Raises UsageError for one that is none or has no training."""
+    sections = _sections(recipe)
+    if stage is None:
+        return tuple(name for name, section in sections.items() if section.trains)
+    if stage not in sections:
+        raise UsageError(f"--stage {stage}: the recipe has no section `{stage}`; it has {', '.join(sections)}")
+    if not sections[stage].trains:
+        source = getattr(sections[stage], "from_", None)
+        which = f"is taken from {source}" if source else "has no weights"
+        raise UsageError(f"--stage {stage}: it {which}; there is nothing to train")
+    return (stage,)
+
+
+def _check_batches(recipe: Recipe, world: World) -> None:
+    for name, section in _sections(recipe).items():
+        world.check_batch(f"{name}.train", section.train.batch, section.train.accumulate)
+
+
+def _to_train(recipe: Recipe, out: Path, selected: Sequence[StageName], unfinished: Sequence[StageName]) -> list[str]:
+    """The stages that are selected and not finished, and needed ones that are trained but not in the model yet.
+
+    Raises UsageError for a needed stage that is neither finished, given, nor to be trained.
+    """
+    sections, wanted = _sections(recipe), [name for name in selected if name in unfinished]
+    for need in dict.fromkeys(need for name in wanted for need in STAGES[name].needs):
+        if need in unfinished and need not in wanted and sections[need].trains:
+            step, steps = record.newest_step(out, need), sections[need].train.steps
+            if step < steps:
+                raise UsageError(
+                    f"{out}: the {need} is at step {step} of {steps}; finish that stage first (no --stage, or "
+                    f"--stage {need}), or set {need}.train.steps to what it has."
+                )
+            wanted.append(need)
+    return [name for name in STAGES if name in wanted]
+
+
+def _check_out(data: ImageData, out: Path) -> None:
+    if out.resolve().is_relative_to(data.root):
+        raise UsageError(
+            f"--out {out}: lies in the data folder, so that sheets of samples would become training images. "
+            "Choose a folder outside it."
+        )
+
+
+def _check_size(recipe: Recipe, sources: Sources) -> None:
+    problem = check_size(recipe.data.height_width, sources.architecture(recipe), recipe.diffusion.unet)
+    if problem:
+        raise UsageError(f"data.{problem}")
+
+
+def _model(recipe: Recipe, data: ImageData, sources: Sources, conditions: Conditions | None) -> ModelConfig:
+    facts = DataFacts(
+        size=data.options.height_width,
+        channels=data.options.channels,
+        depth=data.depth,
+        background=data.options.background,
+        labels=conditions.labels if conditions else (),
+    )
+    return ModelConfig(
+        name=recipe.name,
+        version=__version__,
+        data=facts,
+        autoencoder=sources.architecture(recipe),
+        diffusion=conditions.options if conditions else None,
+        sample=recipe.sample,
+    )
+
+
+def _held_out(data: ImageData, report: Report) -> ImageData | None:
+    """The held-out images, if any of them can be read."""
+    held_out = data.other("held_out")
+    if not len(held_out):
+        return None
+    try:
+        held_out.sample(0)
+    except LatentryError as error:
+        report(f"held-out images: {error} Training goes on without them.")
+        return None
+    return held_out
+
+
+@dataclass
+class _Problems:
+    """Errors that are told together."""
+
+    found: list[LatentryError] = field(default_factory=list)
+
+    @contextmanager
+    def collected(self) -> Iterator[None]:
+        try:
+            yield
+        except LatentryError as error:
+            self.found.append(error)
+
+    def tell(self, where: str) -> None:
+        """Raise one error with all texts, if there are any."""
+        if not self.found:
+            return
+        texts = [str(problem) for problem in self.found]
+        text = texts[0] if len(texts) == 1 else "\n  ".join([f"{len(texts)} errors", *texts])
+        kind = UsageError if any(isinstance(problem, UsageError) for problem in self.found) else LatentryError
+        raise kind(f"{where}: {text}")

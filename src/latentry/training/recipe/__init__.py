@@ -1,0 +1,1 @@
+"""The recipe: what a whole experiment says, stage by stage."""
