@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +33,10 @@ def nan_at(patch: pytest.MonkeyPatch, stage: str, steps: set[int]) -> None:
         for step, parts in enumerate(real(self, start), start):
             if step in steps:
                 first = parts[0]
-                values = (first.image if stage == "autoencoder" else first.moments).clone()
+                name = "image" if stage == "autoencoder" else "moments"
+                values = getattr(first, name).clone()
                 values.view(-1)[0] = float("nan")
-                bad = replace(first, image=values) if stage == "autoencoder" else first._replace(moments=values)
+                bad = first._replace(**{name: values})
                 parts = [bad, *parts[1:]]
             yield parts
 
