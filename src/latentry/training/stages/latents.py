@@ -20,6 +20,8 @@ from latentry.models.autoencoder import Autoencoder
 from latentry.training.loop.world import World
 
 ENCODE_BATCH = 16
+BESIDE_IMAGES = {"boxes", "semantic", "mask", "arrays"}
+"""Options of the data that latents do not depend on."""
 WITHOUT_FILES = frozenset({"caption", "label"})
 """What is read of a sample without opening one."""
 
@@ -71,9 +73,8 @@ class LatentCache:
 
     @staticmethod
     def _key(autoencoder: Autoencoder, data: ImageData, fingerprint: str) -> str:
-        digest = hashlib.blake2b(
-            f"{fingerprint}/{data.split}/{data.options.model_dump_json()}".encode(), digest_size=12
-        )
+        images_alone = data.options.model_dump_json(exclude=BESIDE_IMAGES)
+        digest = hashlib.blake2b(f"{fingerprint}/{data.split}/{images_alone}".encode(), digest_size=12)
         for name, tensor in autoencoder.state_dict().items():
             if not name.startswith("latent_"):
                 digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
