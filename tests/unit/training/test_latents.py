@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from latentry.checkpoints import durable
+from latentry.data.dataset import ImageData, Pick
+from latentry.data.loader import samples
+from latentry.data.sample import Sample
 from latentry.models.autoencoder import Autoencoder
+from latentry.training.loop.world import World
 from latentry.training.stages.autoencoder.build import fresh
 from latentry.training.stages.autoencoder.scale import measure_scale
+from latentry.training.stages.diffusion.build import build as build_second
 from latentry.training.stages.latents import LatentCache
-from tests.unit.training.small_stages import ALONE, images, planned
+from tests.unit.training.small_stages import ALONE, images, planned, train
 
 
 @pytest.fixture(scope="module")
@@ -102,3 +112,89 @@ def test_scale_of_vq_is_that_of_the_latent_before_its_codes(root: Path) -> None:
     autoencoder, data = parts(root, "vq")
     expected = torch.stack([encoded(autoencoder, data, index) for index in range(len(data))]).std()
     assert measure_scale(autoencoder, data, seed=0, world=ALONE) == pytest.approx(float(expected), rel=1e-4)
+
+
+class _Half(World):
+    """One process of two, whose sums are its own; the other's are added by the test."""
+
+    def sum_numbers(self, numbers: Sequence[float]) -> list[float]:
+        SUMS.append(list(numbers))
+        return list(numbers)
+
+
+SUMS: list[list[float]] = []
+
+
+@pytest.mark.parametrize("kind", ["kl", "vq"])
+def test_processes_share_the_measuring_of_the_scale(root: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that measures alone keeps the others waiting for longer than a collective may take."""
+    autoencoder, data = parts(root, kind)
+    seen: list[list[int]] = []
+    load = samples
+
+    def counted(data: ImageData, picks: Iterable[Sequence[Pick]], *more: Any) -> Iterator[list[Sample]]:
+        groups = [list(group) for group in picks]
+        seen.append([pick.index for group in groups for pick in group])
+        return load(data, groups, *more)
+
+    monkeypatch.setattr("latentry.training.stages.latents.samples", counted)
+    SUMS.clear()
+    cpu = torch.device("cpu")
+    for world in (_Half(0, 1, cpu), _Half(0, 2, cpu), _Half(1, 2, cpu)):
+        measure_scale(autoencoder, data, 0, world)
+    whole, first, second = SUMS
+    assert [a + b for a, b in zip(first, second, strict=True)] == pytest.approx(whole, rel=1e-6)
+    assert sorted(seen[1] + seen[2]) == sorted(seen[0]) == list(range(len(data)))
+    assert min(len(seen[1]), len(seen[2])) >= len(data) // 4
+
+
+def test_workers_read_the_images_for_the_cache(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Decoding a large set on one core while the others idle takes hours; and their number must change nothing."""
+    autoencoder, data = parts(root, flip=True)
+    used: list[int] = []
+    load = samples
+
+    def counted(data: ImageData, picks: Iterable[Sequence[Pick]], workers: int) -> Iterator[list[Sample]]:
+        used.append(workers)
+        return load(data, picks, workers)
+
+    monkeypatch.setattr("latentry.training.stages.latents.samples", counted)
+    made = [LatentCache(autoencoder, data, "f", tmp_path / str(n), ALONE, lambda _: None, n) for n in (0, 2)]
+    assert used == [0, 2]
+    assert np.array_equal(made[0].moments, made[1].moments)
+    assert np.array_equal(made[0].used, made[1].used)
+
+
+def test_space_is_taken_also_where_the_system_cannot_reserve_it(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """macOS has no posix_fallocate: caching must work, and a full disk must show before a mapped page is written."""
+    autoencoder, data = parts(root)
+    expected, _ = cache(autoencoder, data, tmp_path / "with")
+    monkeypatch.delattr("os.posix_fallocate", raising=False)
+    found, _ = cache(autoencoder, data, tmp_path / "without")
+    assert np.array_equal(found.moments, expected.moments)
+    np.lib.format.open_memmap(tmp_path / "sparse.npy", mode="w+", dtype=np.float32, shape=(300_000,)).flush()
+    durable.allocate(tmp_path / "sparse.npy")
+    status = (tmp_path / "sparse.npy").stat()
+    assert status.st_blocks * 512 >= status.st_size
+    assert np.load(tmp_path / "sparse.npy").shape == (300_000,)
+
+
+def test_conditions_that_read_pixels_work_with_cached_latents(root: Path, tmp_path: Path) -> None:
+    """The small copy beside a mirrored image's latent must be mirrored too, and be that of the same image."""
+    condition = {"diffusion.conditioning": {"image": {"kind": "image", "factor": 2}}, "data.flip": True}
+    made = planned(root, condition)
+    parts_ = {"autoencoder": fresh(made).eval().requires_grad_(False)}
+    direct, cached = (build_second(made, parts_) for _ in range(2))
+    cached.caches = {"train": LatentCache(cached.autoencoder, cached.data, "", tmp_path, ALONE, lambda _: None)}
+    flips = [direct.data.pick(position).flip for position in range(16)]
+    assert len(set(flips)) == 2
+    for (one,), (other,), _ in zip(direct.batches(0), cached.batches(0), range(2)):
+        assert one.moments is not None
+        assert other.moments is not None
+        assert torch.allclose(one.moments, other.moments, atol=1e-5)
+        for small, again in zip(one.values["image"], other.values["image"], strict=True):
+            assert small.shape == (3, 8, 8)
+            assert np.array_equal(small, again)
+    assert math.isfinite(train(cached, 1)[0]["loss"])
