@@ -53,10 +53,10 @@ def write_figures(out: Path, figures: Mapping[str, Any]) -> None:
 def read_figures(out: Path) -> dict[str, Any] | None:
     """What `measure` found earlier; None where it did not, or not to the end."""
     try:
-        found = json.loads((out / FILE).read_text(encoding="utf-8"))
+        figures = json.loads((out / FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return found if isinstance(found, dict) else None
+    return figures if isinstance(figures, dict) else None
 
 
 def forget_figures(run: Path) -> None:
@@ -66,13 +66,13 @@ def forget_figures(run: Path) -> None:
 
 def readable(data: ImageData) -> list[Sample]:
     """The first images of a split, without those that cannot be read."""
-    found = []
+    samples = []
     for i in range(min(len(data), RECONSTRUCTED)):
         with suppress(LatentryError):
-            found.append(data.sample(i))
-            if found[-1].index != i:  # another image in its place, which has or gets its own turn
-                found.pop()
-    return found
+            samples.append(data.sample(i))
+            if samples[-1].index != i:  # another image in its place, which has or gets its own turn
+                samples.pop()
+    return samples
 
 
 def reconstructions(pipe: Pipeline, samples: Sequence[Sample]) -> tuple[Tensor, Tensor]:
@@ -111,10 +111,10 @@ def samples_judged(pipe: Pipeline, data: ImageData, held_out: ImageData, judge: 
 
 def _first_of_each(data: ImageData) -> dict[str, int]:
     """The first image of every caption."""
-    found: dict[str, int] = {}
+    first: dict[str, int] = {}
     for i in range(len(data)):
-        found.setdefault(data.text(i), i)
-    return dict(sorted(found.items()))
+        first.setdefault(data.text(i), i)
+    return dict(sorted(first.items()))
 
 
 def condition_values(

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from latentry.tasks.task import Request, Task
+from latentry.tasks.task import PerImage, Request, Task
 
-__all__ = ["TASKS", "Entry", "Request", "Task"]
+__all__ = ["TASKS", "Entry", "PerImage", "Request", "Task"]
 
 
 @dataclass(frozen=True)

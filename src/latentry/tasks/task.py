@@ -18,6 +18,21 @@ OptionsOf = TypeVar("OptionsOf", bound="TaskOptions")
 
 
 @dataclass(frozen=True)
+class PerImage:
+    """A wrap of denoisers that holds a tensor for each image: make(tensors (B, ...)) is the wrap for these B images."""
+
+    make: Callable[[Tensor], Callable[[Denoise], Denoise]]
+    tensors: Tensor
+
+    def __call__(self, denoise: Denoise) -> Denoise:
+        return self.make(self.tensors)(denoise)
+
+    def rows(self, rows: slice) -> PerImage:
+        """The same for some of the images."""
+        return PerImage(self.make, self.tensors[rows])
+
+
+@dataclass(frozen=True)
 class Request:
     """What is to be drawn, for every image at once.
 
@@ -25,8 +40,8 @@ class Request:
     size: (H, W) in pixels.
     start: the scaled latents (B, c, h, w) to begin from and their level, of which the solver visits those below; at the
     clean end they are the result and nothing is sampled. None: pure noise, from the first level down.
-    wrap: applied in order around the guided denoiser. Images are drawn in batches, so what a wrap holds must hold for
-    all of them alike: tensors that broadcast over B.
+    wrap: applied in order around the guided denoiser. Images are drawn in batches: a wrap that holds something for each
+    image, such as its mask, is a `PerImage`.
     facts: for each image, further facts for its file; `name` is what the file is called.
     """
 
@@ -52,6 +67,7 @@ class Request:
                 seeds=list(self.seeds)[rows],
                 start=None if self.start is None else (self.start[0][rows], self.start[1]),
                 facts=list(self.facts)[rows],
+                wrap=tuple(wrap.rows(rows) if isinstance(wrap, PerImage) else wrap for wrap in self.wrap),
             )
 
 

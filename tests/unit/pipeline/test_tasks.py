@@ -13,7 +13,7 @@ from latentry.diffusion.schedule import CLEAN, Level
 from latentry.errors import UsageError
 from latentry.models.model import Model
 from latentry.pipeline import Pipeline
-from latentry.tasks import TASKS, Entry, Request, Task
+from latentry.tasks import TASKS, Entry, PerImage, Request, Task
 from latentry.tasks.sampling import Sampling, no_denoiser, values_and_seeds
 from tests.unit.pipeline.small_pipelines import pipeline
 
@@ -106,6 +106,24 @@ def test_wraps_are_applied_in_order_around_guidance(pipe: Pipeline, monkeypatch:
     first = next(pipe.steps(PROMPT, task="toy", guidance=3.0))
     assert torch.allclose(first.x0, 2 * plain.x0 + 1, atol=1e-5)
     assert calls == ["double", "one more"]
+
+
+def test_a_wrap_may_hold_something_for_each_image(pipe: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mask of the third image must not fall on the first of the second batch."""
+    levels = torch.tensor([-0.5, 0.0, 0.5])
+
+    def make(held: Tensor) -> Any:
+        return lambda denoise: lambda x, level: 0 * denoise(x, level) + held.view(-1, 1, 1, 1)
+
+    def request(options: Sampling, model: Model) -> Request:
+        return Request(*values_and_seeds(options, model), (16, 16), wrap=(PerImage(make, levels),))
+
+    task_of(monkeypatch, request)
+    z = levels.view(-1, 1, 1, 1).expand(3, 4, 8, 8)
+    expected = ((pipe.decode(z) + 1) / 2).clamp(0, 1)
+    for batch in (1, 2, 3):
+        images = pipe.run("toy", text=PROMPT, n=3, batch=batch, steps=2, solver="ddim").tensor
+        assert torch.allclose(images, expected, atol=1e-5)
 
 
 def test_the_signature_of_sample_is_that_of_its_options() -> None:

@@ -200,7 +200,7 @@ def test_extending_takes_what_is_not_said(tmp_path):
         ("extends: ldm-4-fhq", 'mine.yaml: extends: no "ldm-4-fhq"; .*did you mean "ldm-4-ffhq"'),
         ("extends: none.yaml", "mine.yaml: extends: recipe .*none.yaml: no such file"),
         ("extends: [a]", r"mine.yaml: extends: found \['a'\]; accepted: a recipe's name, or a path"),
-        ("extends: mine.yaml", r"mine.yaml: extends: goes in a circle, \S+mine.yaml -> \S+mine.yaml"),
+        ("extends: mine.yaml", r"mine.yaml: extends: a cycle, \S+mine.yaml -> \S+mine.yaml"),
         ("extends: ldm-4-ffhq\nnmae: x", "mine.yaml: 2 errors"),
     ],
 )

@@ -40,9 +40,9 @@ class Clock:
 
     def look(self, step: int, batch: int, steps: int) -> tuple[float, float]:
         """(images a second, seconds left); starts a new interval."""
-        told = self.peek(step, batch, steps)
+        rate = self.peek(step, batch, steps)
         self.step, self.time = step, time.monotonic()
-        return told
+        return rate
 
     def peek(self, step: int, batch: int, steps: int) -> tuple[float, float]:
         """(images a second, seconds left), and the interval goes on."""

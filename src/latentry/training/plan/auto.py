@@ -21,7 +21,7 @@ def resolve(recipe: Recipe, root: Path, report: Callable[[str], None] = _silent)
     """The recipe with every `auto` of data and conditioning replaced by what the folder has.
 
     Captions (`text` in metadata.jsonl) make it text-conditional, else labels (metadata, subfolders) class-conditional.
-    report: told in one line what was found.
+    report: called with one line about what there is.
     """
     if AUTO not in (recipe.data.text, recipe.data.label, recipe.diffusion.conditioning):
         return recipe
@@ -34,9 +34,9 @@ def resolve(recipe: Recipe, root: Path, report: Callable[[str], None] = _silent)
     if recipe.diffusion.conditioning == AUTO:
         tree["diffusion"]["conditioning"] = _conditioning(tree["data"], recipe.diffusion.unet.channels)
     settled = validated(tree, f"recipe {recipe.name}")
-    told = ", ".join(f"{name} ({tree['data'][name]})" for name in ("text", "label") if tree["data"][name])
+    fields = ", ".join(f"{name} ({tree['data'][name]})" for name in ("text", "label") if tree["data"][name])
     conditions = ", ".join(tree["diffusion"]["conditioning"]) or "nothing"
-    report(f"data: {len(records)} images with {told or 'neither captions nor classes'}; conditioned on {conditions}")
+    report(f"data: {len(records)} images with {fields or 'neither captions nor classes'}; conditioned on {conditions}")
     return settled
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from inspect import signature
 from typing import Any, NamedTuple
 
 import torch
@@ -15,12 +16,11 @@ from latentry.errors import UsageError
 from latentry.kinds import KindOptions
 from latentry.models.build import build_conditioners, named_files
 from latentry.models.config import DiffusionOptions, ModelConfig
+from latentry.pipeline import Pipeline
+from latentry.tasks import TASKS
+from latentry.tasks.sampling import Sampling
 from latentry.training.plan.sources import Sources
 from latentry.training.stages.warm_start import files_to_keep
-
-TAKEN = {"n", "steps", "solver", "levels", "guidance", "clip", "seed", "size", "batch", "bf16", "progress"}
-"""Arguments of `sample`, which no condition can be called."""
-
 
 IMPORT = "Import a published model that has it"
 LACKING = {
@@ -56,7 +56,7 @@ def settle_conditions(
         labels = _labels_kept(model.data.labels, options.conditioning.values(), data)
         return Conditions(model.diffusion, sources.saved.state["texts"], labels)
     for name, kind in options.conditioning.items():
-        if not name.isidentifier() or name in TAKEN or hasattr(nn.ModuleDict(), name):
+        if not name.isidentifier() or name in taken() or hasattr(nn.ModuleDict(), name):
             raise UsageError(
                 f'diffusion.conditioning: "{name}" cannot be the name of a condition; call it "text" or "label", say'
             )
@@ -68,6 +68,13 @@ def settle_conditions(
     complete: dict[str, Any] = {name: conditioner.options for name, conditioner in conditioners.items()}
     texts = named_files(conditioners)
     return Conditions(options.model_copy(update={"conditioning": complete}), texts, tuple(data.labels))
+
+
+def taken() -> set[str]:
+    """Names that no condition can have: those of the other options of tasks that sample, and of `Pipeline.run`."""
+    tasks = [entry.task.options for entry in TASKS.values()]
+    options = {name for task in tasks if issubclass(task, Sampling) for name in task.model_fields}
+    return (options | set(signature(Pipeline.run).parameters)) - {"text", "label"}
 
 
 def check_fields(name: str, options: KindOptions, data: ImageData) -> None:

@@ -73,15 +73,15 @@ def plan(
         if conditions or name == "autoencoder":
             with problems.collected():
                 STAGES[name].check(made)
-    problems.tell(f"recipe {wanted.name}")
+    problems.raise_all(f"recipe {wanted.name}")
     listing = check_images(images, out, accept_data_change)
     return precision.settle(replace(made, held_out=_held_out(images, report), images=listing))
 
 
 def _sections(recipe: Recipe) -> dict[StageName, Any]:
     """The sections of the stages that take part."""
-    found = {name: recipe.section(name) for name in STAGES}
-    return {name: section for name, section in found.items() if section is not None}
+    sections = {name: recipe.section(name) for name in STAGES}
+    return {name: section for name, section in sections.items() if section is not None}
 
 
 def _check_stage(stage: StageName | None) -> None:
@@ -173,22 +173,22 @@ def _held_out(data: ImageData, report: Report) -> ImageData | None:
 
 @dataclass
 class _Problems:
-    """Errors that are told together."""
+    """Errors that are raised together."""
 
-    found: list[LatentryError] = field(default_factory=list)
+    errors: list[LatentryError] = field(default_factory=list)
 
     @contextmanager
     def collected(self) -> Iterator[None]:
         try:
             yield
         except LatentryError as error:
-            self.found.append(error)
+            self.errors.append(error)
 
-    def tell(self, where: str) -> None:
+    def raise_all(self, where: str) -> None:
         """Raise one error with all texts, if there are any."""
-        if not self.found:
+        if not self.errors:
             return
-        texts = [str(problem) for problem in self.found]
+        texts = [str(problem) for problem in self.errors]
         text = texts[0] if len(texts) == 1 else "\n  ".join([f"{len(texts)} errors", *texts])
-        kind = UsageError if any(isinstance(problem, UsageError) for problem in self.found) else LatentryError
+        kind = UsageError if any(isinstance(problem, UsageError) for problem in self.errors) else LatentryError
         raise kind(f"{where}: {text}")

@@ -40,10 +40,10 @@ def check_images(data: ImageData, out: Path, accept: bool) -> Images:
             f"{data.root}: the images are not those this run began with: {changes.text()}. "
             "Restore them, choose another --out, or go on with --accept-data-change."
         )
-    told = before(out, "data_changes")
-    if changes and changes.text() not in told[-1:]:
-        told = [*told, changes.text()]
-    return Images(now, bool(changes) or known is None, told)
+    notes = before(out, "data_changes")
+    if changes and changes.text() not in notes[-1:]:
+        notes = [*notes, changes.text()]
+    return Images(now, bool(changes) or known is None, notes)
 
 
 def before(out: Path, what: str) -> list[str]:

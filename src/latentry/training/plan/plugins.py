@@ -26,6 +26,6 @@ def load_plugins(paths: Sequence[str | Path]) -> None:
         except Exception as error:
             lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
             where = f"{path}, line {lines[-1]}" if lines else str(path)
-            raise UsageError(f"plugin {where}: {type(error).__name__}: {error}. Mend the file.") from error
+            raise UsageError(f"plugin {where}: {type(error).__name__}: {error}. Fix the file.") from error
     for entry in entry_points(group=GROUP):
         entry.load()()

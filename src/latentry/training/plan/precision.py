@@ -31,13 +31,13 @@ def settle(plan: Plan) -> Plan:
     return replace(plan, recipe=validated(tree, f"recipe {plan.recipe.name}")) if settled else plan
 
 
-def choose(work: Callable[[], Tensor], device: torch.device, asked: str) -> str:
-    """`asked` unless it is `auto`: then the faster of fp32 and bf16 for a forward and backward pass of `work`.
+def choose(work: Callable[[], Tensor], device: torch.device, precision: str) -> str:
+    """`precision` unless it is `auto`: then the faster of fp32 and bf16 for a forward and backward pass of `work`.
 
     work: returns a scalar to differentiate; leaves gradients behind, which the caller clears.
     """
-    if asked != AUTO:
-        return asked
+    if precision != AUTO:
+        return precision
     known = devices.fast_bf16(device)
     if known is not None:
         return "bf16" if known else "fp32"

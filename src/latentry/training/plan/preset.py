@@ -15,14 +15,14 @@ def preset(name: str, *, first_stage_alone: bool) -> Published:
 
     first_stage_alone: the file holds no denoiser. Raises UsageError for a name that is none.
     """
-    asked = recipes.load(name)
-    first, second = asked.autoencoder, asked.diffusion
+    recipe = recipes.load(name)
+    first, second = recipe.autoencoder, recipe.diffusion
     tree: dict[str, Any] = {
         "name": name,
         "version": __version__,
-        "data": {"size": asked.data.height_width, "channels": asked.data.channels},
+        "data": {"size": recipe.data.height_width, "channels": recipe.data.channels},
         "autoencoder": first.architecture().model_dump(),
-        "sample": asked.sample.model_dump(),
+        "sample": recipe.sample.model_dump(),
     }
     if not first_stage_alone:
         tree["diffusion"] = second.architecture().model_dump()

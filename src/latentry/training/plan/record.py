@@ -38,7 +38,7 @@ def may_change(key: str) -> bool:
     return key.startswith(FREE_SECTIONS) or (".train." in key and key.rsplit(".", 1)[1] in FREE)
 
 
-def settled(asked: Recipe, out: Path) -> tuple[Recipe, tuple[str, ...]]:
+def settled(recipe: Recipe, out: Path) -> tuple[Recipe, tuple[str, ...]]:
     """The recipe with what an earlier start of the run chose by itself (`auto` precision), and what changed since.
 
     Raises UsageError listing the keys that differ from the run's and may not change.
@@ -46,9 +46,9 @@ def settled(asked: Recipe, out: Path) -> tuple[Recipe, tuple[str, ...]]:
     if not (out / RECIPE).is_file():
         if any(out.glob("*/step-*")):
             raise UsageError(f"{out}: holds checkpoints, but no {RECIPE} that says of what. Choose another --out.")
-        return asked, ()
+        return recipe, ()
     earlier = validated(read_recipe(out), str(out / RECIPE))
-    tree = dump(asked)
+    tree = dump(recipe)
     old = dict(flat(dump(earlier)))
     for stage in STAGES:
         section = tree.get(stage)
@@ -56,8 +56,8 @@ def settled(asked: Recipe, out: Path) -> tuple[Recipe, tuple[str, ...]]:
             section["train"]["precision"] = old.get(f"{stage}.train.precision", "auto")
     new = dict(flat(tree))
     differ = [k for k in sorted({*old, *new}) if old.get(k) != new.get(k) and not k.startswith("made_with")]
-    told = {k: f"{k} ({old.get(k, 'absent')} -> {new.get(k, 'absent')})" for k in differ}
-    changed = [told[k] for k in differ if not may_change(k)]
+    changes = {k: f"{k} ({old.get(k, 'absent')} -> {new.get(k, 'absent')})" for k in differ}
+    changed = [changes[k] for k in differ if not may_change(k)]
     if changed:
         lines = ", ".join(changed[:8])
         more = f" and {len(changed) - 8} more" if len(changed) > 8 else ""
@@ -66,7 +66,7 @@ def settled(asked: Recipe, out: Path) -> tuple[Recipe, tuple[str, ...]]:
             f"On resume only {', '.join(sorted(FREE))} of `train` may change. "
             "Choose another --out, or the run's own recipe."
         )
-    return validated(tree, str(out / RECIPE)), tuple(told.values())
+    return validated(tree, str(out / RECIPE)), tuple(changes.values())
 
 
 def is_finished(recipe: Recipe, out: Path, stage: str) -> bool:

@@ -66,7 +66,7 @@ def _known() -> str:
 def read(name: str) -> dict[str, Any]:
     """The tree of a recipe, by name or path, laid over those it extends; without its `extends`.
 
-    Raises UsageError for a recipe that cannot be found, and for recipes that extend each other in a circle.
+    Raises UsageError for a recipe that cannot be found, and for recipes that extend each other in a cycle.
     """
     return _read(name, ())
 
@@ -87,7 +87,7 @@ def _read(name: str, above: tuple[str, ...]) -> dict[str, Any]:
     base, chain = _beside(name, base), (*above, name)
     if base in chain:
         circle = " -> ".join((*chain[chain.index(base) :], base))
-        raise UsageError(f"recipe {name}: extends: goes in a circle, {circle}. Take `extends` out of one of them.")
+        raise UsageError(f"recipe {name}: extends: a cycle, {circle}. Take `extends` out of one of them.")
     below = {key: value for key, value in _read(base, chain).items() if key not in ITS_OWN}
     first = {key: tree[key] for key in ITS_OWN if key in tree}
     return {**first, **_over(below, tree)}

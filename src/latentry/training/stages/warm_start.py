@@ -23,43 +23,45 @@ from latentry.training.objectives import AdversarialObjective
 SHOWN = 4  # names in a report
 
 
-def files_to_keep(given: LatentDiffusion, options: DiffusionOptions) -> dict[str, str]:
+def files_to_keep(source: LatentDiffusion, options: DiffusionOptions) -> dict[str, str]:
     """The tokenizers of the conditions that the recipe has as well: their weights mean little without."""
-    prompts = {n for n, c in given.conditioners.items() if isinstance(c, Prompts)}
-    same = [n for n, o in options.conditioning.items() if n in prompts and _of_a_kind(given.options.conditioning[n], o)]
-    return named_files({name: given.conditioners[name] for name in same})  # type: ignore[misc]
+    prompts = {n for n, c in source.conditioners.items() if isinstance(c, Prompts)}
+    same = [
+        n for n, o in options.conditioning.items() if n in prompts and _of_a_kind(source.options.conditioning[n], o)
+    ]
+    return named_files({name: source.conditioners[name] for name in same})  # type: ignore[misc]
 
 
 @torch.no_grad()
-def begin_with(model: LatentDiffusion, given: LatentDiffusion, source: str) -> str:
-    """Put into `model` what fits of `given`, the second stage of `source`, and say in one line what does not.
+def begin_with(model: LatentDiffusion, source: LatentDiffusion, name: str) -> str:
+    """Put into `model` what fits of `source`, the second stage of `name`, and say in one line what does not.
 
     What fits: tensors of equal name and shape, and rows of classes and of words of equal name.
     Raises UsageError if nothing does.
     """
-    theirs, told = given.state_dict(), ""
-    for name, own in model.conditioners.items():
-        if name not in given.conditioners:
+    theirs, new_rows = source.state_dict(), ""
+    for condition, own in model.conditioners.items():
+        if condition not in source.conditioners:
             continue
-        other = given.conditioners[name]
+        other = source.conditioners[condition]
         if isinstance(own, ClassLabel) and isinstance(other, ClassLabel) and own.options.width == other.options.width:
-            theirs[f"conditioners.{name}.embedding.weight"], new = class_label.rows_of(own, other)
-            told += f"; {name}: anew are the classes {_some(new)}" if new else ""
+            theirs[f"conditioners.{condition}.embedding.weight"], new = class_label.rows_of(own, other)
+            new_rows += f"; {condition}: anew are the classes {_some(new)}" if new else ""
         if isinstance(own, Text) and isinstance(other, Text) and own.options.width == other.options.width:
-            theirs[f"conditioners.{name}.transformer.token.weight"], new = text.rows_of(own, other)
-            told += f"; {name}: anew are the words {_some(new)}" if new else ""
-    return _fill("diffusion", model, theirs, source) + told
+            theirs[f"conditioners.{condition}.transformer.token.weight"], new = text.rows_of(own, other)
+            new_rows += f"; {condition}: anew are the words {_some(new)}" if new else ""
+    return _fill("diffusion", model, theirs, name) + new_rows
 
 
 @torch.no_grad()
 def begin_first_stage(model: Autoencoder, objective: AdversarialObjective, source: ModelFolder, name: str) -> str:
     """Put into a first stage and its objective what fits of another, and say in one line what does not."""
-    told = _fill("autoencoder", model, source.tensors["autoencoder"], name)
+    report = _fill("autoencoder", model, source.tensors["autoencoder"], name)
     left = source.tensors.get("objective", {})
     critic = {n: tensor for n, tensor in left.items() if not n.startswith("perceptual.")}  # which comes from its files
     if critic:
-        told += "; " + _fill("its discriminator", objective, critic, name)
-    return told
+        report += "; " + _fill("its discriminator", objective, critic, name)
+    return report
 
 
 def _fill(what: str, module: nn.Module, theirs: Mapping[str, Tensor], source: str) -> str:
@@ -70,9 +72,9 @@ def _fill(what: str, module: nn.Module, theirs: Mapping[str, Tensor], source: st
         raise UsageError(f"{what}: no tensor of {source} fits this recipe; name a model of a like one")
     module.load_state_dict(fitting, strict=False)
     new, unused = [n for n in own if n not in fitting], [n for n in theirs if n not in fitting and n not in own]
-    told = f"{what}: {len(fitting)} of {len(own)} tensors begin as in {source}"
-    told += f"; anew: {_some(new)}" if new else ""
-    return told + (f"; not used: {_some(unused)}" if unused else "")
+    report = f"{what}: {len(fitting)} of {len(own)} tensors begin as in {source}"
+    report += f"; anew: {_some(new)}" if new else ""
+    return report + (f"; not used: {_some(unused)}" if unused else "")
 
 
 def _of_a_kind(a: KindOptions, b: KindOptions) -> bool:

@@ -52,21 +52,23 @@ class Health:
 
     def warnings(self, metrics: Mapping[str, float], step: int) -> list[str]:
         """Plain words about dead codes, collapsed channels, a heavy KL, a discriminator that won or lost."""
-        found = []
+        warnings = []
         if metrics.get("codes_used", 1.0) < FEW_CODES:
             share = f"{metrics['codes_used']:.0%}"
-            found.append(
+            warnings.append(
                 f"dead codes: only {share} of the {self.codes} codes are used; "
                 "fewer codes or a higher codebook_weight help"
             )
         if flat := collapsed(metrics):
             remedy = "lower kl_weight or z_channels" if self.kind == "kl" else "fewer z_channels may do"
-            found.append(f"collapsed channels: latent channel {', '.join(flat)} carries nothing; {remedy}")
+            warnings.append(f"collapsed channels: latent channel {', '.join(flat)} carries nothing; {remedy}")
         if metrics.get("discriminator_loss", 1.0) < WON:
-            found.append("the discriminator has won: it tells every reconstruction; lower discriminator_lr or channels")
+            warnings.append(
+                "the discriminator has won: it tells every reconstruction; lower discriminator_lr or channels"
+            )
         if "logits_real" in metrics and metrics["logits_real"] - metrics["logits_fake"] < LOST:
-            found.append("the discriminator has lost: it takes reconstructions for real; raise its lr or channels")
-        return found
+            warnings.append("the discriminator has lost: it takes reconstructions for real; raise its lr or channels")
+        return warnings
 
     def state(self) -> dict[str, Any]:
         """Counts of codes, for a resume."""

@@ -26,8 +26,8 @@ class Previewer:
         """Write the sheet. Raises Interrupted if training is to stop."""
         assert self.pipe.denoiser is not None
         self.pipe.denoiser.eval()
-        asked = {"n": 1, **self.values} if self.values else {"n": COUNT}
+        request = {"n": 1, **self.values} if self.values else {"n": COUNT}
         steps = min(STEPS, self.pipe.config.sample.steps)
-        out = self.pipe.sample(steps=steps, seed=self.seed, progress=lambda done, total: check_stop(), **asked)
+        out = self.pipe.sample(steps=steps, seed=self.seed, progress=lambda done, total: check_stop(), **request)
         path.parent.mkdir(parents=True, exist_ok=True)
         out.grid().save(path)
