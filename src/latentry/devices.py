@@ -7,6 +7,8 @@ in fp32 beside bf16.
 from __future__ import annotations
 
 import os
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 
@@ -51,8 +53,10 @@ def _count(kind: str) -> int:
     return 1
 
 
-def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """Networks in bf16 for `bf16`, a no-op for `fp32`. Weights stay fp32 either way."""
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:
+    """Networks in bf16 for `bf16`, in fp32 for `fp32`, also inside of the other. Weights stay fp32 either way."""
+    if precision != "bf16" and not torch.amp.is_autocast_available(device.type):
+        return nullcontext()
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 

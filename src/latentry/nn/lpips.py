@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from latentry.devices import autocast
 from latentry.errors import LatentryError, UsageError
 from latentry.nn import weights
 
@@ -107,7 +108,7 @@ class LPIPS(nn.Module):
                 f"perceptual: images of {x.shape[-2]}x{x.shape[-1]} are too small for the network; sides must be at "
                 f"least {self.net.smallest}. Set `perceptual: none`."
             )
-        with torch.autocast(x.device.type, enabled=False):
+        with autocast(x.device, "fp32"):
             features = [self.net(self._normalise(image)) for image in (x, y)]
             total = x.new_zeros(x.shape[0], dtype=self.shift.dtype)
             for a, b, head in zip(*features, self.heads):

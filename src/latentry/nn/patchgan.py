@@ -8,6 +8,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from latentry.devices import autocast
 from latentry.errors import UsageError
 
 
@@ -54,7 +55,7 @@ class BatchNorm(nn.BatchNorm2d):
     def forward(self, x: Tensor) -> Tensor:
         if not (self.training and processes() > 1):
             return super().forward(x)
-        with torch.autocast(x.device.type, enabled=False):
+        with autocast(x.device, "fp32"):
             h = x.to(self.weight.dtype)  # (B, C, H, W)
             count = h.new_tensor([h.numel() / h.shape[1]])
             sums = sum_over_processes(torch.cat([h.sum(dim=(0, 2, 3)), count]))  # (C + 1,)

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from latentry.devices import autocast
+
 CHUNK = 2**26  # most distances held at once, so that a large codebook does not need gigabytes
 
 
@@ -32,7 +34,7 @@ class VectorQuantiser(nn.Module):
         self.codebook = nn.Parameter(torch.empty(codes, channels).uniform_(-1.0 / codes, 1.0 / codes))
 
     def forward(self, z: Tensor) -> Quantised:
-        with torch.autocast(z.device.type, enabled=False):
+        with autocast(z.device, "fp32"):
             z = z.to(self.codebook.dtype)  # (B, c, h, w)
             indices = self.nearest(z)
             code = self.lookup(indices)
@@ -44,7 +46,7 @@ class VectorQuantiser(nn.Module):
     @torch.no_grad()
     def nearest(self, z: Tensor) -> Tensor:
         """Index of the code nearest to each vector of z (B, c, h, w): (B, h, w) int64."""
-        with torch.autocast(z.device.type, enabled=False):
+        with autocast(z.device, "fp32"):
             codes = self.codebook  # (K, c)
             vectors = z.to(codes.dtype).permute(0, 2, 3, 1).reshape(-1, codes.shape[1])  # (N, c), order b, h, w
             squares = codes.square().sum(dim=1)  # |v|^2 is left out: it is the same for every code

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from latentry.devices import autocast
 from latentry.nn.patchgan import PatchDiscriminator
 from latentry.nn.posterior import Gaussian
 from latentry.nn.quantise import Quantised
@@ -104,7 +105,7 @@ class AdversarialObjective(nn.Module):
         early: run the discriminator before its start too, only for the figures. No gradient reaches the discriminator.
         """
         o, factor = self.options, self.factor(step)
-        with torch.autocast(x.device.type, enabled=False):
+        with autocast(x.device, "fp32"):
             reconstruction = conv_out(features.to(conv_out.weight.dtype))  # (B, C, H, W)
             pixel = PIXEL_ERRORS[o.pixel](reconstruction, x)
             perceptual = self._perceptual(x, reconstruction)
