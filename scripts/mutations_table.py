@@ -22,6 +22,9 @@ VELOCITY = "return spread(alpha, x0) * eps - spread(sigma, x0) * x0"
 BACKWARD = "\n            (terms.loss * share).backward()"
 RATE = "self.lr * rate_factor(step, self.training)"
 
+NULL = "conditioner.null(len(keep[name]), values[name])"
+WHERE = f"where(keep[name], kept, {NULL})"
+
 LATENTS: dict[str, Change] = {
     "latents not scaled": (("view(-1, 1, 1)) * self.latent_scale", "view(-1, 1, 1))"),),
     "latents divided by the scale": (("view(-1, 1, 1)) * self.latent_scale", "view(-1, 1, 1)) / self.latent_scale"),),
@@ -65,12 +68,10 @@ LOSS: dict[str, Change] = {
     "error summed over a latent": ((".flatten(1).mean(1)", ".flatten(1).sum(1)"),),
 }
 CONDITIONS: dict[str, Change] = {
-    "conditions never dropped": (("where(keep[name], kept, null)", "kept"),),
-    "conditions always dropped": (("where(keep[name], kept, null)", "null"),),
-    "training does not ask for dropping": (("batch, step, drop=True", "batch, step, drop=False"),),
-    "only the first condition dropped": (
-        ("where(keep[name], kept, null)", "where(keep[name], kept, null) if len(conds) == 0 else kept"),
-    ),
+    "conditions never dropped": ((WHERE, "kept"),),
+    "conditions always dropped": ((WHERE, NULL),),
+    "training does not ask for dropping": (("example, step, drop=True", "example, step, drop=False"),),
+    "only the first condition dropped": ((WHERE, f"{WHERE} if len(conds) == 0 else kept"),),
     "conditions only dropped together": (
         ("draws.chances, strict=True", "draws.chances[:1].expand_as(draws.chances), strict=True"),
     ),
