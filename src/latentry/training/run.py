@@ -81,6 +81,8 @@ def train(
         begun = is_run(out)
         if begun and world.chief:
             held.enter_context(RunLock(out, say))
+            recover(out, "model*")
+        world.barrier()  # nobody reads a model that is only half in its place
         made = decided()
         if not begun and world.chief:
             held.enter_context(RunLock(out, say))
@@ -96,7 +98,6 @@ def _carry_out(plan: Plan, request: StopRequest, progress: Callable[[Progress], 
         plan.report(f"data: goes on although {plan.images.changes[-1]}")
     world.barrier()  # all have read what the chief now writes
     if world.chief:
-        recover(out, "model*")
         record.write(plan)
     log, parts = Log(out if world.chief else None, plan.report), dict[str, Any]()
     try:

@@ -70,7 +70,7 @@ def plan(
     listing = Images.unread()
     made = Plan(wanted, model, texts, images, None, listing, sources, out, world, report, selected, stages, changes)
     for name in unfinished:
-        if conditions or name == "autoencoder":
+        if conditions or not STAGES[name].needs:
             with problems.collected():
                 STAGES[name].check(made)
     problems.raise_all(f"recipe {wanted.name}")
