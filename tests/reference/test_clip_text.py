@@ -9,8 +9,8 @@ import pytest
 import torch
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from latentry.checkpoints.diffusers import clip
 from latentry.checkpoints.diffusers.files import ENCODER, write_component, write_json
+from latentry.checkpoints.diffusers.text import clip
 from latentry.conditioning.clip_text import ClipPrompt, ClipTextOptions
 from latentry.conditioning.words.clip_tokenizer import END, START, clip_tokenizer
 from latentry.errors import UsageError

@@ -21,7 +21,8 @@ from diffusers.pipelines.latent_diffusion.pipeline_latent_diffusion import LDMBe
 from torch import nn
 from transformers import BertTokenizer, CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from latentry.checkpoints.diffusers import autoencoder, bert, clip, read, scheduler, unet, unet_names
+from latentry.checkpoints.diffusers import autoencoder, read, scheduler, unet, unet_names
+from latentry.checkpoints.diffusers.text import bert, clip
 from latentry.conditioning.words.clip_tokenizer import END, START
 from latentry.models.autoencoder import Autoencoder
 from latentry.nn.unet import UNet

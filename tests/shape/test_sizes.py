@@ -6,6 +6,7 @@ import ast
 import re
 import statistics
 import subprocess
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "src").rglob("*.py"))
 OTHERS = [path for folder in ("tests", "scripts", "benchmarks") for path in sorted((ROOT / folder).rglob("*.py"))]
 ALL = SOURCES + OTHERS
-FILE, OTHER_FILE, MEDIAN, FUNCTION = 300, 350, 130, 60
+FILE, OTHER_FILE, MEDIAN, FUNCTION, FOLDER = 300, 350, 130, 60, 14
 
 
 def tree_of(path: Path) -> ast.Module:
@@ -38,6 +39,12 @@ def test_files_are_one_thing():
     assert not {name(path): length(path) for path in OTHERS if length(path) > OTHER_FILE}
     lengths = [length(path) for path in SOURCES if length(path) > 10]
     assert statistics.median(lengths) <= MEDIAN
+
+
+def test_a_folder_is_read_at_a_glance():
+    """One with more files needs folders that say its inner order."""
+    counts = Counter(name(path.parent) for path in SOURCES)
+    assert not {folder: files for folder, files in counts.items() if files > FOLDER}
 
 
 def test_functions_fit_on_a_screen():

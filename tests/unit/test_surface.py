@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 
@@ -28,3 +29,13 @@ def test_load_is_there_and_nothing_else():
     assert callable(latentry.load)
     with pytest.raises(AttributeError, match="no attribute 'lod'"):
         latentry.lod  # noqa: B018
+
+
+def test_train_is_a_plain_function_whose_signature_says_what_it_takes():
+    """Editors complete its arguments, and a misspelt one is an error before anything is read."""
+    assert inspect.isfunction(latentry.train)
+    parameters = inspect.signature(latentry.train).parameters
+    assert list(parameters)[:4] == ["recipe", "data", "out", "overrides"]
+    assert {"stage", "device", "dry_run", "report", "progress", "accept_data_change", "plugins"} <= parameters.keys()
+    assert not [p for p in parameters.values() if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    assert all(p.annotation is not p.empty for p in parameters.values())

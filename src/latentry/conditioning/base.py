@@ -48,6 +48,7 @@ class Conditioner(nn.Module, ABC):
 
     reads: which fields of a sample (`FIELDS`) its value in training is made of; empty: nothing in a folder is given to
     it yet. may_read: further ones that it is given where the data carries them.
+    remedy: what to do where training `needs` nothing by its options.
     options: complete, so that options and `files` build the same conditioner again without the data.
     has_null: whether it can be absent; one without is never dropped in training, and its `null` is a `UsageError`.
     context_width, vector_width, concat_channels: what its `Cond` brings to the denoiser; None or 0 for nothing.
@@ -56,6 +57,7 @@ class Conditioner(nn.Module, ABC):
 
     reads: ClassVar[frozenset[str]]
     may_read: ClassVar[frozenset[str]] = frozenset()
+    remedy: ClassVar[str] = "Import a published model that has it"
     options: KindOptions
     has_null: bool = True
     guesses_from: str | None = None

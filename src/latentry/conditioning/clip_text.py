@@ -15,7 +15,7 @@ from latentry.conditioning.words.clip_tokenizer import clip_tokenizer, parts
 from latentry.conditioning.words.prompts import Prompts
 from latentry.errors import UsageError
 from latentry.kinds import KindOptions
-from latentry.nn.clip_text import ClipText
+from latentry.nn.text.clip import ClipText
 
 FILE = "clip_tokenizer.json"
 

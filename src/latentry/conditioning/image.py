@@ -41,6 +41,7 @@ class Image(Arrays):
     """
 
     reads = frozenset({"image"})
+    remedy = "Set its `factor`, for a smaller copy of each image"
 
     def __init__(self, options: ImageOptions) -> None:
         super().__init__()

@@ -15,7 +15,7 @@ from latentry.conditioning.cond import Cond
 from latentry.data.sample import Sample
 from latentry.errors import UsageError
 from latentry.kinds import KindOptions
-from latentry.nn.text_encoder import TextTransformer
+from latentry.nn.text.encoder import TextTransformer
 
 
 class LayoutOptions(KindOptions):

@@ -18,7 +18,7 @@ from latentry.conditioning.words import tokenizer as tokens
 from latentry.conditioning.words.prompts import Prompts
 from latentry.errors import UsageError
 from latentry.kinds import KindOptions
-from latentry.nn.text_encoder import TextTransformer
+from latentry.nn.text.encoder import TextTransformer
 
 FILE = "tokenizer.json"
 

@@ -17,7 +17,7 @@ from latentry.conditioning import reads_of, values_of
 from latentry.data.dataset import ImageData
 from latentry.data.sample import Sample, joined
 from latentry.errors import LatentryError
-from latentry.metrics import JUDGES, psnr
+from latentry.metrics import JUDGES, METRICS
 from latentry.models.latent_diffusion import LatentDiffusion
 from latentry.pipeline import Pipeline, load
 from latentry.pipeline.images import to_unit
@@ -29,14 +29,20 @@ FILE = "figures.json"
 
 
 def measure(run: Path, data: ImageData, judge: str | None, seed: int, device: torch.device) -> dict[str, Any]:
-    """Figures of RUN/model, measured on a device. judge: of `JUDGES`, for the samples too, or None."""
+    """Figures of RUN/model, measured on a device: those of `METRICS`, then those of a judge.
+
+    judge: of `JUDGES`, for the samples too, or None.
+    """
     pipe = load(run / MODEL, device=str(device))
     held_out = data.other("held_out")
     samples = readable(held_out)
     split = "held-out" if samples else "training"
     samples = samples or readable(data)
     real, again = reconstructions(pipe, samples)
-    figures: dict[str, Any] = {f"PSNR of {split} reconstructions (dB)": round(float(psnr(real, again, 1.0).mean()), 2)}
+    figures: dict[str, Any] = {
+        metric.named(f"{split} reconstructions"): round(float(metric.reconstructions(real, again)), metric.digits)
+        for metric in METRICS.values()
+    }
     if judge is not None:
         shown = held_out if split == "held-out" else data
         records = [dict(shown.records[s.index].fields) for s in samples]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from latentry.metrics.metric import Metric
+
 
 def psnr(x: Tensor, y: Tensor, peak: float) -> Tensor:
     """10 log10(peak² / mean squared error) of each image, in dB, (B,); infinite where x equals y.
@@ -25,3 +27,10 @@ def masked_psnr(x: Tensor, y: Tensor, mask: Tensor, peak: float) -> Tensor:
     error = (x.double() - y.double()).square().mean(1, keepdim=True)
     mean = (error * inside).sum((1, 2, 3)) / inside.sum((1, 2, 3))
     return 10 * (peak**2 / mean).log10()
+
+
+def _mean(real: Tensor, again: Tensor) -> Tensor:
+    return psnr(real, again, 1.0).mean()
+
+
+METRIC = Metric("PSNR", _mean, unit="dB")

@@ -9,7 +9,7 @@ import pytest
 from latentry.checkpoints.compvis.names import ema_name, text_names, unet_names
 from latentry.checkpoints.compvis.unet_config import unet_arguments
 from latentry.errors import UsageError
-from latentry.nn.text_encoder import TextTransformer
+from latentry.nn.text.encoder import TextTransformer
 from latentry.nn.unet import UNet
 
 SMALL: dict[str, Any] = {"in_channels": 3, "out_channels": 3, "channels": 8, "multipliers": (1, 2, 2), "norm_groups": 4}

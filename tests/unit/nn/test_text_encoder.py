@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from latentry.errors import UsageError
-from latentry.nn.text_encoder import TextTransformer
+from latentry.nn.text.encoder import TextTransformer
 from tests.unit.nn.networks import filled
 
 

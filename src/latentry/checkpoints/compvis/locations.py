@@ -13,7 +13,7 @@ from latentry.models.autoencoder import Autoencoder
 from latentry.models.build import build_denoiser
 from latentry.models.config import ModelConfig
 from latentry.models.latent_diffusion import LatentDiffusion
-from latentry.nn.text_encoder import TextTransformer
+from latentry.nn.text.encoder import TextTransformer
 
 UNET, CONDITION, FIRST_STAGE = "model.diffusion_model.", "cond_stage_model.", "first_stage_model."
 SCALES = ("latent_scale", "latent_shift")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from latentry.checkpoints.diffusers import autoencoder, bert, clip, scheduler, unet
-from latentry.checkpoints.diffusers.encoder import Encoder
+from latentry.checkpoints.diffusers import autoencoder, scheduler, unet
 from latentry.checkpoints.diffusers.files import SCHEDULER
 from latentry.checkpoints.diffusers.settings import unheld
+from latentry.checkpoints.diffusers.text import bert, clip
+from latentry.checkpoints.diffusers.text.encoder import Encoder
 from latentry.conditioning.image import ImageOptions
 from latentry.kinds import KindOptions
 from latentry.models.config import ModelConfig

@@ -12,7 +12,6 @@ from torch import Tensor
 from latentry import __version__
 from latentry import config as plain
 from latentry.checkpoints.diffusers import autoencoder, scheduler, unet, unet_names
-from latentry.checkpoints.diffusers.encoder import Encoder
 from latentry.checkpoints.diffusers.files import (
     CONFIG,
     ENCODER,
@@ -33,6 +32,7 @@ from latentry.checkpoints.diffusers.pipelines import (
     pixel_size,
 )
 from latentry.checkpoints.diffusers.settings import refused
+from latentry.checkpoints.diffusers.text.encoder import Encoder
 from latentry.checkpoints.diffusers.write import SIDE
 from latentry.checkpoints.model_folder import CARD, ModelFolder
 from latentry.conditioning.words import tokenizer as tokens

@@ -12,7 +12,6 @@ from latentry import config as plain
 from latentry.checkpoints import durable
 from latentry.checkpoints import tensors as safetensors
 from latentry.checkpoints.diffusers import autoencoder, unet_names
-from latentry.checkpoints.diffusers.encoder import Encoder
 from latentry.checkpoints.diffusers.files import ENCODER, INDEX, NETWORK, SCHEDULER, write_component, write_json
 from latentry.checkpoints.diffusers.pipelines import (
     ENCODERS,
@@ -24,6 +23,7 @@ from latentry.checkpoints.diffusers.pipelines import (
     pipeline_of,
 )
 from latentry.checkpoints.diffusers.settings import VERSION
+from latentry.checkpoints.diffusers.text.encoder import Encoder
 from latentry.checkpoints.manifest import publishing
 from latentry.checkpoints.model_folder import CARD, ModelFolder
 from latentry.checkpoints.store import SPARE

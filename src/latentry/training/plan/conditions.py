@@ -22,7 +22,6 @@ from latentry.tasks.sampling import Sampling
 from latentry.training.plan.sources import Sources
 from latentry.training.stages.warm_start import files_to_keep
 
-IMPORT = "Import a published model that has it"
 LACKING = {
     "label": ("labels", "data.label to a metadata field or `folder`"),
     "caption": ("captions", "data.text to a metadata field"),
@@ -83,8 +82,8 @@ def check_fields(name: str, options: KindOptions, data: ImageData) -> None:
     needs = CONDITIONERS[options.kind].needs(options)
     if not needs:
         known = ", ".join(kind for kind, entry in CONDITIONERS.items() if entry.conditioner.reads)
-        hint = "Set its `factor`, for a smaller copy of each image" if options.kind == "image" else IMPORT
-        raise UsageError(f"{nothing} yet; known: {known}. {hint}, or train by another of these.")
+        remedy = CONDITIONERS[options.kind].conditioner.remedy
+        raise UsageError(f"{nothing} yet; known: {known}. {remedy}, or train by another of these.")
     for field in sorted(needs - data.carries):
         what, key = LACKING[field]
         raise UsageError(f"{nothing}: the data has no {what}; set {key}")
@@ -96,7 +95,7 @@ def _labels_kept(known: tuple[str, ...], conditioners: Iterable[KindOptions], da
     Raises UsageError if the images have new labels and a conditioner would need them.
     """
     new = [label for label in data.labels if label not in known]
-    if new and any(o.kind == "class_label" for o in conditioners):
+    if new and any("label" in CONDITIONERS[o.kind].needs(o) for o in conditioners):
         raise UsageError(
             f"{data.root}: labels {', '.join(new)} are new; the model was begun with {', '.join(known)}. "
             "Take these images out, or choose another --out."

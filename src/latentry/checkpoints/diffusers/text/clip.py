@@ -9,13 +9,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from latentry.checkpoints.diffusers.encoder import Encoder
 from latentry.checkpoints.diffusers.files import read_json
 from latentry.checkpoints.diffusers.settings import Keys, refused
+from latentry.checkpoints.diffusers.text.encoder import Encoder
 from latentry.conditioning.clip_text import FILE, ClipTextOptions
 from latentry.conditioning.words.clip_tokenizer import END, START, clip_tokenizer, parts, read_merges
 from latentry.errors import UsageError
-from latentry.nn.clip_text import ClipText
+from latentry.nn.text.clip import ClipText
 
 KEYS = Keys(
     "CLIPTextModel",

@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from latentry.checkpoints.diffusers.encoder import Encoder
 from latentry.checkpoints.diffusers.files import read_json
 from latentry.checkpoints.diffusers.names import Names, inside, modules
 from latentry.checkpoints.diffusers.settings import Keys, refused, unheld
+from latentry.checkpoints.diffusers.text.encoder import Encoder
 from latentry.conditioning.text import FILE, TextOptions
 from latentry.conditioning.words import tokenizer as tokens
-from latentry.nn.text_encoder import TextTransformer
+from latentry.nn.text.encoder import TextTransformer
 
 LENGTH = 77  # tokens; a number in the pipeline's code
 KEYS = Keys(

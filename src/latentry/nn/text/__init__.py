@@ -1,0 +1,1 @@
+"""Transformers over token ids, for conditions on text and on layouts."""
