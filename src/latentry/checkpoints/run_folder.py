@@ -62,11 +62,11 @@ def read(path: Path, *, averaged: bool = True, step: int | None = None) -> Model
 
 def _contents(path: Path) -> list[tuple[str, int]]:
     """Which checkpoints and model are there now, to see whether any came or went."""
-    found = []
+    entries = []
     for entry in [*path.glob("*/step-*"), *path.glob("model")]:
         with suppress(OSError):
-            found.append((str(entry), entry.stat().st_ino))
-    return sorted(found)
+            entries.append((str(entry), entry.stat().st_ino))
+    return sorted(entries)
 
 
 def _read(path: Path, averaged: bool, step: int | None) -> ModelFolder:

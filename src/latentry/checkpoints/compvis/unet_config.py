@@ -36,11 +36,11 @@ def unet_arguments(params: Mapping[str, Any], concat_channels: int = 0) -> dict[
     Raises UsageError for unknown keys and for what no published config uses.
     """
     where = "unet_config.params"
-    known = READ | WITHOUT_EFFECT | set(FIXED)
+    accepted = READ | WITHOUT_EFFECT | set(FIXED)
     for key, value in params.items():
-        if key not in known:
+        if key not in accepted:
             raise UsageError(
-                f'{where}: unknown key "{key}"{did_you_mean(key, known)}. Known: {", ".join(sorted(known))}.'
+                f'{where}: unknown key "{key}"{did_you_mean(key, accepted)}. Known: {", ".join(sorted(accepted))}.'
             )
         if key in FIXED and value != FIXED[key]:
             raise UsageError(f"{where}.{key}: {value}; only {FIXED[key]} is supported, as all published configs have.")

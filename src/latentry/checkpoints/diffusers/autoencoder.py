@@ -33,7 +33,7 @@ KL = Keys(
     },
     unused={"force_upcast"},
 )
-# The published VQ models say no scaling_factor and were trained with 1; diffusers' default there, 0.18215, is a known
+# The published VQ models have no scaling_factor and were trained with 1; diffusers' default there, 0.18215, is a known
 # fault of it (its issue 6725).
 VQ = Keys(
     "VQModel",
@@ -145,8 +145,8 @@ def scale_of(tensors: Mapping[str, Tensor]) -> float:
     """The scale of the latent. Raises UsageError for a shift, which the pipelines of diffusers do not take away."""
     shift = tensors["latent_shift"]
     if bool(shift.any()):
-        found = ", ".join(f"{value:g}" for value in shift.tolist())
-        raise unheld(f"latent_shift {found}", "diffusers' pipelines know a scale alone", "Use the model here")
+        values = ", ".join(f"{value:g}" for value in shift.tolist())
+        raise unheld(f"latent_shift {values}", "diffusers' pipelines know a scale alone", "Use the model here")
     return float(str(np.float32(float(tensors["latent_scale"]))))  # the shortest number that is this one in float32
 
 

@@ -54,16 +54,16 @@ class _Archive:
         self.prefix = self._prefix()
 
     def _prefix(self) -> str:
-        found = [name.removesuffix(PICKLE) for name in self.members if name.endswith("/" + PICKLE)]
-        found = [name for name in found if name.count("/") == 1]
-        if len(found) != 1:
+        roots = [name.removesuffix(PICKLE) for name in self.members if name.endswith("/" + PICKLE)]
+        roots = [name for name in roots if name.count("/") == 1]
+        if len(roots) != 1:
             raise Unreadable(
-                f"is a zip file with {len(found)} members FOLDER/{PICKLE}; torch.save writes one. If it is an archive "
+                f"is a zip file with {len(roots)} members FOLDER/{PICKLE}; torch.save writes one. If it is an archive "
                 "of checkpoints, unpack it first."
             )
-        if found[0] + "constants.pkl" in self.members:
+        if roots[0] + "constants.pkl" in self.members:
             raise Unreadable("is a TorchScript program; accepted are saved weights. Save its state_dict().")
-        return found[0]
+        return roots[0]
 
     def check_byte_order(self) -> None:
         name = self.prefix + "byteorder"

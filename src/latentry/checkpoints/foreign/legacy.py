@@ -74,17 +74,17 @@ def _starts(file: Mapped, stream: IO[bytes], declared: Mapping[str, _Declared]) 
     keys = unpickle(stream, _no_storage, {})
     if not isinstance(keys, list) or {key for key in keys if isinstance(key, str)} != declared.keys():
         raise Unreadable(f"lists other storages than its tensors need; {CUT}")
-    starts, place = {}, stream.tell()
+    starts, offset = {}, stream.tell()
     for key in keys:
         here = declared[key]
-        found = int.from_bytes(file.map[place : place + LENGTH], "little")
-        starts[key] = place + LENGTH
-        place += LENGTH + here.elements * here.width
-        if place > file.size:
-            raise Unreadable(f"ends {place - file.size} bytes too early or earlier; {CUT}")
-        if found != here.elements:
+        elements = int.from_bytes(file.map[offset : offset + LENGTH], "little")
+        starts[key] = offset + LENGTH
+        offset += LENGTH + here.elements * here.width
+        if offset > file.size:
+            raise Unreadable(f"ends {offset - file.size} bytes too early or earlier; {CUT}")
+        if elements != here.elements:
             raise Unreadable(
-                f"is damaged: storage {printable(key)} has {found} elements instead of {here.elements}. "
+                f"is damaged: storage {printable(key)} has {elements} elements instead of {here.elements}. "
                 "Take another copy."
             )
     return starts

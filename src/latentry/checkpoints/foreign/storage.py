@@ -43,7 +43,7 @@ class Mapped:
 
 @dataclass(frozen=True)
 class Stored:
-    """A storage that a pickle names. dtype: None where the tensor tells it. data: None when weights are not wanted."""
+    """A storage that a pickle names. dtype: None where the tensor has it. data: None when weights are not read."""
 
     dtype: torch.dtype | None
     nbytes: int
