@@ -25,20 +25,20 @@ def validate(model: type[Model], tree: Any, where: str) -> Model:
     try:
         return model.model_validate(tree)
     except pydantic.ValidationError as error:
-        found = error.errors(include_url=False)
-    lines = list(dict.fromkeys(_lines(model, tree, [*found, *_hidden(model, tree, found)])))
+        errors = error.errors(include_url=False)
+    lines = list(dict.fromkeys(_lines(model, tree, [*errors, *_hidden(model, tree, errors)])))
     if len(lines) == 1:
         raise UsageError(f"{where}: {lines[0]}")
     raise UsageError(f"{where}: {len(lines)} errors\n" + "\n".join(f"  {line}" for line in lines))
 
 
-def _hidden(model: type[pydantic.BaseModel], tree: Any, found: list[ErrorDetails]) -> list[ErrorDetails]:
+def _hidden(model: type[pydantic.BaseModel], tree: Any, errors: list[ErrorDetails]) -> list[ErrorDetails]:
     """What the classes' own checks say: pydantic asks them only once every value in them is right.
 
     So ask again without the values that are wrong. A class whose own values are among those is not to be trusted then,
     nor is the whole.
     """
-    wrong = [_path(tree, error) for error in found if error["type"] != "missing"]
+    wrong = [_path(tree, error) for error in errors if error["type"] != "missing"]
     try:
         model.model_validate(_without(tree, wrong))
     except pydantic.ValidationError as error:
@@ -141,12 +141,12 @@ def _best_branches(tree: Any, errors: list[ErrorDetails]) -> list[ErrorDetails]:
                 break
             node = _step(node, part)
     worse: list[ErrorDetails] = []
-    for place, by_name in branches.items():
-        depth = len(place) + 1
+    for location, by_name in branches.items():
+        depth = len(location) + 1
         fitting = {n: e for n, e in by_name.items() if all(len(x["loc"]) > depth for x in e)} or by_name
-        unknown = {name: sum(e["type"] == "extra_forbidden" for e in found) for name, found in fitting.items()}
+        unknown = {name: sum(e["type"] == "extra_forbidden" for e in branch) for name, branch in fitting.items()}
         best = min(fitting, key=lambda name: (unknown[name], len(fitting[name])))
-        worse += [e for name, found in by_name.items() if name != best for e in found]
+        worse += [e for name, branch in by_name.items() if name != best for e in branch]
     return [error for error in errors if not any(error is bad for bad in worse)]
 
 

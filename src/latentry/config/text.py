@@ -79,11 +79,11 @@ for _tag, (_pattern, _first) in _SCALARS.items():
 
 def _say(error: Exception) -> str:
     mark = getattr(error, "problem_mark", None)
-    place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+    position = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
     if isinstance(error, RecursionError):
         return "is nested too deeply"
     text = getattr(error, "problem", None) or str(error)
-    return place + " ".join(str(text).split())
+    return position + " ".join(str(text).split())
 
 
 def _parse(text: str, where: str) -> Any:

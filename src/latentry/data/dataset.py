@@ -110,9 +110,9 @@ class ImageData:
         """The place in `labels` of an image's label; 0 where there are no labels."""
         return self._label_of[index]
 
-    def listing(self, known: listing.Listing | None = None) -> listing.Listing:
-        """What both splits are made of; `known` (an earlier listing) spares reading files that look untouched."""
-        return listing.take(self.root, self.source.records, known, self.source.named_files())
+    def listing(self, earlier: listing.Listing | None = None) -> listing.Listing:
+        """What both splits are made of; `earlier` (an earlier listing) spares reading files that look untouched."""
+        return listing.take(self.root, self.source.records, earlier, self.source.named_files())
 
     @property
     def fingerprint(self) -> str:
@@ -180,8 +180,8 @@ class ImageData:
 
     def _pixel_fields(self, pick: Pick, index: int, reads: frozenset[str]) -> dict[str, Any]:
         record = self.records[index]
-        place = transform.geometry(*self._size(index), self.options, pick.crop, pick.flip)
-        return pixel_fields.read(self.root, record, self.options, reads, place)
+        geometry = transform.geometry(*self._size(index), self.options, pick.crop, pick.flip)
+        return pixel_fields.read(self.root, record, self.options, reads, geometry)
 
     def _size(self, index: int) -> tuple[int, int]:
         """(height, width) of the upright source; only its header is read."""
@@ -217,8 +217,8 @@ class ImageData:
         if self.source.depth != 32:
             array = prepare.to_depth(array, self.source.depth)
         keeps_alpha = header.alpha and array.shape[2] == header.channels
-        place = transform.geometry(array.shape[0], array.shape[1], self.options, crop)
-        return transform.image(array, place, self.options.colour, keeps_alpha)
+        geometry = transform.geometry(array.shape[0], array.shape[1], self.options, crop)
+        return transform.image(array, geometry, self.options.colour, keeps_alpha)
 
     def _carried(self) -> frozenset[str]:
         there = {

@@ -25,11 +25,11 @@ class Order:
 
     def index(self, position: int) -> int:
         """The image at a place >= 0."""
-        turn, place = divmod(position, len(self.groups))
-        group = int(self._permutation(-1, turn, len(self.groups))[place]) if len(self.groups) > 1 else 0
+        turn, offset = divmod(position, len(self.groups))
+        group = int(self._permutation(-1, turn, len(self.groups))[offset]) if len(self.groups) > 1 else 0
         members = self.groups[group]
-        epoch, place = divmod(turn, len(members))
-        return int(members[self._permutation(group, epoch, len(members))[place]])
+        epoch, offset = divmod(turn, len(members))
+        return int(members[self._permutation(group, epoch, len(members))[offset]])
 
     def _permutation(self, group: int, epoch: int, count: int) -> NDArray[np.int64]:
         key = (group, epoch)

@@ -121,7 +121,7 @@ def draw(
     if min(height, width) < 8:
         raise UsageError(f"shapes: size {height}x{width}; at least 8 pixels a side are needed. Ask for a larger size.")
     if shape or colour:
-        known((f"{colour} {shape}",))
+        check_pairs((f"{colour} {shape}",))
     else:
         pairs = allowed(exclude)
         order = rng.generator(seed, "shapes/order", index // len(pairs)).permutation(len(pairs))
@@ -148,7 +148,7 @@ def _render(shape: str, colour: str, height: int, width: int, chance: np.random.
     return Drawing(np.rint(mixed).astype(np.uint8), semantic, bbox, shape, colour, background)
 
 
-def known(pairs: Sequence[str]) -> None:
+def check_pairs(pairs: Sequence[str]) -> None:
     """Check words such as "red star"; UsageError names the first that no image can show."""
     for pair in pairs:
         if pair not in PAIRS:
@@ -160,7 +160,7 @@ def known(pairs: Sequence[str]) -> None:
 
 def allowed(exclude: Sequence[str]) -> tuple[str, ...]:
     """All pairs but the excluded ones, in the order of PAIRS."""
-    known(exclude)
+    check_pairs(exclude)
     left = tuple(pair for pair in PAIRS if pair not in set(exclude))
     if not left:
         raise UsageError(f"shapes: all {len(PAIRS)} pairs are excluded; at least one must stay. Exclude fewer pairs.")

@@ -47,9 +47,9 @@ def header(path: str | os.PathLike[str], limit: int = PIXEL_LIMIT) -> Header:
     path = os.fspath(path)
     with reasons(path, limit):
         if _start(path, limit)[:4] in _TIFF_MAGIC:
-            found = tiff.header(path, limit)
-            if found is not None:
-                return found
+            facts = tiff.header(path, limit)
+            if facts is not None:
+                return facts
         with opened(path, limit) as image:
             return _pillow_header(image)
 
@@ -64,15 +64,15 @@ def decode(path: str | os.PathLike[str], limit: int = PIXEL_LIMIT) -> tuple[Head
     path = os.fspath(path)
     with reasons(path, limit):
         is_tiff = _start(path, limit)[:4] in _TIFF_MAGIC
-        found = tiff.header(path, limit) if is_tiff else None
-        if found is None:
+        facts = tiff.header(path, limit) if is_tiff else None
+        if facts is None:
             return _read_pillow(path, limit)
         try:
-            return found, tiff.read(path, limit)
+            return facts, tiff.read(path, limit)
         except (ValueError, ImportError) as error:
             if "imagecodecs" not in str(error):
                 raise
-        return found, _read_with_libtiff(path, limit, found)
+        return facts, _read_with_libtiff(path, limit, facts)
 
 
 def _read_with_libtiff(path: str, limit: int, expected: Header) -> Array:
