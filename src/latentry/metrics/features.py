@@ -29,12 +29,12 @@ class SqueezeNetFeatures(nn.Module):
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
         super().__init__()
         self.net = lpips.squeezenet()
-        found = weights.find("squeezenet", path)
-        stored = weights.read(found)
+        file = weights.find("squeezenet", path)
+        stored = weights.read(file)
         own = self.net.state_dict()
         lost = [name for name, tensor in own.items() if name not in stored or stored[name].shape != tensor.shape]
         if lost:
-            raise LatentryError(f"features: {found} has no `{lost[0]}` of SqueezeNet 1.1. Give torchvision's file.")
+            raise LatentryError(f"features: {file} has no `{lost[0]}` of SqueezeNet 1.1. Give torchvision's file.")
         self.net.load_state_dict({name: stored[name] for name in own})
         self.eval().requires_grad_(False)
 
@@ -58,9 +58,9 @@ def vote(queries: Tensor, gallery: Tensor, labels: Sequence[int], k: int = NEIGH
 
     queries: (Q, D). gallery: (N, D). labels: of the gallery, N whole numbers >= 0.
     """
-    found = distances(functional.normalize(queries, dim=1), functional.normalize(gallery, dim=1))
-    near = found.topk(min(k, len(labels)), largest=False).indices  # (Q, k), nearest first
-    known = torch.tensor(labels)[near]
-    votes = functional.one_hot(known, max(labels) + 1).double()
-    earlier = 0.5 ** torch.arange(1, known.shape[1] + 1, dtype=torch.float64)  # all together less than one vote
+    distance = distances(functional.normalize(queries, dim=1), functional.normalize(gallery, dim=1))
+    near = distance.topk(min(k, len(labels)), largest=False).indices  # (Q, k), nearest first
+    neighbours = torch.tensor(labels)[near]
+    votes = functional.one_hot(neighbours, max(labels) + 1).double()
+    earlier = 0.5 ** torch.arange(1, neighbours.shape[1] + 1, dtype=torch.float64)  # all together less than one vote
     return [int(label) for label in (votes * (1 + earlier[None, :, None])).sum(1).argmax(1)]

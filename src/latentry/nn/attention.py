@@ -37,9 +37,9 @@ class Signals(NamedTuple):
     context_kv: Sequence[tuple[Tensor, Tensor]] | None = None
     edits: Mapping[str, Edit] = {}
 
-    def edit(self, place: str) -> Edit | None:
+    def edit(self, name: str) -> Edit | None:
         """The edit of the attention with this name, if any."""
-        return self.edits.get(place) if self.edits else None
+        return self.edits.get(name) if self.edits else None
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, *, mask: Tensor | None = None, edit: Edit | None = None) -> Tensor:

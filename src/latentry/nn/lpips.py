@@ -46,12 +46,12 @@ class Backbone(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Features at each tap, (B, width, h, w), of normalised RGB images (B, 3, H, W)."""
-        found = []
+        features = []
         for i, layer in enumerate(self.features):
             x = layer(x)
             if i in self.taps:
-                found.append(x)
-        return found
+                features.append(x)
+        return features
 
 
 def squeezenet() -> Backbone:
@@ -170,11 +170,11 @@ def _unit(x: Tensor) -> Tensor:
 
 def _fill(module: nn.Module, stored: dict[str, Tensor], path: Path) -> None:
     """Copy what the module needs out of a file that may hold more (the classifier)."""
-    wanted = module.state_dict()
-    missing = [k for k, v in wanted.items() if k not in stored or stored[k].shape != v.shape]
+    own = module.state_dict()
+    missing = [k for k, v in own.items() if k not in stored or stored[k].shape != v.shape]
     if missing:
         raise LatentryError(
-            f"weights: {path} does not hold this network: {len(missing)} of {len(wanted)} tensors are missing or of "
+            f"weights: {path} does not hold this network: {len(missing)} of {len(own)} tensors are missing or of "
             f"another shape, first `{missing[0]}`. Give torchvision's file of the backbone, LPIPS v0.1's of the heads."
         )
-    module.load_state_dict({k: stored[k] for k in wanted})
+    module.load_state_dict({k: stored[k] for k in own})

@@ -54,10 +54,10 @@ def find(name: str, path: str | os.PathLike[str] | None = None) -> Path:
     ~/.cache, `latentry`), by the published name or its stem; else downloaded into the cache. Raises `LatentryError`.
     """
     if path is not None:
-        given = Path(path).expanduser()
-        if not given.is_file():
-            raise UsageError(f"weights of {name}: no file at {given}. Correct the path, or leave it out to look it up.")
-        return given
+        file = Path(path).expanduser()
+        if not file.is_file():
+            raise UsageError(f"weights of {name}: no file at {file}. Correct the path, or leave it out to look it up.")
+        return file
     if name not in SOURCES:
         raise UsageError(f'weights: no "{name}"; known: {", ".join(SOURCES)}{did_you_mean(name, SOURCES)}.')
     source, folders = SOURCES[name], [cache()]
