@@ -63,9 +63,9 @@ def train(
         figures(run.figures)
 
 
-def rehearsal(found: Mapping[str, Any]) -> None:
+def rehearsal(measured: Mapping[str, Any]) -> None:
     """What a dry run found, as two tables and the sums."""
-    stages = found["stages"].items()
+    stages = measured["stages"].items()
     modules = [(name, f"{count:,}") for _, stage in stages for name, count in stage["parameters"].items()]
     table(["module", "parameters"], modules)
     say("")
@@ -73,5 +73,5 @@ def rehearsal(found: Mapping[str, Any]) -> None:
     rows = [[name, *(stage[key] for key in names), duration(stage["hours"] * 3600)] for name, stage in stages]
     table(["stage", *names, "time"], rows)
     say("")
-    say(f"time in all  {duration(found['hours in all'] * 3600)}")
-    say(f"disk         {found['disk needed (GiB)']} GiB needed, {found['disk free (GiB)']} GiB free")
+    say(f"time in all  {duration(measured['hours in all'] * 3600)}")
+    say(f"disk         {measured['disk needed (GiB)']} GiB needed, {measured['disk free (GiB)']} GiB free")

@@ -67,7 +67,7 @@ class Conditioner(nn.Module, ABC):
         super().__init__()
         # It has no numbers, is not saved, and moves with `.to`: so those without weights know where the model is. On
         # the CPU even where modules are built on `meta`, since no file has anything to put in its place.
-        self.register_buffer("place", torch.empty(0, device="cpu"), persistent=False)
+        self.register_buffer("anchor", torch.empty(0, device="cpu"), persistent=False)
 
     @classmethod
     def needs(cls, options: KindOptions) -> frozenset[str]:

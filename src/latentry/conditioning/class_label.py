@@ -85,10 +85,10 @@ class ClassLabel(Conditioner):
         digits = str(value)
         if digits.isascii() and digits.isdigit() and int(digits) < self.classes:
             return int(digits)
-        known = ", ".join(self.names[:SHOWN]) + (", ..." if len(self.names) > SHOWN else "")
-        known = f"{known}; or a number from 0 to {self.classes - 1}" if known else f"0 to {self.classes - 1}"
+        accepted = ", ".join(self.names[:SHOWN]) + (", ..." if len(self.names) > SHOWN else "")
+        accepted = f"{accepted}; or a number from 0 to {self.classes - 1}" if accepted else f"0 to {self.classes - 1}"
         hint = did_you_mean(value, self.names)
-        raise UsageError(f'label: no "{value}"; known: {known}{hint}. Choose one of these.')
+        raise UsageError(f'label: no "{value}"; known: {accepted}{hint}. Choose one of these.')
 
     def guessed(self, values: Sequence[Any], others: Sequence[Any]) -> list[Any]:
         return [self._guess(text) if value is None else value for value, text in zip(values, others, strict=True)]
@@ -109,7 +109,7 @@ def rows_of(own: ClassLabel, other: ClassLabel) -> tuple[Tensor, list[str]]:
     The same are those of equal name or, where one of the two has no names, of equal number if there are as many; and
     the row of no class.
     """
-    found, theirs = own.embedding.weight.clone(), other.embedding.weight
+    rows, theirs = own.embedding.weight.clone(), other.embedding.weight
     if own.names and other.names:
         pairs = {row: other.names.index(name) for row, name in enumerate(own.names) if name in other.names}
     else:
@@ -118,8 +118,8 @@ def rows_of(own: ClassLabel, other: ClassLabel) -> tuple[Tensor, list[str]]:
     if own.null_row is not None and other.null_row is not None:
         pairs[own.null_row] = other.null_row
     for row, their_row in pairs.items():
-        found[row] = theirs[their_row]
-    return found, new
+        rows[row] = theirs[their_row]
+    return rows, new
 
 
 def build(options: ClassLabelOptions, context: BuildContext) -> ClassLabel:

@@ -66,13 +66,13 @@ class LatentDiffusion(nn.Module):
 
     def guessed(self, values: Mapping[str, Sequence[Any]]) -> dict[str, Sequence[Any]]:
         """`values` with those besides that conditioners guess from them, where they were not asked for."""
-        found = dict(values)
+        complete = dict(values)
         for name in self.conditioners:
             conditioner = self._at(name)
             others = values.get(conditioner.guesses_from or "")
             if others is not None:
-                found[name] = conditioner.guessed(values.get(name, [None] * len(others)), others)
-        return found
+                complete[name] = conditioner.guessed(values.get(name, [None] * len(others)), others)
+        return complete
 
     def condition(self, values: Mapping[str, Values | None], batch: int) -> Cond:
         """What the UNet is told. values: for each conditioner a list of `batch` values; absent or None = its null."""

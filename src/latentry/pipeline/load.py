@@ -88,9 +88,9 @@ def _fill(module: nn.Module, tensors: Mapping[str, Tensor], what: str) -> None:
     own = module.state_dict()
     for name in [*own, *(n for n in tensors if n not in own)]:
         shape = tuple(tensors[name].shape) if name in tensors else "missing"
-        wanted = tuple(own[name].shape) if name in own else "nothing of that name"
-        if shape != wanted:
+        expected = tuple(own[name].shape) if name in own else "nothing of that name"
+        if shape != expected:
             raise LatentryError(
-                f"{what}: {name}: found {shape}, model.yaml asks for {wanted}. The weights belong to another model."
+                f"{what}: {name}: found {shape}, model.yaml asks for {expected}. The weights belong to another model."
             )
     module.load_state_dict({name: tensor.to(own[name].dtype) for name, tensor in tensors.items()}, assign=True)
