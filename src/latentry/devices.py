@@ -22,7 +22,7 @@ VARIABLE = "LATENTRY_DEVICE"
 def choose(name: str | torch.device = AUTO) -> torch.device:
     """The device called `name`: `auto` (the best there is), `cuda`, `cuda:1`, `mps` or `cpu`.
 
-    Raises UsageError for a name that is none, and for a device that is not there.
+    Raises UsageError for a name of no device, and for a device that is not there.
     """
     text = str(name)
     if text == AUTO:
@@ -63,12 +63,12 @@ def set_formats(device: torch.device, precision: str) -> None:
 
 
 def fast_bf16(device: torch.device) -> bool | None:
-    """Whether bf16 is faster than fp32 on a device; None where only timing tells."""
+    """Whether bf16 is faster than fp32 on a device; None where only timing can say."""
     return bool(torch.cuda.is_bf16_supported()) if device.type == "cuda" else None
 
 
 def synchronise(device: torch.device) -> None:
-    """Wait until a device has done what it was given, so that a clock tells the truth."""
+    """Wait until a device has finished its work, so that a clock measures all of it."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":

@@ -105,7 +105,7 @@ class RunLock:
     def _sign(self, handle: int) -> dict[str, Any]:
         before = _parse(os.pread(handle, 4096, 0))
         if before and before.get("host") != socket.gethostname():
-            self._report(f"{self.folder}: taken over from {_who(before)}, which ended without giving it back.")
+            self._report(f"{self.folder}: taken over from {_who(before)}, which ended without releasing it.")
         me = {"process": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S %z")}
         try:
             os.ftruncate(handle, 0)

@@ -30,7 +30,7 @@ def read_manifest(folder: Path) -> dict[str, dict[str, Any]]:
     content = json.loads(text)
     files = content["files"] if isinstance(content, dict) and "files" in content else None
     if not isinstance(files, dict) or text != _text(files):
-        raise ValueError("it is not as it was written")
+        raise ValueError("it was changed after it was written")
     return files
 
 
@@ -120,7 +120,7 @@ def _problem(folder: Path, name: str, entry: Any) -> str:
         if size != entry["size"]:
             return f"{name} has {size} bytes instead of {entry['size']}"
         if digest(folder / path) != entry["sha256"]:
-            return f"{name} is damaged (its SHA-256 is another one)"
+            return f"{name} is damaged (its SHA-256 does not match)"
     except FileNotFoundError:
         return f"{name} is missing"
     except (OSError, KeyError, TypeError, ValueError) as error:

@@ -30,7 +30,7 @@ def is_run(path: Path) -> bool:
 
 
 def trained_weights(saved: Saved, averaged: bool) -> dict[str, Tensor]:
-    """The stage's model with its averaged weights in place, where it has and one wants them."""
+    """The stage's model with its averaged weights, where it has them and `averaged` is set."""
     weights = saved.tensors("model")
     if averaged and "ema" in saved.groups:
         weights |= {k: v for k, v in saved.tensors("ema").items() if k in weights}

@@ -52,7 +52,7 @@ def read(path: Path) -> dict[str, Tensor]:
         return load_file(path) if _is_unicode(path) else load(path.read_bytes())
     except (SafetensorError, OSError, RuntimeError, ValueError) as error:
         if not path.exists():
-            raise LatentryError(f"{path}: no such file. If it was pruned just now, look again.") from None
+            raise LatentryError(f"{path}: no such file. If it was pruned just now, try again.") from None
         raise LatentryError(f"{path}: is not a readable safetensors file: {error}. Take another copy.") from error
 
 

@@ -29,7 +29,7 @@ def train(
         bool, typer.Option("--dry-run", help="A few real steps, a sample and a save: size, speed, memory, disk.")
     ] = False,
     accept_data_change: Annotated[
-        bool, typer.Option("--accept-data-change", help="Go on although the images are not those of the start.")
+        bool, typer.Option("--accept-data-change", help="Go on although the images have changed since the start.")
     ] = False,
     plugin: Annotated[list[Path] | None, typer.Option(help="Python file with kinds of your own.")] = None,
     as_json: Annotated[bool, JSON] = False,
@@ -64,7 +64,7 @@ def train(
 
 
 def rehearsal(measured: Mapping[str, Any]) -> None:
-    """What a dry run found, as two tables and the sums."""
+    """What a dry run measured, as two tables and the sums."""
     stages = measured["stages"].items()
     modules = [(name, f"{count:,}") for _, stage in stages for name, count in stage["parameters"].items()]
     table(["module", "parameters"], modules)

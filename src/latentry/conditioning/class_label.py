@@ -26,9 +26,9 @@ class ClassLabelOptions(KindOptions):
 
     via: `context` (one token for cross-attention) or `vector` (added to the time embedding). width: of a row.
     names: of the classes by number; default: the labels of the data. classes: how many, where there are no names.
-    guess: the name of a text condition; where a text is asked for and no class, it is guessed from the words.
+    guess: the name of a text condition; where a request has a text and no class, the class is guessed from the words.
     null: the row that means "no class"; default: an extra row after the classes. Published models have it among
-    their rows (1000 of the 1001 classes of cin256-v2), or have `none`: those must always be told a class.
+    their rows (1000 of the 1001 classes of cin256-v2), or have `none`: those always need a class.
     """
 
     kind: Literal["class_label"] = "class_label"
@@ -41,7 +41,7 @@ class ClassLabelOptions(KindOptions):
 
 
 class ClassLabel(Conditioner):
-    """Embeds labels given by number or by name; -1 and None are the null.
+    """Embeds labels by number or by name; -1 and None are the null.
 
     Args: options with `classes` set; `null` may be any row below `classes`, None for an extra row, or `none`.
     guess: the table of words for `options.guess`.
@@ -75,12 +75,14 @@ class ClassLabel(Conditioner):
         return sample.label
 
     def row(self, value: str | int | None) -> int:
-        """The row of a label. Errors: `UsageError` that lists what is known."""
+        """The row of a label. Errors: `UsageError` that lists the labels."""
         if isinstance(value, str) and value in self.names:
             return self.names.index(value)
         if value is None or str(value) == "-1":
             if self.null_row is None:
-                raise UsageError("label: this model knows no unlabelled image. Give a label, and guidance 1.")
+                raise UsageError(
+                    "label: none; this model was trained on labelled images alone. Give a label, and guidance 1."
+                )
             return self.null_row
         digits = str(value)
         if digits.isascii() and digits.isdigit() and int(digits) < self.classes:
@@ -94,7 +96,7 @@ class ClassLabel(Conditioner):
         return [self._guess(text) if value is None else value for value, text in zip(values, others, strict=True)]
 
     def _guess(self, text: Any) -> str | int | None:
-        """The name of the class, where it has one, else its number; None where nothing is known of the text."""
+        """The name of the class, where it has one, else its number; None where no word of the text was ever seen."""
         row = self.guess(text) if self.guess and isinstance(text, str) else None
         return self.names[row] if row is not None and self.names else row
 

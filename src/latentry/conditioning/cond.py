@@ -1,4 +1,4 @@
-"""What a denoiser is told besides the noisy latent, and how such conditions are mixed."""
+"""What a denoiser takes besides the noisy latent: conditions, and how they are joined."""
 
 from __future__ import annotations
 

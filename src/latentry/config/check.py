@@ -1,4 +1,4 @@
-"""Options checked against their classes, with every error told in a line of its own, and the schema for editors."""
+"""Options checked against their classes, with every error in a line of its own, and the schema for editors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MISSING = object()
 def validate(model: type[Model], tree: Any, where: str) -> Model:
     """`tree` as an instance of `model`.
 
-    where: what the tree is, at the head of errors, e.g. the recipe's path. Errors: one `UsageError` with all there are,
+    where: what the tree is, at the head of errors, e.g. the recipe's path. Errors: one `UsageError` with all of them,
     a line each: dotted path, what was found, what is accepted, the nearest key.
     """
     try:
@@ -60,10 +60,10 @@ def _lines(model: type[pydantic.BaseModel], tree: Any, errors: list[ErrorDetails
     grouped: dict[tuple[str | int, ...], list[ErrorDetails]] = {}
     for error in _best_branches(tree, errors):
         grouped.setdefault(_path(tree, error), []).append(error)
-    for path, found in grouped.items():
+    for path, at_path in grouped.items():
         dotted = ".".join(map(str, path))
-        accepted = list(dict.fromkeys(_accepted(error) for error in found))
-        first = found[0]
+        accepted = list(dict.fromkeys(_accepted(error) for error in at_path))
+        first = at_path[0]
         if first["type"] == "extra_forbidden":
             known = keys_at(model, tree, path[:-1])
             yield f"{dotted}: unknown key{did_you_mean(path[-1], known)}; known: {', '.join(known)}"
@@ -72,7 +72,7 @@ def _lines(model: type[pydantic.BaseModel], tree: Any, errors: list[ErrorDetails
         elif first["type"] in ("value_error", "assertion_error", "kind"):
             yield ": ".join(filter(None, [dotted, first["msg"].removeprefix("Value error, ")]))
         else:
-            hint = next(filter(None, map(_nearest, found)), "")
+            hint = next(filter(None, map(_nearest, at_path)), "")
             yield f"{dotted or 'the whole'}: found {_show(first['input'])}; accepted: {' or '.join(accepted)}{hint}"
 
 

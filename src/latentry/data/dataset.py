@@ -107,7 +107,7 @@ class ImageData:
         return texts[int(pick * len(texts))]
 
     def label(self, index: int) -> int:
-        """The place in `labels` of an image's label; 0 where there are no labels."""
+        """The index in `labels` of an image's label; 0 where there are no labels."""
         return self._label_of[index]
 
     def listing(self, earlier: listing.Listing | None = None) -> listing.Listing:
@@ -129,7 +129,7 @@ class ImageData:
     def load(self, pick: Pick, reads: frozenset[str] = FIELDS) -> Sample:
         """The sample of a pick; a bad file is replaced by another image, the same one on every run.
 
-        reads: the fields that are wanted; no file is opened for others. A file is bad only to a reading that opens it:
+        reads: the fields to read; no file is opened for others. A file is bad only to a reading that opens it:
         who keeps something of a first reading (latents) reads then what is read with it later. Raises `LatentryError`
         once more than `max_bad` files are bad.
         """

@@ -111,7 +111,7 @@ def samples(
 ) -> Iterator[list[Sample]]:
     """Yield the samples of each group of picks, in order, once; the same as `ImageData.load` gives.
 
-    workers: processes that decode ahead. reads: the fields that are wanted. Raises as `batches`.
+    workers: processes that decode ahead. reads: the fields to read. Raises as `batches`.
     """
     with _parts(_Fetch(data, reads, whole=True), (list(group) for group in picks), workers) as parts:
         for part in parts:

@@ -24,7 +24,7 @@ Bytes = NDArray[np.uint8]
 
 
 def _polygon(x: Floats, y: Floats, corners: int, inner: float) -> Floats:
-    """Distance to a star of outer radius 1 and the given inner radius: fold into half a point, then one edge."""
+    """Distance to a star of outer radius 1 and inner radius `inner`: fold into half a point, then one edge."""
     half = np.pi / corners
     angle = np.abs((np.arctan2(x, -y) + half) % (2 * half) - half)
     reach = np.hypot(x, y)
@@ -114,7 +114,7 @@ def draw(
 ) -> Drawing:
     """Image `index` of the endless set of a seed.
 
-    size: side, or (height, width), in pixels; >= 8. exclude: pairs such as "red star" never drawn. shape, colour: given
+    size: side, or (height, width), in pixels; >= 8. exclude: pairs such as "red star" never drawn. shape, colour: set
     together they replace the set's own choice. Errors: UsageError for an unknown word or a size that is too small.
     """
     height, width = (size, size) if isinstance(size, int) else size

@@ -45,7 +45,7 @@ class SqueezeNetFeatures(nn.Module):
         return torch.cat([torch.cat((last.mean((2, 3)), last.amax((2, 3))), 1) for last in parts])
 
     def last(self, images: Tensor) -> Tensor:
-        """What the classifier is given: (B, 512, 7, 7) of images (B, 3, H, W) in [0, 1]."""
+        """The input of the classifier: (B, 512, 7, 7) of images (B, 3, H, W) in [0, 1]."""
         x = images.float()
         if x.shape[-2:] != (SIDE, SIDE):
             x = functional.interpolate(x, size=(SIDE, SIDE), mode="bicubic", antialias=True).clamp(0, 1)

@@ -1,4 +1,4 @@
-"""Judges: programs that say from the image alone whether a sample shows what was asked for."""
+"""Judges: programs that say from the image alone whether a sample shows what its record says."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class Judge(Protocol):
 
 
 class ShapesJudge:
-    """Whether the shape and the colour are the wanted ones, for the procedural dataset `shapes`."""
+    """Whether the shape and the colour are those of the record, for the procedural dataset `shapes`."""
 
     chance = 1 / 48
     """`shape_and_colour` of guessing; images that show nothing known are never right."""
 
     def score(self, images: Tensor, records: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-        """Figures `shape_and_colour` (both right), `shape`, `colour`, and `pair/red circle` (both) per wanted pair.
+        """Figures `shape_and_colour` (both right), `shape`, `colour`, and `pair/red circle` (both) per pair.
 
         wanted: records with `colour` and `shape`, or with `pair` or `text` ("a red circle") alone. Errors: UsageError
         where their number is not that of the images, or a record names no known pair.

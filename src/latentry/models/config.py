@@ -28,7 +28,7 @@ def check_groups(channels: int, multipliers: tuple[int, ...], groups: int) -> No
 
 
 def check_attention(factors: tuple[int, ...], levels: int | None) -> None:
-    """Attention is asked for by downsampling factors: powers of two that exist."""
+    """Attention is placed by downsampling factors: powers of two that exist."""
     for f in factors:
         if f & (f - 1):
             raise ValueError(f"attention at factor {f}: factors are powers of two (1, 2, 4, ...)")
@@ -118,7 +118,7 @@ class UNetOptions(Options):
 
 
 class SampleOptions(Options):
-    """How images are drawn when the request does not say.
+    """The defaults of a request: how images are drawn.
 
     clip: hold every predicted x0 inside [-1, 1], for models of pixels.
     """

@@ -72,7 +72,7 @@ class Upsample(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions around which the input is added, told the time between them.
+    """Two 3x3 convolutions with a skip around them, conditioned on the time between them.
 
     in_channels, out_channels: widths before and after.
     time_channels: width of the time embedding.

@@ -143,7 +143,7 @@ def to_rgb(x: Tensor, bands: Sequence[int] | None = None, background: Sequence[f
     """Images (B, C, H, W) in [-1, 1] as RGB (B, 3, H, W).
 
     bands: the three channels to take. Without: grey is repeated, RGB is kept, of RGBA the colours are taken, laid over
-    `background` (three numbers in [-1, 1]) by alpha where that is given.
+    `background` (three numbers in [-1, 1]) by alpha where `background` is set.
     """
     if bands is not None:
         return x[:, list(bands)]

@@ -1,4 +1,4 @@
-"""The denoiser's network: a UNet told the time, and optionally a context, a vector and concatenated channels."""
+"""The denoiser's network: a UNet that takes the time, and optionally a context, a vector and concatenated channels."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ def _download(source: Source) -> Path:
                 file.write(block)
                 digest.update(block)
         if not digest.hexdigest().startswith(source.digest):
-            raise OSError(f"what came has SHA-256 {digest.hexdigest()[:8]}..., expected {source.digest}...")
+            raise OSError(f"the download has SHA-256 {digest.hexdigest()[:8]}..., expected {source.digest}...")
         partial.chmod(0o644)
         partial.replace(target)
     finally:
@@ -126,8 +126,8 @@ def _not_found(name: str, source: Source, folders: list[Path], error: Exception)
     smaller = "`perceptual: squeezenet` (5 MB), " if name.startswith("vgg16") else ""
     option = "heads" if name.endswith("heads") else "backbone"
     return (
-        f"weights of {name}: {source.name} was not found in {', '.join(places)}, and {source.address} could not be had "
-        f"({error}). Use `perceptual: none`, {smaller}or give the file: in one of these folders, or as "
+        f"weights of {name}: {source.name} was not found in {', '.join(places)}, and {source.address} could not be "
+        f"downloaded ({error}). Use `perceptual: none`, {smaller}or supply the file: in one of these folders, or as "
         f"`perceptual: {{{option}: PATH}}`."
     )
 

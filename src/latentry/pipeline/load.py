@@ -37,7 +37,7 @@ def load(
     YAML, by default the one beside it; vocabulary: BERT's vocab.txt, for prompts), or a folder of diffusers. Nothing
     of a foreign file is run. device: `auto` (the best there is), `cuda`, `cuda:1`, `mps` or `cpu`.
     weights: averaged or raw ones, where there are both.
-    Raises UsageError for what is none of these and for a device that is not there, LatentryError for what is damaged.
+    Raises UsageError for anything else and for a device that is not there, LatentryError for what is damaged.
     """
     chosen = devices.choose(device)
     return _opened(Path(path), config, weights, step, vocabulary).to(chosen)
@@ -52,7 +52,7 @@ def _opened(
     if run_folder.is_run(folder):
         return assemble(run_folder.read(folder, averaged=weights == "ema", step=step), str(folder))
     if step is not None:
-        raise UsageError(f"{folder}: has no checkpoints of several steps; those need the run it came from")
+        raise UsageError(f"{folder}: has no steps to choose from; those are in the run it came from")
     if model_folder.is_model(folder):
         unused = "unet" if weights == "raw" else "unet_raw"
         if weights == "raw" and not model_folder.has(folder, "unet_raw"):

@@ -29,7 +29,7 @@ class Sampling(TaskOptions):
     model_config = ConfigDict(extra="allow")
 
     text: Annotated[Any, OnCommandLine(positional=True)] = Field(
-        None, description="What the images shall show, for models with text."
+        None, description="What the images should show, for models with text."
     )
     label: Any = Field(None, description="The class, for models with classes.")
     # The one option with two defaults: who types a command wants to see what a model can do, a call wants an image.

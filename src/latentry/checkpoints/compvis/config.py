@@ -72,7 +72,7 @@ def translate(tree: Mapping[str, Any], name: str) -> Published:
         what = (
             f"has no {error}" if isinstance(error, KeyError) else f"cannot be followed ({' '.join(str(error).split())})"
         )
-        raise UsageError(f"config: {what}; accepted is a whole config of the published code.") from error
+        raise UsageError(f"config: {what}; accepted is a complete config of the published code.") from error
 
 
 def _translate(tree: Mapping[str, Any], name: str) -> Published:

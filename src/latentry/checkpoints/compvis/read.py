@@ -32,7 +32,7 @@ from latentry.models.config import ModelConfig
 Weights = Literal["both", "ema", "raw"]
 SHOWN = 4
 LOSS = "loss."
-OTHER = "The weights are of another config: give theirs."
+OTHER = "The weights belong to another config. Give that one."
 
 
 def read(
@@ -124,7 +124,7 @@ def _texts(config: ModelConfig, vocabulary: Path | None, report: Callable[[str],
     clip = options.kind == "clip_text"
     size = clip_tokenizer.TOKENS if clip else options.vocabulary
     if vocabulary is None:
-        report("text: no --vocabulary was given; the model takes token numbers, and of prompts the empty one alone")
+        report("text: no --vocabulary; the model takes token numbers, and of prompts only the empty one")
         made = clip_tokenizer.without_words(options.length) if clip else tokenizer.without_words(size)
     else:
         made = clip_tokenizer.read(vocabulary, options.length) if clip else tokenizer.read(vocabulary)
@@ -139,7 +139,7 @@ def _scale(path: Path, published: Published, config: ModelConfig, tensors: Mappi
     channels = config.autoencoder.latent_channels or config.autoencoder.z_channels
     scale = tensors.get("scale_factor")
     if scale is None and published.scale is None and config.diffusion is not None:
-        raise LatentryError(f"{path}: has no scale_factor, which its config (scale_by_std) says is in it. {OTHER}")
+        raise LatentryError(f"{path}: has no scale_factor, although its config sets scale_by_std. {OTHER}")
     if scale is None:
         scale = torch.tensor(1.0 if published.scale is None else published.scale)
     return {"latent_scale": scale.float().reshape(()), "latent_shift": torch.zeros(channels)}
@@ -163,7 +163,7 @@ def _left_over(file: ForeignFile, places: Locations) -> Iterable[str]:
     rest = [key for key in rest if not key.startswith((FIRST_STAGE + LOSS, CONDITION + LOSS))]
     if rest:
         more = f" and {len(rest) - SHOWN} more" if len(rest) > SHOWN else ""
-        yield f"not used, for the config has no such part: {', '.join(rest[:SHOWN])}{more}"
+        yield f"not used, as the config has no such part: {', '.join(rest[:SHOWN])}{more}"
     if file.dropped:
         more = ", ..." if len(file.dropped) > SHOWN else ""
         yield f"left in the file, never run: objects of {', '.join(file.dropped[:SHOWN])}{more}"

@@ -32,7 +32,7 @@ FIXED = {"conv_resample": True, "dims": 2, "num_classes": None}
 def unet_arguments(params: Mapping[str, Any], concat_channels: int = 0) -> dict[str, Any]:
     """The arguments of `UNet` that a published `unet_config.params` describes.
 
-    concat_channels: how many of its `in_channels` are a concatenated condition, which the model's config tells.
+    concat_channels: how many of its `in_channels` are a concatenated condition, which the model's config says.
     Raises UsageError for unknown keys and for what no published config uses.
     """
     where = "unet_config.params"

@@ -60,7 +60,7 @@ def config_of(model: ModelFolder) -> dict[str, Any]:
     tree = to_config(model.config, float(first["latent_scale"]))
     differ = _differences(model.config, translate(tree, model.config.name).config)
     if differ:
-        raise refuse(", ".join(differ[:4]), "its networks cannot be so")
+        raise refuse(", ".join(differ[:4]), "its networks cannot be built that way")
     return {**tree, "latentry": model.config.model_dump(mode="json", exclude_none=True)}
 
 

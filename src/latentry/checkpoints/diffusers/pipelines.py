@@ -118,7 +118,7 @@ def sample_size(config: ModelConfig, pipeline: str) -> int | tuple[int, int]:
     if pipeline == "LDMTextToImagePipeline":
         # It draws latents of sample_size * factor / 8, whatever the factor.
         if 8 * height % factor:
-            why = f"{pipeline} takes every first stage for one of factor 8, and {8 * height} / {factor} is not whole"
+            why = f"{pipeline} treats every first stage as of factor 8, and {8 * height} / {factor} is no whole number"
             raise unheld(f"data.size {config.data.size[0]} with factor {factor}", why, ALONE)
         return 8 * height // factor
     return height if height == width else (height, width)

@@ -68,7 +68,7 @@ def to_config(diffusion: DiffusionOptions, sample: SampleOptions) -> dict[str, A
         accepted = ", ".join(FITTING[solver])
         raise unheld(f"sample.levels {levels} with solver {solver}", f"known there: {accepted}", "Set one of these")
     if solver == "plms" and diffusion.prediction != "epsilon":
-        why = "PNDMScheduler averages what the network says, ours its epsilon"
+        why = "PNDMScheduler averages the network's output, ours its epsilon"
         raise unheld(f"sample.solver plms with prediction {diffusion.prediction}", why, "Set ddim")
     if sample.clip and solver != "ddpm":
         raise unheld(f"sample.clip with solver {solver}", "known there: clip with ddpm", "Set ddpm, or no clip")

@@ -31,7 +31,7 @@ class Keys:
         for key, value in config.items():
             if key in self.fixed and value not in self.fixed[key]:
                 accepted = " or ".join(map(repr, self.fixed[key]))
-                raise refused(where, f"{key} {value!r}", f"with {accepted} alone it is a network of ours")
+                raise refused(where, f"{key} {value!r}", f"our networks take only {accepted}")
             if self.unused is None or key in self.read or key in self.fixed or key.startswith("_"):
                 continue
             if key not in self.unused and value not in (None, False):

@@ -69,7 +69,7 @@ class _Archive:
         name = self.prefix + "byteorder"
         if name in self.members and self.content(name, 16) != sys.byteorder.encode():
             raise Unreadable(
-                f"was written in another byte order; accepted: {sys.byteorder}. Save it again on this kind."
+                f"was written in another byte order; accepted: {sys.byteorder}. Save it again on such a machine."
             )
 
     def span(self, name: str) -> tuple[int, int]:
@@ -117,7 +117,7 @@ class _Storages:
         if isinstance(storage_type, Dropped):
             return storage_type
         if kind != "storage" or not isinstance(storage_type, StorageType) or not isinstance(key, str):
-            raise Unreadable("is damaged: it refers to a thing that is no storage. Take another copy.")
+            raise Unreadable("is damaged: it refers to something that is not a storage. Take another copy.")
         start, length = self.archive.span(f"{self.archive.prefix}data/{key}")
         width = storage_type.dtype.itemsize if storage_type.dtype else 1
         if not is_count(elements) or elements * width > length:

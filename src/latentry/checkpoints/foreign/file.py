@@ -104,7 +104,7 @@ def _kind(path: Path) -> Kind:
         raise Unreadable(f"is a web page, so its download failed; {ACCEPTED}. Download it again, logged in if need be.")
     if opening[257:262] == b"ustar":
         raise Unreadable(
-            f"is a tar archive; {ACCEPTED}. Unpack it; a torch file of before 2017 load and save with torch."
+            f"is a tar archive; {ACCEPTED}. Unpack it; load one from torch before 2017 and save it again with torch."
         )
     if opening.startswith(b"PK"):
         return "zip"
@@ -131,7 +131,7 @@ def _named(root: Any) -> dict[str, Tensor]:
     while waiting:
         name, value = waiting.pop()
         if len(name) > LONGEST_NAME:
-            raise Unreadable(f"has a name of {len(name)} letters; at most {LONGEST_NAME}. Save the weights alone.")
+            raise Unreadable(f"has a name of {len(name)} characters; at most {LONGEST_NAME}. Save the weights alone.")
         if isinstance(value, Tensor):
             if tensors.setdefault(name or ONLY, value) is not value:
                 raise Unreadable(f"holds two tensors under the name {printable(name)}. Save the weights alone.")

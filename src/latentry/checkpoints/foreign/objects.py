@@ -55,7 +55,7 @@ def _items(container: object = ()) -> list[Any]:
 def _pairs(container: object = ()) -> dict[Any, Any]:
     pairs = _items(container)
     if not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in pairs):
-        raise Damaged("is damaged: a mapping is made from what are no pairs. Take another copy.")
+        raise Damaged("is damaged: a mapping is made from items that are not pairs. Take another copy.")
     return {key(name): value for name, value in pairs}
 
 

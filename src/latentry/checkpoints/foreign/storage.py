@@ -85,7 +85,7 @@ def view(stored: Stored, dtype: torch.dtype | None, offset: object, size: object
 
 
 def counts(value: object) -> tuple[int, ...]:
-    """The value as a size or stride. Raises `Unreadable` where it is none."""
+    """The value as a size or stride. Raises `Unreadable` where it cannot be one."""
     if not isinstance(value, tuple | list) or len(value) > MOST_DIMENSIONS or not all(map(is_count, value)):
-        raise Unreadable("is damaged: a tensor's size or stride is no short row of numbers. Take another copy.")
+        raise Unreadable("is damaged: a tensor's size or stride is not a short list of numbers. Take another copy.")
     return tuple(value)

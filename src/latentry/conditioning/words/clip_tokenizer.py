@@ -91,5 +91,5 @@ def parts(text: str, where: str) -> tuple[dict[str, int], list[Pair], str]:
         return dict(vocabulary), [(a, b) for a, b in pairs], (plain.get("padding") or {}).get("pad_token", END)
     except (ValueError, KeyError, TypeError) as error:
         raise UsageError(
-            f"conditioning clip_text: {where} is no tokenizer of byte pairs ({error!r}). Take another copy."
+            f"conditioning clip_text: {where} is not a byte-pair tokenizer ({error!r}). Take another copy."
         ) from error

@@ -1,4 +1,4 @@
-"""The class of an image from the words it is asked for with: naive Bayes over the captions of training."""
+"""The class of an image from the words of its prompt: naive Bayes over the captions of training."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Guess:
             counts = {str(feature): _numbers(row) for feature, row in table["counts"].items()}
             return cls(_numbers(table["images"]), counts)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise LatentryError(f"{where}: is no table of words ({error!r}). Take another copy.") from error
+            raise LatentryError(f"{where}: is not a table of words ({error!r}). Take another copy.") from error
 
 
 def features(text: str) -> set[str]:

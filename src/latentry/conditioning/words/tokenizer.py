@@ -1,4 +1,4 @@
-"""BERT-like tokenizers: trained on captions, or read from a given vocabulary."""
+"""BERT-like tokenizers: trained on captions, or read from a vocabulary."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One image file to an array and back. The kind of a file is told by its content, never by its name."""
+"""One image file to an array and back. The kind of a file is recognised by its content, never by its name."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _ORIENTATION = 274
 
 
 def header(path: str | os.PathLike[str], limit: int = PIXEL_LIMIT) -> Header:
-    """Read only the header. Raises `BadImage` for anything that is no usable picture or has over `limit` pixels."""
+    """Read only the header. Raises `BadImage` for anything that is not a usable picture or has over `limit` pixels."""
     path = os.fspath(path)
     with reasons(path, limit):
         if _start(path, limit)[:4] in _TIFF_MAGIC:

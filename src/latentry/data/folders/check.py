@@ -24,7 +24,7 @@ _FORMAT_OF = {".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF"}
 
 @dataclass
 class Report:
-    """What `check` found.
+    """The result of `check`.
 
     images: number listed. bad: (path, reason) of files that cannot be used. notes: (path, what is odd) of files that
     can. problems: what is wrong with the folder as a whole. channels, depths, formats, sizes (width, height): files

@@ -92,7 +92,7 @@ def _order(name: str) -> tuple[int, float, str]:
 
 
 def label_numbers(records: Sequence[Record], field: str | None, names: Sequence[str]) -> list[int]:
-    """The label of each record as its place in `names`; 0 for all where there are no labels."""
+    """The label of each record as its index in `names`; 0 for all where there are no labels."""
     numbers = {name: number for number, name in enumerate(names)}
     return [numbers[_name(value_of(r, field))] if field else 0 for r in records]
 
