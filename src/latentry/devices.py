@@ -30,9 +30,9 @@ def choose(name: str | torch.device = AUTO) -> torch.device:
     if text == AUTO:
         return torch.device(next(kind for kind in KINDS if _count(kind)))
     kind, _, number = text.partition(":")
-    known = ", ".join((AUTO, *KINDS, "cuda:1"))
+    accepted = ", ".join((AUTO, *KINDS, "cuda:1"))
     if kind not in KINDS or (number and not (number.isascii() and number.isdigit())):
-        raise UsageError(f'device: no "{text}"; known: {known}{did_you_mean(text, (AUTO, *KINDS))}')
+        raise UsageError(f'device: no "{text}"; known: {accepted}{did_you_mean(text, (AUTO, *KINDS))}')
     count = _count(kind)
     if not count:
         there = ", ".join(other for other in KINDS if _count(other))

@@ -65,8 +65,8 @@ def _lines(model: type[pydantic.BaseModel], tree: Any, errors: list[ErrorDetails
         accepted = list(dict.fromkeys(_accepted(error) for error in at_path))
         first = at_path[0]
         if first["type"] == "extra_forbidden":
-            known = keys_at(model, tree, path[:-1])
-            yield f"{dotted}: unknown key{did_you_mean(path[-1], known)}; known: {', '.join(known)}"
+            keys = keys_at(model, tree, path[:-1])
+            yield f"{dotted}: unknown key{did_you_mean(path[-1], keys)}; known: {', '.join(keys)}"
         elif first["type"] == "missing":
             yield f"{dotted}: is missing; it has no default"
         elif first["type"] in ("value_error", "assertion_error", "kind"):

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from latentry.errors import LatentryError
 from latentry.metrics.nearest import distances
 from latentry.nn import lpips, weights
 
@@ -30,12 +29,7 @@ class SqueezeNetFeatures(nn.Module):
         super().__init__()
         self.net = lpips.squeezenet()
         file = weights.find("squeezenet", path)
-        stored = weights.read(file)
-        own = self.net.state_dict()
-        lost = [name for name, tensor in own.items() if name not in stored or stored[name].shape != tensor.shape]
-        if lost:
-            raise LatentryError(f"features: {file} has no `{lost[0]}` of SqueezeNet 1.1. Give torchvision's file.")
-        self.net.load_state_dict({name: stored[name] for name in own})
+        weights.fill(self.net, weights.read(file), file, "SqueezeNet 1.1")
         self.eval().requires_grad_(False)
 
     @torch.no_grad()

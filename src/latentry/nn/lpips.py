@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from latentry.errors import LatentryError, UsageError
+from latentry.errors import UsageError
 from latentry.nn import weights
 
 SHIFT = (-0.030, -0.088, -0.188)
@@ -132,10 +131,10 @@ def load(
     """
     model = LPIPS(net)
     path = weights.find(net, backbone)
-    _fill(model.net, weights.read(path), path)
+    weights.fill(model.net, weights.read(path), path)
     path = weights.find(f"{net} heads", heads)
     stored = weights.read(path)
-    _fill(model.heads, {k.removeprefix("lin").split(".")[0]: v for k, v in stored.items()}, path)
+    weights.fill(model.heads, {k.removeprefix("lin").split(".")[0]: v for k, v in stored.items()}, path)
     return model
 
 
@@ -166,15 +165,3 @@ def _pool() -> nn.MaxPool2d:
 
 def _unit(x: Tensor) -> Tensor:
     return x / (torch.linalg.vector_norm(x, dim=1, keepdim=True) + EPS)
-
-
-def _fill(module: nn.Module, stored: dict[str, Tensor], path: Path) -> None:
-    """Copy what the module needs out of a file that may hold more (the classifier)."""
-    own = module.state_dict()
-    missing = [k for k, v in own.items() if k not in stored or stored[k].shape != v.shape]
-    if missing:
-        raise LatentryError(
-            f"weights: {path} does not hold this network: {len(missing)} of {len(own)} tensors are missing or of "
-            f"another shape, first `{missing[0]}`. Give torchvision's file of the backbone, LPIPS v0.1's of the heads."
-        )
-    module.load_state_dict({k: stored[k] for k in own})

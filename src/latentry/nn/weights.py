@@ -9,6 +9,7 @@ import pickle
 import tempfile
 import urllib.request
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ import numpy as np
 import safetensors
 import safetensors.torch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from latentry.errors import LatentryError, UsageError, did_you_mean
 
@@ -97,6 +98,22 @@ def cache() -> Path:
         return (Path(base) if base else Path.home() / ".cache") / "latentry"
     except RuntimeError:  # no home folder
         return Path(tempfile.gettempdir()) / "latentry"
+
+
+def fill(module: nn.Module, stored: Mapping[str, Tensor], path: Path, network: str = "this network") -> None:
+    """Copy what the module needs out of a file that may hold more (the classifier).
+
+    stored: the tensors of the file at `path`. network: what the file should hold, for the error.
+    Raises LatentryError where a tensor is missing or has another shape.
+    """
+    own = module.state_dict()
+    missing = [k for k, v in own.items() if k not in stored or stored[k].shape != v.shape]
+    if missing:
+        raise LatentryError(
+            f"weights: {path} does not hold {network}: {len(missing)} of {len(own)} tensors are missing or of "
+            f"another shape, first `{missing[0]}`. Give torchvision's file of the backbone, LPIPS v0.1's of the heads."
+        )
+    module.load_state_dict({k: stored[k] for k in own})
 
 
 def _download(source: Source) -> Path:

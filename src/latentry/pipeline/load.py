@@ -13,6 +13,7 @@ from latentry import devices
 from latentry.checkpoints import model_folder, run_folder
 from latentry.checkpoints.diffusers import is_diffusers
 from latentry.checkpoints.model_folder import ModelFolder
+from latentry.checkpoints.tensors import misfit
 from latentry.errors import LatentryError, UsageError
 from latentry.models.autoencoder import Autoencoder
 from latentry.models.build import build_denoiser
@@ -52,7 +53,7 @@ def _opened(
     if run_folder.is_run(folder):
         return assemble(run_folder.read(folder, averaged=weights == "ema", step=step), str(folder))
     if step is not None:
-        raise UsageError(f"{folder}: has no steps to choose from; those are in the run it came from")
+        raise UsageError(f"{folder}: has no checkpoints to choose from; for those you need the run it came from")
     if model_folder.is_model(folder):
         unused = "unet" if weights == "raw" else "unet_raw"
         if weights == "raw" and not model_folder.has(folder, "unet_raw"):
@@ -85,12 +86,10 @@ def assemble(model: ModelFolder, source: str) -> Pipeline:
 
 def _fill(module: nn.Module, tensors: Mapping[str, Tensor], what: str) -> None:
     """Exactly the module's tensors, with its shapes, in its precision; else one line that names the first other."""
+    if wrong := misfit(module, tensors):
+        name, shape, expected = wrong
+        raise LatentryError(
+            f"{what}: {name}: found {shape}, model.yaml asks for {expected}. The weights belong to another model."
+        )
     own = module.state_dict()
-    for name in [*own, *(n for n in tensors if n not in own)]:
-        shape = tuple(tensors[name].shape) if name in tensors else "missing"
-        expected = tuple(own[name].shape) if name in own else "nothing of that name"
-        if shape != expected:
-            raise LatentryError(
-                f"{what}: {name}: found {shape}, model.yaml asks for {expected}. The weights belong to another model."
-            )
     module.load_state_dict({name: tensor.to(own[name].dtype) for name, tensor in tensors.items()}, assign=True)

@@ -74,12 +74,9 @@ def count_parameters(folder: Path, stem: str) -> int:
 
 def check(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
     """Exactly the module's tensors, or one line that names the first that differs. module: may be on `meta`."""
-    own = module.state_dict()
-    for name in [*own, *(n for n in tensors if n not in own)]:
-        shape = tuple(tensors[name].shape) if name in tensors else "missing"
-        expected = tuple(own[name].shape) if name in own else "nothing of that name"
-        if shape != expected:
-            raise LatentryError(f"{where}: {name}: found {shape}, its config asks for {expected}. Take another copy.")
+    if wrong := safetensors.misfit(module, tensors):
+        name, shape, expected = wrong
+        raise LatentryError(f"{where}: {name}: found {shape}, its config asks for {expected}. Take another copy.")
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
