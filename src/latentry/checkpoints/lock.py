@@ -30,7 +30,7 @@ def refuse_if_held(folder: Path) -> None:
     path = folder / NAME
     try:
         if holder := _held.get(_identity(path.stat())):
-            raise _taken(folder, holder)
+            raise _in_use(folder, holder)
         handle = os.open(path, os.O_RDWR)
     except OSError:
         return
@@ -38,7 +38,7 @@ def refuse_if_held(folder: Path) -> None:
         fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno in BUSY:
-            raise _taken(folder, _read(path)) from None
+            raise _in_use(folder, _read(path)) from None
     finally:
         os.close(handle)
 
@@ -64,7 +64,7 @@ class RunLock:
             self.folder.mkdir(parents=True, exist_ok=True)
             path = self.folder / NAME
             if path.exists() and (holder := _held.get(_identity(path.stat()))):
-                raise _taken(self.folder, holder)
+                raise _in_use(self.folder, holder)
             handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         except OSError as error:
             raise LatentryError(f"{self.folder}: cannot be written: {error.strerror}. Choose another --out.") from error
@@ -99,7 +99,7 @@ class RunLock:
             fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             if error.errno in BUSY:
-                raise _taken(self.folder, _read(self.folder / NAME)) from None
+                raise _in_use(self.folder, _read(self.folder / NAME)) from None
             self._report(f"{self.folder}: this file system has no locks ({error.strerror}): start only one run here.")
 
     def _sign(self, handle: int) -> dict[str, Any]:
@@ -115,7 +115,7 @@ class RunLock:
         return me
 
 
-def _taken(folder: Path, holder: dict[str, Any]) -> UsageError:
+def _in_use(folder: Path, holder: dict[str, Any]) -> UsageError:
     return UsageError(
         f"{folder}: {_who(holder)} is running here; one run per folder at a time. "
         "Wait for it, stop it, or choose another --out."

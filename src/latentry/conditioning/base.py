@@ -66,7 +66,7 @@ class Conditioner(nn.Module, ABC):
     def __init__(self) -> None:
         super().__init__()
         # It has no numbers, is not saved, and moves with `.to`: so those without weights know where the model is. On
-        # the CPU even where modules are built on `meta`, since no file has anything to put in its place.
+        # the CPU even where modules are built on `meta`, since no file has anything to fill it with.
         self.register_buffer("anchor", torch.empty(0, device="cpu"), persistent=False)
 
     @classmethod

@@ -107,7 +107,7 @@ def _plain(value: Any) -> Any:
 
 
 def _path(tree: Any, error: ErrorDetails) -> tuple[str | int, ...]:
-    """The error's place in the tree: its location without the names of union branches."""
+    """The error's path in the tree: its location without the names of union branches."""
     path: list[str | int] = []
     node = tree
     for position, part in enumerate(error["loc"]):

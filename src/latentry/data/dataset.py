@@ -1,4 +1,4 @@
-"""Samples by place in an endless stream, or by index."""
+"""Samples by position in an endless stream, or by index."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CACHE_BYTES = 2**30
 
 @dataclass(frozen=True)
 class Pick:
-    """What is drawn at one place of the stream: which image, mirrored or not, cut where, which of its captions."""
+    """What is drawn at one position of the stream: which image, mirrored or not, cut where, which of its captions."""
 
     position: int
     index: int

@@ -92,7 +92,7 @@ def batches(
 ) -> Iterator[Example]:
     """Yield the batches of step `start`, `start` + 1, ... without end; closing the iterator stops the workers.
 
-    positions_of: the places in the global stream of a step (a process of several gives its own part); by default
+    positions_of: the positions in the global stream of a step (a process of several gives its own part); by default
     step * batch ... step * batch + batch - 1. workers: processes that decode. pin: page-locked memory, for copies to
     CUDA beside the work. values: what each condition is fed of one sample; it runs in the workers where they are
     forked, else here. reads: the fields of a sample that it needs, besides the image.

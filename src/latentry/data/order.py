@@ -1,4 +1,4 @@
-"""Which image stands at each place of the endless stream: a function of the seed, never of what came before."""
+"""Which image stands at each position of the endless stream: a function of the seed, never of what came before."""
 
 from __future__ import annotations
 

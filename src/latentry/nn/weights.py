@@ -137,13 +137,13 @@ def _download(source: Source) -> Path:
 
 
 def _not_found(name: str, source: Source, folders: list[Path], error: Exception) -> str:
-    places = [str(folder) for folder in folders]
-    if len(places) == 1:
-        places.insert(0, f"${FOLDER} (not set)")
+    searched = [str(folder) for folder in folders]
+    if len(searched) == 1:
+        searched.insert(0, f"${FOLDER} (not set)")
     smaller = "`perceptual: squeezenet` (5 MB), " if name.startswith("vgg16") else ""
     option = "heads" if name.endswith("heads") else "backbone"
     return (
-        f"weights of {name}: {source.name} was not found in {', '.join(places)}, and {source.address} could not be "
+        f"weights of {name}: {source.name} was not found in {', '.join(searched)}, and {source.address} could not be "
         f"downloaded ({error}). Use `perceptual: none`, {smaller}or supply the file: in one of these folders, or as "
         f"`perceptual: {{{option}: PATH}}`."
     )

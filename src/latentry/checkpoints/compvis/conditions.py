@@ -64,7 +64,7 @@ def condition(params: Mapping[str, Any], latent_channels: int) -> PublishedCondi
     return read(arguments)
 
 
-def _take(arguments: dict[str, Any], target: str, **defaults: Any) -> list[Any]:
+def _values(arguments: dict[str, Any], target: str, **defaults: Any) -> list[Any]:
     """Values of known keys. Raises UsageError for any other."""
     if unknown := sorted(set(arguments) - set(defaults)):
         raise UsageError(f"config: {target} has {', '.join(unknown)}; known: {', '.join(defaults)}.")
@@ -75,7 +75,7 @@ def _take(arguments: dict[str, Any], target: str, **defaults: Any) -> list[Any]:
 
 
 def _class(arguments: dict[str, Any]) -> PublishedCondition:
-    width, classes, _ = _take(arguments, "ClassEmbedder", embed_dim=..., n_classes=1000, key="class")
+    width, classes, _ = _values(arguments, "ClassEmbedder", embed_dim=..., n_classes=1000, key="class")
     null = classes - 1 if classes == IMAGENET_WITH_NULL else "none"
     options = {"kind": "class_label", "via": "context", "width": width, "classes": classes, "null": null}
     return (
@@ -88,7 +88,7 @@ def _class(arguments: dict[str, Any]) -> PublishedCondition:
 def _bert(arguments: dict[str, Any]) -> PublishedCondition:
     names = {"n_embed": ..., "n_layer": ..., "vocab_size": 30522, "max_seq_len": 77, "device": None,
              "use_tokenizer": True, "embedding_dropout": 0.0}  # fmt: skip
-    width, layers, vocabulary, length, _, words, _ = _take(arguments, "BERTEmbedder", **names)
+    width, layers, vocabulary, length, _, words, _ = _values(arguments, "BERTEmbedder", **names)
     options = {"width": width, "layers": layers, "length": length, "vocabulary": vocabulary}
     if words:
         return PublishedCondition("text", {"kind": "text", **options}, 0, steps=50, guidance=5.0)
@@ -96,7 +96,7 @@ def _bert(arguments: dict[str, Any]) -> PublishedCondition:
 
 
 def _transformer(arguments: dict[str, Any]) -> PublishedCondition:
-    width, layers, vocabulary, length, _ = _take(
+    width, layers, vocabulary, length, _ = _values(
         arguments, "TransformerEmbedder", n_embed=..., n_layer=..., vocab_size=..., max_seq_len=77, device=None
     )
     return PublishedCondition(
@@ -113,7 +113,7 @@ def _rescaler(arguments: dict[str, Any]) -> PublishedCondition:
         "out_channels": None,
         "bias": False,
     }
-    stages, method, multiplier, classes, channels, bias = _take(arguments, "SpatialRescaler", **names)
+    stages, method, multiplier, classes, channels, bias = _values(arguments, "SpatialRescaler", **names)
     if (method, multiplier, bias) != ("bilinear", 0.5, False):
         raise UsageError(
             f"config: SpatialRescaler with method {method}, multiplier {multiplier}, bias {bias}; only bilinear, 0.5 "
@@ -124,7 +124,7 @@ def _rescaler(arguments: dict[str, Any]) -> PublishedCondition:
 
 
 def _clip(arguments: dict[str, Any]) -> PublishedCondition:
-    version, _, length = _take(
+    version, _, length = _values(
         arguments, "FrozenCLIPEmbedder", version="openai/clip-vit-large-patch14", device=None, max_length=77
     )
     if version != "openai/clip-vit-large-patch14":

@@ -64,7 +64,7 @@ def translate(tree: Mapping[str, Any], name: str) -> Published:
     """Read a published config. name: of the model it becomes.
 
     Raises UsageError, naming the field, for what would change numbers and is not supported here, and for a file that
-    is no such config.
+    is not such a config.
     """
     try:
         return _translate(tree, name)

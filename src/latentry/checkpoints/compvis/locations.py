@@ -37,9 +37,9 @@ class Location(NamedTuple):
 
 
 class Locations(NamedTuple):
-    """kept: published key -> place. averaged: the same for the moving averages. unused: keys that carry nothing here.
+    """kept: published key -> location. averaged: the same for the moving averages.
 
-    doubled: published key -> the key that it repeats.
+    unused: keys that carry nothing here. doubled: published key -> the key that it repeats.
     """
 
     kept: dict[str, Location]

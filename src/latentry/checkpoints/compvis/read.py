@@ -53,27 +53,27 @@ def read(
     """
     config = _with_schedule(published.config, file.tensors)
     texts = _texts(config, vocabulary, report)
-    places = locations(config, texts)
-    averaged = "model_ema.num_updates" in file.tensors or any(key in file.tensors for key in places.averaged)
-    if weights == "ema" and places.averaged and not averaged:
+    table = locations(config, texts)
+    averaged = "model_ema.num_updates" in file.tensors or any(key in file.tensors for key in table.averaged)
+    if weights == "ema" and table.averaged and not averaged:
         raise UsageError(f"{path}: holds no averaged weights (no model_ema keys). Ask for `raw` or `both`.")
-    kept = dict(places.kept) if weights != "ema" or not averaged else _without(places.kept, "unet_raw")
+    kept = dict(table.kept) if weights != "ema" or not averaged else _without(table.kept, "unet_raw")
     if averaged and weights != "raw":
-        kept |= places.averaged
+        kept |= table.averaged
     groups = _collect(path, file.tensors, kept)
     if "unet_raw" in groups and "unet" not in groups:
         groups["unet"] = groups.pop("unet_raw")
-    for key, shape in places.unused.items():
+    for key, shape in table.unused.items():
         if key in file.tensors:
             _check_shape(path, key, file.tensors[key], shape)
-    for key, repeated in places.doubled.items():
+    for key, repeated in table.doubled.items():
         if key in file.tensors and not torch.equal(file.tensors[key], file.tensors[repeated]):
             raise LatentryError(f"{path}: {key} differs from {repeated}, which it should repeat. Take another copy.")
     groups["autoencoder"] = groups.get("autoencoder", {}) | _scale(path, published, config, file.tensors)
     objective = _objective(file.tensors) if config.diffusion is None else _extra(file.tensors)
     if objective:
         groups["objective"] = objective
-    for line in (*published.warnings, *_left_over(file, places)):
+    for line in (*published.warnings, *_left_over(file, table)):
         report(f"warning: {line}")
     return ModelFolder(_with_facts(config, published, file, averaged), groups, texts)
 
@@ -155,10 +155,10 @@ def _extra(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {"log_variance": tensors["logvar"]} if "logvar" in tensors else {}
 
 
-def _left_over(file: ForeignFile, places: Locations) -> Iterable[str]:
+def _left_over(file: ForeignFile, table: Locations) -> Iterable[str]:
     """What of the file has no meaning here, so that nothing is dropped in silence."""
-    first_stage_alone = not places.averaged
-    expected = {*places.kept, *places.averaged, *places.unused, *places.doubled, *EMA_COUNTERS, *OPTIONAL}
+    first_stage_alone = not table.averaged
+    expected = {*table.kept, *table.averaged, *table.unused, *table.doubled, *EMA_COUNTERS, *OPTIONAL}
     rest = [k for k in file.tensors if k not in expected and not (first_stage_alone and k.startswith(LOSS))]
     rest = [key for key in rest if not key.startswith((FIRST_STAGE + LOSS, CONDITION + LOSS))]
     if rest:

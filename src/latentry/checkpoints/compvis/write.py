@@ -70,7 +70,7 @@ def _differences(ours: ModelConfig, back: ModelConfig) -> list[str]:
 
 
 def _flat(config: ModelConfig) -> dict[str, Any]:
-    """What decides the numbers, by dotted keys; a conditioner by its place, for its name may be another."""
+    """What decides the numbers, by dotted keys; a conditioner by its position, as its name may differ."""
     tree: dict[str, Any] = {"autoencoder": config.autoencoder.model_dump()}
     if config.autoencoder.kind == "identity":
         tree["autoencoder"] = {"kind": "identity", "z_channels": config.autoencoder.z_channels}

@@ -80,7 +80,7 @@ def configs(config: ModelConfig, facts: Facts) -> dict[str, dict[str, Any]]:
     name, size = pipeline_of(config), config.data.size
     if config.autoencoder.kind == "identity":
         if name is None or facts.scale != 1:
-            raise unheld(f"autoencoder.kind identity with latent_scale {facts.scale:g}", "it is no component", ALONE)
+            raise unheld(f"autoencoder.kind identity with latent_scale {facts.scale:g}", "it is not a component", ALONE)
         first = {}
     else:
         first = autoencoder.to_config(config.autoencoder, config.data.channels, size, facts.scale)
@@ -118,7 +118,7 @@ def sample_size(config: ModelConfig, pipeline: str) -> int | tuple[int, int]:
     if pipeline == "LDMTextToImagePipeline":
         # It draws latents of sample_size * factor / 8, whatever the factor.
         if 8 * height % factor:
-            why = f"{pipeline} treats every first stage as of factor 8, and {8 * height} / {factor} is no whole number"
+            why = f"{pipeline} treats every first stage as of factor 8, and {8 * height} / {factor} is not whole"
             raise unheld(f"data.size {config.data.size[0]} with factor {factor}", why, ALONE)
         return 8 * height // factor
     return height if height == width else (height, width)

@@ -35,7 +35,7 @@ class Mapped:
     def part(self, start: int, nbytes: int, width: int) -> torch.UntypedStorage:
         """Bytes [start, start + nbytes), which lie inside the file.
 
-        width: of an element, bytes. Where `start` is no multiple of it, as happens in the legacy format, a copy.
+        width: of an element, bytes. Where `start` is not a multiple of it, as happens in the legacy format, a copy.
         """
         part: torch.UntypedStorage = self.storage[start : start + nbytes]
         return part if start % width == 0 else part.clone()
