@@ -78,7 +78,7 @@ class RunLock:
         _held[self._identity] = holder
 
     def release(self) -> None:
-        """Give the lock back; nothing happens when it is not held."""
+        """Release the lock; nothing happens when it is not held."""
         if self._handle is None or self._identity is None:
             return
         _held.pop(self._identity, None)
