@@ -24,7 +24,7 @@ VARIABLE = "LATENTRY_DEVICE"
 def choose(name: str | torch.device = AUTO) -> torch.device:
     """The device called `name`: `auto` (the best there is), `cuda`, `cuda:1`, `mps` or `cpu`.
 
-    Raises UsageError for a name that is none, and for a device that is not there.
+    Raises UsageError for a name of no device, and for a device that is not there.
     """
     text = str(name)
     if text == AUTO:
@@ -32,9 +32,9 @@ def choose(name: str | torch.device = AUTO) -> torch.device:
     if text == AUTO:
         return torch.device(next(kind for kind in KINDS if _count(kind)))
     kind, _, number = text.partition(":")
-    known = ", ".join((AUTO, *KINDS, "cuda:1"))
+    accepted = ", ".join((AUTO, *KINDS, "cuda:1"))
     if kind not in KINDS or (number and not (number.isascii() and number.isdigit())):
-        raise UsageError(f'device: no "{text}"; known: {known}{did_you_mean(text, (AUTO, *KINDS))}')
+        raise UsageError(f'device: no "{text}"; known: {accepted}{did_you_mean(text, (AUTO, *KINDS))}')
     count = _count(kind)
     if not count:
         there = ", ".join(other for other in KINDS if _count(other))
@@ -67,12 +67,12 @@ def set_formats(device: torch.device, precision: str) -> None:
 
 
 def fast_bf16(device: torch.device) -> bool | None:
-    """Whether bf16 is faster than fp32 on a device; None where only timing tells."""
+    """Whether bf16 is faster than fp32 on a device; None where only timing can say."""
     return bool(torch.cuda.is_bf16_supported()) if device.type == "cuda" else None
 
 
 def synchronise(device: torch.device) -> None:
-    """Wait until a device has done what it was given, so that a clock tells the truth."""
+    """Wait until a device has finished its work, so that a clock measures all of it."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":

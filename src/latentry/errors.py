@@ -13,7 +13,7 @@ class LatentryError(Exception):
 
 
 class UsageError(LatentryError):
-    """What was asked for cannot be done as asked: a wrong argument, recipe, or folder. Exit code 2."""
+    """The request cannot be carried out as it is: a wrong argument, recipe, or folder. Exit code 2."""
 
     exit_code = 2
 

@@ -46,17 +46,17 @@ class _Choice:
             return value
         if isinstance(value, str):
             value = {"kind": value}
-        known = ", ".join(self.table)
+        names = ", ".join(self.table)
         if not isinstance(value, Mapping) or "kind" not in value:
             raise PydanticCustomError(
-                "kind", "has no `kind`; known {what}: {known}", {"what": self.what, "known": known}
+                "kind", "has no `kind`; known {what}: {known}", {"what": self.what, "known": names}
             )
         name = value["kind"]
         if name not in self.table:
             hint = did_you_mean(name, self.table)
             text = 'no {what} "{name}"; known: {known}{hint}'
             raise PydanticCustomError(
-                "kind", text, {"what": self.what, "name": str(name), "known": known, "hint": hint}
+                "kind", text, {"what": self.what, "name": str(name), "known": names, "hint": hint}
             )
         return self.table[name].options.model_validate(dict(value))
 

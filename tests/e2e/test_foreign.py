@@ -127,7 +127,7 @@ def test_averages_that_are_not_there(tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_keys_without_a_place_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     more = changed(CLASS, tmp_path / "more", **{"optimizer.extra": torch.ones(3)})
     assert run(["import", str(more), "--out", str(tmp_path / "m")]) == 0
-    assert "not used, for the config has no such part: optimizer.extra" in said(capsys)
+    assert "not used, as the config has no such part: optimizer.extra" in said(capsys)
 
 
 def test_epsilon_on_a_schedule_with_pure_noise(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -123,5 +123,5 @@ def test_a_prompt_that_is_no_text_and_files_that_are_no_tokenizer() -> None:
         ours.encode([3])
     with pytest.raises(UsageError, match="the vocabulary has no"):
         clip_tokenizer({"a": 0}, [], 77)
-    with pytest.raises(UsageError, match="is no tokenizer of byte pairs"):
+    with pytest.raises(UsageError, match="is not a byte-pair tokenizer"):
         clip.tokenizer_files('{"model": {}}')

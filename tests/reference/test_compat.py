@@ -42,7 +42,7 @@ def test_the_command_says_what_is_off_and_fails(tmp_path: Path, capsys: pytest.C
     model = bring(kl, tmp_path / "model")
     capsys.readouterr()
     assert run(["verify", str(model), str(kl)]) == 0
-    assert "all as they should be" in capsys.readouterr().out
+    assert "all within tolerance" in capsys.readouterr().out
     assert run(["verify", str(model), str(vq)]) == 1
     out, err = capsys.readouterr()
     assert "OFF" in out

@@ -69,7 +69,7 @@ def write(path: Path, parts: Iterable[bytes | memoryview]) -> None:
 
 
 def allocate(path: Path) -> None:
-    """Take the disk's space for a sparse file that is as long as it will be. Raises DiskFull where there is none.
+    """Reserve disk space for a sparse file that already has its final length. Raises DiskFull where there is none.
 
     Where the system cannot reserve space (macOS), zeros are written.
     """

@@ -30,7 +30,7 @@ def refuse_if_held(folder: Path) -> None:
     path = folder / NAME
     try:
         if holder := _held.get(_identity(path.stat())):
-            raise _taken(folder, holder)
+            raise _in_use(folder, holder)
         handle = os.open(path, os.O_RDWR)
     except OSError:
         return
@@ -38,7 +38,7 @@ def refuse_if_held(folder: Path) -> None:
         fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno in BUSY:
-            raise _taken(folder, _read(path)) from None
+            raise _in_use(folder, _read(path)) from None
     finally:
         os.close(handle)
 
@@ -64,7 +64,7 @@ class RunLock:
             self.folder.mkdir(parents=True, exist_ok=True)
             path = self.folder / NAME
             if path.exists() and (holder := _held.get(_identity(path.stat()))):
-                raise _taken(self.folder, holder)
+                raise _in_use(self.folder, holder)
             handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         except OSError as error:
             raise LatentryError(f"{self.folder}: cannot be written: {error.strerror}. Choose another --out.") from error
@@ -78,7 +78,7 @@ class RunLock:
         _held[self._identity] = holder
 
     def release(self) -> None:
-        """Give the lock back; nothing happens when it is not held."""
+        """Release the lock; nothing happens when it is not held."""
         if self._handle is None or self._identity is None:
             return
         _held.pop(self._identity, None)
@@ -99,13 +99,13 @@ class RunLock:
             fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             if error.errno in BUSY:
-                raise _taken(self.folder, _read(self.folder / NAME)) from None
+                raise _in_use(self.folder, _read(self.folder / NAME)) from None
             self._report(f"{self.folder}: this file system has no locks ({error.strerror}): start only one run here.")
 
     def _sign(self, handle: int) -> dict[str, Any]:
         before = _parse(os.pread(handle, 4096, 0))
         if before and before.get("host") != socket.gethostname():
-            self._report(f"{self.folder}: taken over from {_who(before)}, which ended without giving it back.")
+            self._report(f"{self.folder}: taken over from {_who(before)}, which ended without releasing it.")
         me = {"process": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S %z")}
         try:
             os.ftruncate(handle, 0)
@@ -115,7 +115,7 @@ class RunLock:
         return me
 
 
-def _taken(folder: Path, holder: dict[str, Any]) -> UsageError:
+def _in_use(folder: Path, holder: dict[str, Any]) -> UsageError:
     return UsageError(
         f"{folder}: {_who(holder)} is running here; one run per folder at a time. "
         "Wait for it, stop it, or choose another --out."
@@ -143,7 +143,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _parse(data: bytes) -> dict[str, Any]:
     try:
-        found = json.loads(data)
+        holder = json.loads(data)
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return holder if isinstance(holder, dict) else {}

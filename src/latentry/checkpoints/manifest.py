@@ -27,10 +27,10 @@ def write_manifest(folder: Path) -> None:
 def read_manifest(folder: Path) -> dict[str, dict[str, Any]]:
     """The files that the manifest names, each with its `sha256` and `size`; `ValueError` when it is damaged."""
     text = (folder / NAME).read_bytes().decode()
-    found = json.loads(text)
-    files = found["files"] if isinstance(found, dict) and "files" in found else None
+    content = json.loads(text)
+    files = content["files"] if isinstance(content, dict) and "files" in content else None
     if not isinstance(files, dict) or text != _text(files):
-        raise ValueError("it is not as it was written")
+        raise ValueError("it was changed after it was written")
     return files
 
 
@@ -62,7 +62,7 @@ def digest(path: Path) -> str:
 def publishing(final: Path, need: int) -> Iterator[Path]:
     """A new folder to fill; when the block ends it gets its manifest and appears as `final`, whole, in one step.
 
-    final: the folder's name at the end; what is there already is replaced.
+    final: the folder's name at the end; whatever exists there is replaced.
     need: bytes about to be written, compared with the free space first.
     Errors: `DiskFull` (exit code 74), or `LatentryError` for another failure of the disk. After an error nothing
     of the new folder is left and an old `final` is untouched. Files written inside the block must be fsynced.
@@ -120,7 +120,7 @@ def _problem(folder: Path, name: str, entry: Any) -> str:
         if size != entry["size"]:
             return f"{name} has {size} bytes instead of {entry['size']}"
         if digest(folder / path) != entry["sha256"]:
-            return f"{name} is damaged (its SHA-256 is another one)"
+            return f"{name} is damaged (its SHA-256 does not match)"
     except FileNotFoundError:
         return f"{name} is missing"
     except (OSError, KeyError, TypeError, ValueError) as error:

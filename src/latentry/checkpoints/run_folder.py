@@ -30,7 +30,7 @@ def is_run(path: Path) -> bool:
 
 
 def trained_weights(saved: Saved, averaged: bool) -> dict[str, Tensor]:
-    """The stage's model with its averaged weights in place, where it has and one wants them."""
+    """The stage's model with its averaged weights, where it has them and `averaged` is set."""
     weights = saved.tensors("model")
     if averaged and "ema" in saved.groups:
         weights |= {k: v for k, v in saved.tensors("ema").items() if k in weights}
@@ -62,11 +62,11 @@ def read(path: Path, *, averaged: bool = True, step: int | None = None) -> Model
 
 def _contents(path: Path) -> list[tuple[str, int]]:
     """Which checkpoints and model are there now, to see whether any came or went."""
-    found = []
+    entries = []
     for entry in [*path.glob("*/step-*"), *path.glob("model")]:
         with suppress(OSError):
-            found.append((str(entry), entry.stat().st_ino))
-    return sorted(found)
+            entries.append((str(entry), entry.stat().st_ino))
+    return sorted(entries)
 
 
 def _read(path: Path, averaged: bool, step: int | None) -> ModelFolder:

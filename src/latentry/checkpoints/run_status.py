@@ -14,17 +14,17 @@ from latentry.checkpoints.store import Store
 def run_status(path: Path) -> dict[str, Any]:
     """Each stage's checkpoints and newest row of the log, and the figures measured at the end."""
     recipe, last = read_recipe(path), _last_rows(path / "log.jsonl")
-    told: dict[str, Any] = {"recipe": recipe.get("name"), "made_with": recipe.get("made_with") or {}}
+    status: dict[str, Any] = {"recipe": recipe.get("name"), "made_with": recipe.get("made_with") or {}}
     sections = {name: part["train"] for name, part in recipe.items() if isinstance(part, dict) and "train" in part}
     for stage, training in sections.items():
         steps = Store(path / stage).steps()
         if steps or stage in last:
             of = training.get("steps")
-            told[stage] = {"steps": of, "checkpoints": steps, "last": last.get(stage, {})}
+            status[stage] = {"steps": of, "checkpoints": steps, "last": last.get(stage, {})}
     figures = path / "figures.json"
     if figures.is_file():
-        told["figures"] = json.loads(figures.read_text(encoding="utf-8"))
-    return told
+        status["figures"] = json.loads(figures.read_text(encoding="utf-8"))
+    return status
 
 
 def _last_rows(path: Path) -> dict[str, dict[str, Any]]:

@@ -26,9 +26,9 @@ SPARE = 1 << 16  # bytes for the manifest and the file system's own blocks
 
 @dataclass(frozen=True)
 class Saved:
-    """A checkpoint whose files were found to be as they were written.
+    """A checkpoint whose files are as they were written.
 
-    step: optimiser steps done. path: its folder. state: what `Store.save` was given as state, through JSON.
+    step: optimiser steps done. path: its folder. state: the state passed to `Store.save`, through JSON.
     """
 
     step: int
@@ -68,8 +68,8 @@ class Store:
         """The steps that have a checkpoint, damaged or not, in rising order."""
         if not self.root.is_dir():
             return []
-        found = (re.fullmatch(r"step-(\d+)", path.name) for path in self.root.iterdir())
-        return sorted(int(match[1]) for match in found if match)
+        matches = (re.fullmatch(r"step-(\d+)", path.name) for path in self.root.iterdir())
+        return sorted(int(match[1]) for match in matches if match)
 
     def save(self, step: int, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> Path:
         """Write the checkpoint of `step`, move `latest` to it and prune; returns its folder.
@@ -91,7 +91,7 @@ class Store:
 
     def newest(self) -> Saved | None:
         """The newest checkpoint without damage, or None. Damaged ones are reported and passed over."""
-        told: set[int] = set()
+        reported: set[int] = set()
         while True:
             for step in reversed(self.steps()):
                 saved, problems = self._open(step)
@@ -99,9 +99,9 @@ class Store:
                     return saved
                 if not problems:
                     break  # replaced or pruned while it was read: look again
-                if step not in told:
+                if step not in reported:
                     self.report(f"{self._folder(step)}: damaged: {'; '.join(problems)}. Taking the one before it.")
-                told.add(step)
+                reported.add(step)
                 self._damaged.add(step)
             else:
                 return None
@@ -115,8 +115,8 @@ class Store:
                 return saved
             if problems:
                 raise LatentryError(f"{self._folder(step)}: damaged: {'; '.join(problems)}. Choose another step.")
-        known = ", ".join(map(str, self.steps())) or "none"
-        raise UsageError(f"{self.root}: no checkpoint of step {step}; known: {known}. Choose one of these.")
+        steps = ", ".join(map(str, self.steps())) or "none"
+        raise UsageError(f"{self.root}: no checkpoint of step {step}; known: {steps}. Choose one of these.")
 
     def _folder(self, step: int) -> Path:
         return self.root / f"step-{step}"

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from latentry.checkpoints import durable
 from latentry.errors import LatentryError
@@ -52,8 +52,22 @@ def read(path: Path) -> dict[str, Tensor]:
         return load_file(path) if _is_unicode(path) else load(path.read_bytes())
     except (SafetensorError, OSError, RuntimeError, ValueError) as error:
         if not path.exists():
-            raise LatentryError(f"{path}: no such file. If it was pruned just now, look again.") from None
+            raise LatentryError(f"{path}: no such file. If it was pruned just now, try again.") from None
         raise LatentryError(f"{path}: is not a readable safetensors file: {error}. Take another copy.") from error
+
+
+def misfit(module: nn.Module, tensors: Mapping[str, Tensor]) -> tuple[str, object, object] | None:
+    """The first tensor that differs from the module's: name, shape and the module's shape, or words where one has none.
+
+    None where the names and shapes are exactly the module's. module: may be on `meta`.
+    """
+    own = module.state_dict()
+    for name in [*own, *(n for n in tensors if n not in own)]:
+        shape = tuple(tensors[name].shape) if name in tensors else "missing"
+        expected = tuple(own[name].shape) if name in own else "nothing of that name"
+        if shape != expected:
+            return name, shape, expected
+    return None
 
 
 def _is_unicode(path: Path) -> bool:

@@ -19,7 +19,7 @@ def export_checkpoint(
     out: Annotated[Path, typer.Option(help="Folder, or for compvis also a .ckpt.")],
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
-    """Give a model to CompVis or diffusers; what they have no place for is refused by name."""
+    """Export a model to CompVis or diffusers; what they cannot hold is refused by name."""
     one_of("--format", to, FORMATS)
     from latentry.pipeline.foreign import export_model
 

@@ -30,11 +30,11 @@ def each_of(options: type[TaskOptions]) -> str | None:
 def shown(options: type[TaskOptions]) -> dict[str, FieldInfo]:
     """The fields that a command has options for: arguments first, and of these those that must be there."""
 
-    def place(field: FieldInfo) -> int:
+    def order(field: FieldInfo) -> int:
         return 2 if not on_command_line(field).positional else 0 if field.is_required() else 1
 
     fields = {name: field for name, field in options.model_fields.items() if not on_command_line(field).hidden}
-    return dict(sorted(fields.items(), key=lambda item: place(item[1])))
+    return dict(sorted(fields.items(), key=lambda item: order(item[1])))
 
 
 def parameter(name: str, field: FieldInfo) -> Parameter:

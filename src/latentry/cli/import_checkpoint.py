@@ -30,7 +30,7 @@ def import_checkpoint(
     from latentry.pipeline.foreign import import_model
 
     if out.exists() and not model_folder.is_model(out):
-        raise UsageError(f"--out {out}: is there already and is no model folder. Choose another.")
+        raise UsageError(f"--out {out}: already exists and is not a model folder. Choose another.")
     model = import_model(path, _preset(path, config), weights=weights, vocabulary=vocabulary, report=warn)  # type: ignore[arg-type]
     model_folder.write(out, model)
     parts = {group: sum(t.numel() for t in tensors.values()) for group, tensors in model.tensors.items()}

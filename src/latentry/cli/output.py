@@ -53,10 +53,10 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     Console(width=None if sys.stdout.isatty() else 120).print(grid)
 
 
-def one_of(option: str, value: str, known: Sequence[str]) -> str:
+def one_of(option: str, value: str, accepted: Sequence[str]) -> str:
     """`value`, if it is known. Errors: `UsageError` that lists what is."""
-    if value not in known:
-        raise UsageError(f'{option}: found "{value}"; accepted: {", ".join(known)}{did_you_mean(value, known)}')
+    if value not in accepted:
+        raise UsageError(f'{option}: found "{value}"; accepted: {", ".join(accepted)}{did_you_mean(value, accepted)}')
     return value
 
 

@@ -83,7 +83,7 @@ def draw(
         files = [[output.save_sheet(out)] if sheet else output.save(out) for output in outputs]
     paths = [[str(path) for path in written] for written in files]
     if unknown:
-        warn(f"text: the model does not know {', '.join(unknown)}; it went by the rest")
+        warn(f"text: the model does not know {', '.join(unknown)}; it used the rest")
     if each is not None:
         _say_each(dict(zip(map(str, options[each]), paths, strict=True)), as_json)
     elif as_json:

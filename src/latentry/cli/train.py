@@ -29,7 +29,7 @@ def train(
         bool, typer.Option("--dry-run", help="A few real steps, a sample and a save: size, speed, memory, disk.")
     ] = False,
     accept_data_change: Annotated[
-        bool, typer.Option("--accept-data-change", help="Go on although the images are not those of the start.")
+        bool, typer.Option("--accept-data-change", help="Go on although the images have changed since the start.")
     ] = False,
     plugin: Annotated[list[Path] | None, typer.Option(help="Python file with kinds of your own.")] = None,
     as_json: Annotated[bool, JSON] = False,
@@ -63,9 +63,9 @@ def train(
         figures(run.figures)
 
 
-def rehearsal(found: Mapping[str, Any]) -> None:
-    """What a dry run found, as two tables and the sums."""
-    stages = found["stages"].items()
+def rehearsal(measured: Mapping[str, Any]) -> None:
+    """What a dry run measured, as two tables and the sums."""
+    stages = measured["stages"].items()
     modules = [(name, f"{count:,}") for _, stage in stages for name, count in stage["parameters"].items()]
     table(["module", "parameters"], modules)
     say("")
@@ -73,5 +73,5 @@ def rehearsal(found: Mapping[str, Any]) -> None:
     rows = [[name, *(stage[key] for key in names), duration(stage["hours"] * 3600)] for name, stage in stages]
     table(["stage", *names, "time"], rows)
     say("")
-    say(f"time in all  {duration(found['hours in all'] * 3600)}")
-    say(f"disk         {found['disk needed (GiB)']} GiB needed, {found['disk free (GiB)']} GiB free")
+    say(f"time in all  {duration(measured['hours in all'] * 3600)}")
+    say(f"disk         {measured['disk needed (GiB)']} GiB needed, {measured['disk free (GiB)']} GiB free")

@@ -30,6 +30,6 @@ def verify(
     if as_json:
         emit_json({"compared": len(compared), "off": bad, "tensors": {line.name: line.off for line in compared}})
     elif not bad:
-        say(f"{len(compared)} tensors, all as they should be")
+        say(f"{len(compared)} tensors, all within tolerance")
     if bad:
         raise LatentryError(f"{model}: {len(bad)} of {len(compared)} tensors are off: {', '.join(bad[:4])}")

@@ -1,4 +1,4 @@
-"""Conditioners: labels, texts and other values to what a denoiser is told."""
+"""Conditioners: labels, texts and other values to the conditions of a denoiser."""
 
 from latentry.conditioning import class_label, clip_text, embedding, image, layout, masked, semantic, text
 from latentry.conditioning.base import BuildContext, Conditioner, ConditionerKind, reads_of, values_of

@@ -66,7 +66,7 @@ def numbers(value: Any, *ndims: int) -> Tensor:
     if not isinstance(value, Tensor):
         array = np.asarray(value, order="C")
         if array.dtype.kind not in "biuf":
-            raise TypeError(f"{reprlib.repr(value)} is no array of numbers")
+            raise TypeError(f"{reprlib.repr(value)} is not an array of numbers")
         value = torch.as_tensor(array)
     if value.is_complex():
         raise TypeError("a value of complex numbers")

@@ -46,13 +46,13 @@ class BuildContext:
 class Conditioner(nn.Module, ABC):
     """Turns values (labels, texts, ...) into a `Cond`.
 
-    reads: which fields of a sample (`FIELDS`) its value in training is made of; empty: nothing in a folder is given to
-    it yet. may_read: further ones that it is given where the data carries them.
+    reads: which fields of a sample (`FIELDS`) its value in training is made of; empty: no folder of images can train
+    it yet. may_read: further ones that it uses where the data carries them.
     remedy: what to do where training `needs` nothing by its options.
     options: complete, so that options and `files` build the same conditioner again without the data.
     has_null: whether it can be absent; one without is never dropped in training, and its `null` is a `UsageError`.
     context_width, vector_width, concat_channels: what its `Cond` brings to the denoiser; None or 0 for nothing.
-    guesses_from: the name of another condition, from whose values it guesses those that were not asked for (`guessed`).
+    guesses_from: the name of another condition, from whose values it guesses those that are left out (`guessed`).
     """
 
     reads: ClassVar[frozenset[str]]
@@ -68,12 +68,12 @@ class Conditioner(nn.Module, ABC):
     def __init__(self) -> None:
         super().__init__()
         # It has no numbers, is not saved, and moves with `.to`: so those without weights know where the model is. On
-        # the CPU even where modules are built on `meta`, since no file has anything to put in its place.
-        self.register_buffer("place", torch.empty(0, device="cpu"), persistent=False)
+        # the CPU even where modules are built on `meta`, since no file has anything to fill it with.
+        self.register_buffer("anchor", torch.empty(0, device="cpu"), persistent=False)
 
     @classmethod
     def needs(cls, options: KindOptions) -> frozenset[str]:
-        """What training by these options needs of a sample; empty: nothing in a folder is given to it."""
+        """What training by these options needs of a sample; empty: no folder of images can train it yet."""
         return cls.reads
 
     @property
@@ -95,7 +95,7 @@ class Conditioner(nn.Module, ABC):
     def null(self, batch: int, values: Sequence[Any] | Tensor | None = None) -> Cond:
         """The condition that says nothing, with the shapes of `encode`, for `batch` images.
 
-        values: what these images would be asked with; needed by those whose shapes come with the values (`Arrays`).
+        values: those that `encode` would take; needed by conditioners whose shapes come with them (`Arrays`).
         """
         return self.encode([None] * batch)
 

@@ -26,9 +26,9 @@ class ClassLabelOptions(KindOptions):
 
     via: `context` (one token for cross-attention) or `vector` (added to the time embedding). width: of a row.
     names: of the classes by number; default: the labels of the data. classes: how many, where there are no names.
-    guess: the name of a text condition; where a text is asked for and no class, it is guessed from the words.
+    guess: the name of a text condition; where a request has a text and no class, the class is guessed from the words.
     null: the row that means "no class"; default: an extra row after the classes. Published models have it among
-    their rows (1000 of the 1001 classes of cin256-v2), or have `none`: those must always be told a class.
+    their rows (1000 of the 1001 classes of cin256-v2), or have `none`: those always need a class.
     """
 
     kind: Literal["class_label"] = "class_label"
@@ -41,7 +41,7 @@ class ClassLabelOptions(KindOptions):
 
 
 class ClassLabel(Conditioner):
-    """Embeds labels given by number or by name; -1 and None are the null.
+    """Embeds labels by number or by name; -1 and None are the null.
 
     Args: options with `classes` set; `null` may be any row below `classes`, None for an extra row, or `none`.
     guess: the table of words for `options.guess`.
@@ -75,26 +75,28 @@ class ClassLabel(Conditioner):
         return sample.label
 
     def row(self, value: str | int | None) -> int:
-        """The row of a label. Errors: `UsageError` that lists what is known."""
+        """The row of a label. Errors: `UsageError` that lists the labels."""
         if isinstance(value, str) and value in self.names:
             return self.names.index(value)
         if value is None or str(value) == "-1":
             if self.null_row is None:
-                raise UsageError("label: this model knows no unlabelled image. Give a label, and guidance 1.")
+                raise UsageError(
+                    "label: none; this model was trained on labelled images alone. Give a label, and guidance 1."
+                )
             return self.null_row
         digits = str(value)
         if digits.isascii() and digits.isdigit() and int(digits) < self.classes:
             return int(digits)
-        known = ", ".join(self.names[:SHOWN]) + (", ..." if len(self.names) > SHOWN else "")
-        known = f"{known}; or a number from 0 to {self.classes - 1}" if known else f"0 to {self.classes - 1}"
+        accepted = ", ".join(self.names[:SHOWN]) + (", ..." if len(self.names) > SHOWN else "")
+        accepted = f"{accepted}; or a number from 0 to {self.classes - 1}" if accepted else f"0 to {self.classes - 1}"
         hint = did_you_mean(value, self.names)
-        raise UsageError(f'label: no "{value}"; known: {known}{hint}. Choose one of these.')
+        raise UsageError(f'label: no "{value}"; known: {accepted}{hint}. Choose one of these.')
 
     def guessed(self, values: Sequence[Any], others: Sequence[Any]) -> list[Any]:
         return [self._guess(text) if value is None else value for value, text in zip(values, others, strict=True)]
 
     def _guess(self, text: Any) -> str | int | None:
-        """The name of the class, where it has one, else its number; None where nothing is known of the text."""
+        """The name of the class, where it has one, else its number; None where no word of the text was ever seen."""
         row = self.guess(text) if self.guess and isinstance(text, str) else None
         return self.names[row] if row is not None and self.names else row
 
@@ -109,7 +111,7 @@ def rows_of(own: ClassLabel, other: ClassLabel) -> tuple[Tensor, list[str]]:
     The same are those of equal name or, where one of the two has no names, of equal number if there are as many; and
     the row of no class.
     """
-    found, theirs = own.embedding.weight.clone(), other.embedding.weight
+    rows, theirs = own.embedding.weight.clone(), other.embedding.weight
     if own.names and other.names:
         pairs = {row: other.names.index(name) for row, name in enumerate(own.names) if name in other.names}
     else:
@@ -118,8 +120,8 @@ def rows_of(own: ClassLabel, other: ClassLabel) -> tuple[Tensor, list[str]]:
     if own.null_row is not None and other.null_row is not None:
         pairs[own.null_row] = other.null_row
     for row, their_row in pairs.items():
-        found[row] = theirs[their_row]
-    return found, new
+        rows[row] = theirs[their_row]
+    return rows, new
 
 
 def build(options: ClassLabelOptions, context: BuildContext) -> ClassLabel:

@@ -1,4 +1,4 @@
-"""What a denoiser is told besides the noisy latent, and how such conditions are mixed."""
+"""What a denoiser takes besides the noisy latent: conditions, and how they are joined."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def batch(conds: Sequence[Cond]) -> Cond:
 
 def _same_parts(conds: Sequence[Cond]) -> None:
     names = [sorted(cond.parts()) for cond in conds]
-    if any(found != names[0] for found in names):
+    if any(part_names != names[0] for part_names in names):
         raise LatentryError(f"condition: parts {' and '.join(map(str, names))} do not match.")
 
 

@@ -44,11 +44,11 @@ class Embedding(Arrays):
         self.context_width = options.width
 
     def value(self, sample: Sample, rng: Callable[[], np.random.Generator]) -> Array | None:
-        field, known = self.options.field, ", ".join(sample.arrays) or "none"
+        field, fields = self.options.field, ", ".join(sample.arrays) or "none"
         if field is None and len(sample.arrays) > 1:
-            raise UsageError(f"embedding: the data has several fields of arrays: {known}. Set field to one of them.")
+            raise UsageError(f"embedding: the data has several fields of arrays: {fields}. Set field to one of them.")
         if field is not None and field not in sample.arrays:
-            raise UsageError(f"embedding: no array {field}; known: {known}{did_you_mean(field, sample.arrays)}")
+            raise UsageError(f"embedding: no array {field}; known: {fields}{did_you_mean(field, sample.arrays)}")
         return sample.arrays[field or next(iter(sample.arrays))] if sample.arrays else None
 
     def tensors(self, value: Any) -> tuple[Tensor]:

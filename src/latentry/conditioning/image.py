@@ -58,7 +58,7 @@ class Image(Arrays):
         height, width = image.shape[1:]
         if height % factor or width % factor:
             raise UsageError(
-                f"image: {height}x{width} pixels do not shrink {factor} times; factor must divide both sides. Set "
+                f"image: {height}x{width} pixels cannot be shrunk {factor} times; factor must divide both sides. Set "
                 "factor to the downsampling factor of the first stage."
             )
         size = (width // factor, height // factor)

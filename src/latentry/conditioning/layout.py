@@ -70,7 +70,7 @@ class Layout(Conditioner):
         try:
             numbers = [int(number) for number in value]
         except (TypeError, ValueError):
-            raise UsageError(f"layout: {value!r} is no list of token numbers. Give one.") from None
+            raise UsageError(f"layout: {value!r} is not a list of token numbers. Give one.") from None
         if len(numbers) > o.length or any(not 0 <= number < o.vocabulary for number in numbers):
             raise UsageError(
                 f"layout: {len(numbers)} tokens from {min(numbers)} to {max(numbers)}; accepted are at most {o.length} "

@@ -101,19 +101,19 @@ class Text(Prompts):
 @torch.no_grad()
 def rows_of(own: Text, other: Text) -> tuple[Tensor, list[str]]:
     """The rows of `own`, each the mean of those of another model for the same word, and the words unknown to that."""
-    found, theirs = own.transformer.token.weight.clone(), other.transformer.token.weight
-    known, unknown, new = other.tokenizer.get_vocab(), other.tokenizer.token_to_id(tokens.UNKNOWN), []
+    rows, theirs = own.transformer.token.weight.clone(), other.transformer.token.weight
+    vocabulary, unknown, new = other.tokenizer.get_vocab(), other.tokenizer.token_to_id(tokens.UNKNOWN), []
     for word, row in own.tokenizer.get_vocab().items():
-        if word in known:
-            found[row] = theirs[known[word]]
+        if word in vocabulary:
+            rows[row] = theirs[vocabulary[word]]
             continue
         encoded = other.tokenizer.encode(word, add_special_tokens=False)
         pieces = [number for number, real in zip(encoded.ids, encoded.attention_mask, strict=True) if real]
         if pieces and unknown not in pieces:
-            found[row] = theirs[pieces].mean(0)
+            rows[row] = theirs[pieces].mean(0)
         else:
             new.append(word)
-    return found, sorted(new)
+    return rows, sorted(new)
 
 
 def build(options: TextOptions, context: BuildContext) -> Text:

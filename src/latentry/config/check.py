@@ -1,4 +1,4 @@
-"""Options checked against their classes, with every error told in a line of its own, and the schema for editors."""
+"""Options checked against their classes, with every error in a line of its own, and the schema for editors."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ _MISSING = object()
 def validate(model: type[Model], tree: Any, where: str) -> Model:
     """`tree` as an instance of `model`.
 
-    where: what the tree is, at the head of errors, e.g. the recipe's path. Errors: one `UsageError` with all there are,
+    where: what the tree is, at the head of errors, e.g. the recipe's path. Errors: one `UsageError` with all of them,
     a line each: dotted path, what was found, what is accepted, the nearest key.
     """
     try:
         return model.model_validate(tree)
     except pydantic.ValidationError as error:
-        found = error.errors(include_url=False)
-    lines = list(dict.fromkeys(_lines(model, tree, [*found, *_hidden(model, tree, found)])))
+        errors = error.errors(include_url=False)
+    lines = list(dict.fromkeys(_lines(model, tree, [*errors, *_hidden(model, tree, errors)])))
     if len(lines) == 1:
         raise UsageError(f"{where}: {lines[0]}")
     raise UsageError(f"{where}: {len(lines)} errors\n" + "\n".join(f"  {line}" for line in lines))
 
 
-def _hidden(model: type[pydantic.BaseModel], tree: Any, found: list[ErrorDetails]) -> list[ErrorDetails]:
+def _hidden(model: type[pydantic.BaseModel], tree: Any, errors: list[ErrorDetails]) -> list[ErrorDetails]:
     """What the classes' own checks say: pydantic asks them only once every value in them is right.
 
     So ask again without the values that are wrong. A class whose own values are among those is not to be trusted then,
     nor is the whole.
     """
-    wrong = [_path(tree, error) for error in found if error["type"] != "missing"]
+    wrong = [_path(tree, error) for error in errors if error["type"] != "missing"]
     try:
         model.model_validate(_without(tree, wrong))
     except pydantic.ValidationError as error:
@@ -60,19 +60,19 @@ def _lines(model: type[pydantic.BaseModel], tree: Any, errors: list[ErrorDetails
     grouped: dict[tuple[str | int, ...], list[ErrorDetails]] = {}
     for error in _best_branches(tree, errors):
         grouped.setdefault(_path(tree, error), []).append(error)
-    for path, found in grouped.items():
+    for path, at_path in grouped.items():
         dotted = ".".join(map(str, path))
-        accepted = list(dict.fromkeys(_accepted(error) for error in found))
-        first = found[0]
+        accepted = list(dict.fromkeys(_accepted(error) for error in at_path))
+        first = at_path[0]
         if first["type"] == "extra_forbidden":
-            known = keys_at(model, tree, path[:-1])
-            yield f"{dotted}: unknown key{did_you_mean(path[-1], known)}; known: {', '.join(known)}"
+            keys = keys_at(model, tree, path[:-1])
+            yield f"{dotted}: unknown key{did_you_mean(path[-1], keys)}; known: {', '.join(keys)}"
         elif first["type"] == "missing":
             yield f"{dotted}: is missing; it has no default"
         elif first["type"] in ("value_error", "assertion_error", "kind"):
             yield ": ".join(filter(None, [dotted, first["msg"].removeprefix("Value error, ")]))
         else:
-            hint = next(filter(None, map(_nearest, found)), "")
+            hint = next(filter(None, map(_nearest, at_path)), "")
             yield f"{dotted or 'the whole'}: found {_show(first['input'])}; accepted: {' or '.join(accepted)}{hint}"
 
 
@@ -107,7 +107,7 @@ def _plain(value: Any) -> Any:
 
 
 def _path(tree: Any, error: ErrorDetails) -> tuple[str | int, ...]:
-    """The error's place in the tree: its location without the names of union branches."""
+    """The error's path in the tree: its location without the names of union branches."""
     path: list[str | int] = []
     node = tree
     for position, part in enumerate(error["loc"]):
@@ -141,12 +141,12 @@ def _best_branches(tree: Any, errors: list[ErrorDetails]) -> list[ErrorDetails]:
                 break
             node = _step(node, part)
     worse: list[ErrorDetails] = []
-    for place, by_name in branches.items():
-        depth = len(place) + 1
+    for location, by_name in branches.items():
+        depth = len(location) + 1
         fitting = {n: e for n, e in by_name.items() if all(len(x["loc"]) > depth for x in e)} or by_name
-        unknown = {name: sum(e["type"] == "extra_forbidden" for e in found) for name, found in fitting.items()}
+        unknown = {name: sum(e["type"] == "extra_forbidden" for e in branch) for name, branch in fitting.items()}
         best = min(fitting, key=lambda name: (unknown[name], len(fitting[name])))
-        worse += [e for name, found in by_name.items() if name != best for e in found]
+        worse += [e for name, branch in by_name.items() if name != best for e in branch]
     return [error for error in errors if not any(error is bad for bad in worse)]
 
 

@@ -77,20 +77,20 @@ for _tag, (_pattern, _first) in _SCALARS.items():
         _class.add_implicit_resolver(_tag, re.compile(f"(?:{_pattern})$"), _first)
 
 
-def _say(error: Exception) -> str:
+def _message(error: Exception) -> str:
     mark = getattr(error, "problem_mark", None)
-    place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+    position = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
     if isinstance(error, RecursionError):
         return "is nested too deeply"
     text = getattr(error, "problem", None) or str(error)
-    return place + " ".join(str(text).split())
+    return position + " ".join(str(text).split())
 
 
 def _parse(text: str, where: str) -> Any:
     try:
         return yaml.load(text, Loader=_Loader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UsageError(f"{where}: {_say(error)}; accepted: YAML") from None
+        raise UsageError(f"{where}: {_message(error)}; accepted: YAML") from None
 
 
 def parse_yaml(text: str, where: str) -> dict[str, Any]:
@@ -109,7 +109,7 @@ def parse_value(text: str, where: str) -> Any:
 
 
 def load_yaml(path: str | Path) -> dict[str, Any]:
-    """The mapping in a file; empty for an empty file. Errors: `UsageError`, one line with the path and the place."""
+    """The mapping in a file; empty for an empty file. Errors: `UsageError`, one line with path, line and column."""
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:

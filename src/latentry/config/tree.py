@@ -13,7 +13,7 @@ from latentry.errors import UsageError
 def override(tree: Mapping[str, Any], changes: Mapping[str, Any] | Iterable[str]) -> dict[str, Any]:
     """A copy of `tree` with values set at dotted paths; missing levels are made, names are checked by `validate`.
 
-    changes: `{"a.b": 1}`, or `["a.b=1"]` with each value read as YAML. An entry of a table that is given by its name
+    changes: `{"a.b": 1}`, or `["a.b=1"]` with each value read as YAML. An entry of a table that is named by its kind
     alone opens up: `schedule: cosine` with `schedule.steps=500` is `{kind: cosine, steps: 500}`.
     Errors: `UsageError` for text without `=`, an empty path, or a path through a number or list.
     """
@@ -25,7 +25,7 @@ def override(tree: Mapping[str, Any], changes: Mapping[str, Any] | Iterable[str]
 
 
 def _own(value: Any) -> Any:
-    """A copy in which a mapping that stands in two places is two: a change of one is none of the other."""
+    """A copy in which a mapping that occurs twice is two mappings: changing one does not change the other."""
     if isinstance(value, Mapping):
         return {key: _own(inner) for key, inner in value.items()}
     return copy.deepcopy(value)

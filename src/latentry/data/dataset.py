@@ -1,4 +1,4 @@
-"""Samples by place in an endless stream, or by index."""
+"""Samples by position in an endless stream, or by index."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CACHE_BYTES = 2**30
 
 @dataclass(frozen=True)
 class Pick:
-    """What is drawn at one place of the stream: which image, mirrored or not, cut where, which of its captions."""
+    """What is drawn at one position of the stream: which image, mirrored or not, cut where, which of its captions."""
 
     position: int
     index: int
@@ -107,12 +107,12 @@ class ImageData:
         return texts[int(pick * len(texts))]
 
     def label(self, index: int) -> int:
-        """The place in `labels` of an image's label; 0 where there are no labels."""
+        """The index in `labels` of an image's label; 0 where there are no labels."""
         return self._label_of[index]
 
-    def listing(self, known: listing.Listing | None = None) -> listing.Listing:
-        """What both splits are made of; `known` (an earlier listing) spares reading files that look untouched."""
-        return listing.take(self.root, self.source.records, known, self.source.named_files())
+    def listing(self, earlier: listing.Listing | None = None) -> listing.Listing:
+        """What both splits are made of; `earlier` (an earlier listing) spares reading files that look untouched."""
+        return listing.take(self.root, self.source.records, earlier, self.source.named_files())
 
     @property
     def fingerprint(self) -> str:
@@ -129,7 +129,7 @@ class ImageData:
     def load(self, pick: Pick, reads: frozenset[str] = FIELDS) -> Sample:
         """The sample of a pick; a bad file is replaced by another image, the same one on every run.
 
-        reads: the fields that are wanted; no file is opened for others. A file is bad only to a reading that opens it:
+        reads: the fields to read; no file is opened for others. A file is bad only to a reading that opens it:
         who keeps something of a first reading (latents) reads then what is read with it later. Raises `LatentryError`
         once more than `max_bad` files are bad.
         """
@@ -180,8 +180,8 @@ class ImageData:
 
     def _pixel_fields(self, pick: Pick, index: int, reads: frozenset[str]) -> dict[str, Any]:
         record = self.records[index]
-        place = transform.geometry(*self._size(index), self.options, pick.crop, pick.flip)
-        return pixel_fields.read(self.root, record, self.options, reads, place)
+        geometry = transform.geometry(*self._size(index), self.options, pick.crop, pick.flip)
+        return pixel_fields.read(self.root, record, self.options, reads, geometry)
 
     def _size(self, index: int) -> tuple[int, int]:
         """(height, width) of the upright source; only its header is read."""
@@ -217,8 +217,8 @@ class ImageData:
         if self.source.depth != 32:
             array = prepare.to_depth(array, self.source.depth)
         keeps_alpha = header.alpha and array.shape[2] == header.channels
-        place = transform.geometry(array.shape[0], array.shape[1], self.options, crop)
-        return transform.image(array, place, self.options.colour, keeps_alpha)
+        geometry = transform.geometry(array.shape[0], array.shape[1], self.options, crop)
+        return transform.image(array, geometry, self.options.colour, keeps_alpha)
 
     def _carried(self) -> frozenset[str]:
         there = {

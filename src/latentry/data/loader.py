@@ -92,7 +92,7 @@ def batches(
 ) -> Iterator[Example]:
     """Yield the batches of step `start`, `start` + 1, ... without end; closing the iterator stops the workers.
 
-    positions_of: the places in the global stream of a step (a process of several gives its own part); by default
+    positions_of: the positions in the global stream of a step (a process of several gives its own part); by default
     step * batch ... step * batch + batch - 1. workers: processes that decode. pin: page-locked memory, for copies to
     CUDA beside the work. values: what each condition is fed of one sample; it runs in the workers where they are
     forked, else here. reads: the fields of a sample that it needs, besides the image.
@@ -111,7 +111,7 @@ def samples(
 ) -> Iterator[list[Sample]]:
     """Yield the samples of each group of picks, in order, once; the same as `ImageData.load` gives.
 
-    workers: processes that decode ahead. reads: the fields that are wanted. Raises as `batches`.
+    workers: processes that decode ahead. reads: the fields to read. Raises as `batches`.
     """
     with _parts(_Fetch(data, reads, whole=True), (list(group) for group in picks), workers) as parts:
         for part in parts:

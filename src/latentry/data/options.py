@@ -18,7 +18,7 @@ _Side = Annotated[int, Field(ge=1, le=16384)]
 class DataOptions(Options):
     """How a folder of images becomes samples.
 
-    size: side in pixels, or [height, width]. channels: of the images given to the model. background: colour behind
+    size: side in pixels, or [height, width]. channels: of the images that the model takes. background: colour behind
     transparency; null keeps transparency as a channel. depth: bits a channel, 8, 16, or auto (what the files have).
     text, label: metadata fields (label: folder = first subfolder's name). boxes: field with objects' boxes and classes.
     semantic, mask: fields naming image files of class numbers, and of zero or not. arrays: fields naming .npy files.

@@ -1,4 +1,4 @@
-"""Which image stands at each place of the endless stream: a function of the seed, never of what came before."""
+"""Which image stands at each position of the endless stream: a function of the seed, never of what came before."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Order:
     """Groups of images to an endless stream in which every group comes equally often, and each image in its group too.
 
     groups: the images of each group; one group is a plain shuffled pass after pass. Each pass is a permutation from
-    (seed, group, pass). Any place can be asked for, in any order.
+    (seed, group, pass). Positions can be read in any order.
     """
 
     def __init__(self, groups: list[NDArray[np.int64]], seed: int) -> None:
@@ -24,12 +24,12 @@ class Order:
         self._orders: OrderedDict[tuple[int, int], NDArray[np.int64]] = OrderedDict()
 
     def index(self, position: int) -> int:
-        """The image at a place >= 0."""
-        turn, place = divmod(position, len(self.groups))
-        group = int(self._permutation(-1, turn, len(self.groups))[place]) if len(self.groups) > 1 else 0
+        """The image at a position >= 0."""
+        turn, offset = divmod(position, len(self.groups))
+        group = int(self._permutation(-1, turn, len(self.groups))[offset]) if len(self.groups) > 1 else 0
         members = self.groups[group]
-        epoch, place = divmod(turn, len(members))
-        return int(members[self._permutation(group, epoch, len(members))[place]])
+        epoch, offset = divmod(turn, len(members))
+        return int(members[self._permutation(group, epoch, len(members))[offset]])
 
     def _permutation(self, group: int, epoch: int, count: int) -> NDArray[np.int64]:
         key = (group, epoch)

@@ -1,4 +1,4 @@
-"""A decoded picture to the wanted channels and depth, without losing what need not be lost."""
+"""A decoded picture to the channels and depth of the options, without losing what need not be lost."""
 
 from __future__ import annotations
 

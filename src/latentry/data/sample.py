@@ -59,7 +59,7 @@ class Example(NamedTuple):
     """What a stage is trained on, the same from the loader and from cached latents.
 
     image: (B, C, H, W) fp32 in [-1, 1], or moments: (B, c or 2c, h, w), of the first stage. values: for each condition
-    B values. positions: B places in the stream; a position modulo the batch is the place in the global batch.
+    B values. positions: B positions in the stream; a position modulo the batch is the row in the global batch.
     """
 
     image: Tensor | None

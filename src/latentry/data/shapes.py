@@ -24,7 +24,7 @@ Bytes = NDArray[np.uint8]
 
 
 def _polygon(x: Floats, y: Floats, corners: int, inner: float) -> Floats:
-    """Distance to a star of outer radius 1 and the given inner radius: fold into half a point, then one edge."""
+    """Distance to a star of outer radius 1 and inner radius `inner`: fold into half a point, then one edge."""
     half = np.pi / corners
     angle = np.abs((np.arctan2(x, -y) + half) % (2 * half) - half)
     reach = np.hypot(x, y)
@@ -114,14 +114,14 @@ def draw(
 ) -> Drawing:
     """Image `index` of the endless set of a seed.
 
-    size: side, or (height, width), in pixels; >= 8. exclude: pairs such as "red star" never drawn. shape, colour: given
+    size: side, or (height, width), in pixels; >= 8. exclude: pairs such as "red star" never drawn. shape, colour: set
     together they replace the set's own choice. Errors: UsageError for an unknown word or a size that is too small.
     """
     height, width = (size, size) if isinstance(size, int) else size
     if min(height, width) < 8:
         raise UsageError(f"shapes: size {height}x{width}; at least 8 pixels a side are needed. Ask for a larger size.")
     if shape or colour:
-        known((f"{colour} {shape}",))
+        check_pairs((f"{colour} {shape}",))
     else:
         pairs = allowed(exclude)
         order = rng.generator(seed, "shapes/order", index // len(pairs)).permutation(len(pairs))
@@ -148,7 +148,7 @@ def _render(shape: str, colour: str, height: int, width: int, chance: np.random.
     return Drawing(np.rint(mixed).astype(np.uint8), semantic, bbox, shape, colour, background)
 
 
-def known(pairs: Sequence[str]) -> None:
+def check_pairs(pairs: Sequence[str]) -> None:
     """Check words such as "red star"; UsageError names the first that no image can show."""
     for pair in pairs:
         if pair not in PAIRS:
@@ -160,7 +160,7 @@ def known(pairs: Sequence[str]) -> None:
 
 def allowed(exclude: Sequence[str]) -> tuple[str, ...]:
     """All pairs but the excluded ones, in the order of PAIRS."""
-    known(exclude)
+    check_pairs(exclude)
     left = tuple(pair for pair in PAIRS if pair not in set(exclude))
     if not left:
         raise UsageError(f"shapes: all {len(PAIRS)} pairs are excluded; at least one must stay. Exclude fewer pairs.")

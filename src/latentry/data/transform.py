@@ -79,49 +79,51 @@ def mirrored(array: Array, flip: bool) -> Array:
     return array[:, ::-1] if flip else array
 
 
-def image(array: Array, place: Geometry, colour: tuple[int, int, int] | None = None, alpha: bool = False) -> Array:
+def image(array: Array, geometry: Geometry, colour: tuple[int, int, int] | None = None, alpha: bool = False) -> Array:
     """(H, W, C) uint8, uint16 or float32 in [0, 1] as in the sample.
 
     Lanczos, widened when shrinking; no pixel is changed where no resize is needed. colour: of the padding, 8 bit; black
     if None. alpha: the last channel is transparency that is kept.
     """
-    fitted = _premultiplied(array, place) if alpha and place.scale != 1 else _fitted(array, place, colour)
-    return mirrored(fitted, place.flip)
+    fitted = _premultiplied(array, geometry) if alpha and geometry.scale != 1 else _fitted(array, geometry, colour)
+    return mirrored(fitted, geometry.flip)
 
 
-def labels(array: Array, place: Geometry) -> Array:
+def labels(array: Array, geometry: Geometry) -> Array:
     """(H, W, ...) of class numbers, whole numbers or truth values as in the sample: the nearest source pixel's value.
 
     Padding is 0. Nothing is mixed, so no number appears that was not there.
     """
-    left, top, right, bottom = place.part
-    rows = _nearest(top, bottom, place.inner[0], place.source[0])
-    columns = _nearest(left, right, place.inner[1], place.source[1])
-    return mirrored(_padded(array[rows[:, None], columns], place, array.dtype.type(0)), place.flip)
+    left, top, right, bottom = geometry.part
+    rows = _nearest(top, bottom, geometry.inner[0], geometry.source[0])
+    columns = _nearest(left, right, geometry.inner[1], geometry.source[1])
+    return mirrored(_padded(array[rows[:, None], columns], geometry, array.dtype.type(0)), geometry.flip)
 
 
-def amounts(array: Array, place: Geometry) -> NDArray[np.float32]:
+def amounts(array: Array, geometry: Geometry) -> NDArray[np.float32]:
     """(H, W, ...) of float numbers as in the sample, in float32: bilinear, widened when shrinking. Padding is 0.
 
     Not the image's Lanczos, which overshoots at edges: of heights or depths that would be values that were not there.
     """
-    height, width = place.source
+    height, width = geometry.source
     bands = np.moveaxis(array.reshape(height, width, -1), -1, 0)
-    resized = [_resized_band(band, place, Image.Resampling.BILINEAR) for band in bands]
-    inner = np.stack(resized, axis=-1).reshape(*place.inner, *array.shape[2:])
-    return mirrored(_padded(inner, place, np.float32(0)), place.flip)
+    resized = [_resized_band(band, geometry, Image.Resampling.BILINEAR) for band in bands]
+    inner = np.stack(resized, axis=-1).reshape(*geometry.inner, *array.shape[2:])
+    return mirrored(_padded(inner, geometry, np.float32(0)), geometry.flip)
 
 
-def boxes(corners: NDArray[np.float64], names: Sequence[str], place: Geometry) -> Boxes:
+def boxes(corners: NDArray[np.float64], names: Sequence[str], geometry: Geometry) -> Boxes:
     """Boxes as in the sample. corners: (N, 4) left, top, right, bottom in pixels of the upright source.
 
     They are clipped to what is kept of the source; one of which nothing is left goes with its name.
     """
-    start, end = np.array(place.part[:2]), np.array(place.part[2:])  # each x, y
-    inner, corner, size = (np.array(pair[::-1]) for pair in (place.inner, place.corner, place.size))  # each x, y
+    start, end = np.array(geometry.part[:2]), np.array(geometry.part[2:])  # each x, y
+    inner, corner, size = (
+        np.array(pair[::-1]) for pair in (geometry.inner, geometry.corner, geometry.size)
+    )  # each x, y
     points = (corners.reshape(-1, 2, 2) - start) * (inner / (end - start))  # (N, 2 corners, 2: x, y)
     shares = (np.clip(points, 0, inner) + corner) / size
-    if place.flip:
+    if geometry.flip:
         shares[..., 0] = 1 - shares[:, ::-1, 0]
     kept = (shares[:, 1] - shares[:, 0] > _LEAST).all(axis=1)
     left = shares[kept].reshape(-1, 4).astype(np.float32)
@@ -134,67 +136,67 @@ def _nearest(start: float, end: float, count: int, limit: int) -> NDArray[np.int
     return np.floor(middles).astype(np.int64).clip(0, limit - 1)
 
 
-def _padded(inner: Array, place: Geometry, fill: Array | np.generic) -> Array:
-    if place.inner == place.size:
+def _padded(inner: Array, geometry: Geometry, fill: Array | np.generic) -> Array:
+    if geometry.inner == geometry.size:
         return inner
-    out = np.broadcast_to(fill, (*place.size, *inner.shape[2:])).astype(inner.dtype)
-    y, x = place.corner
-    out[y : y + place.inner[0], x : x + place.inner[1]] = inner
+    out = np.broadcast_to(fill, (*geometry.size, *inner.shape[2:])).astype(inner.dtype)
+    y, x = geometry.corner
+    out[y : y + geometry.inner[0], x : x + geometry.inner[1]] = inner
     return out
 
 
-def _whole(place: Geometry) -> tuple[slice, slice] | None:
+def _whole(geometry: Geometry) -> tuple[slice, slice] | None:
     """Rows and columns of the part where nothing is to be resized."""
-    left, top, right, bottom = place.part
-    if (bottom - top, right - left) != place.inner:
+    left, top, right, bottom = geometry.part
+    if (bottom - top, right - left) != geometry.inner:
         return None
     return slice(int(top), int(bottom)), slice(int(left), int(right))
 
 
-def _resized(array: Array, place: Geometry) -> Array:
+def _resized(array: Array, geometry: Geometry) -> Array:
     """8-bit pictures in 8 bits, others in float32, rounded once."""
-    cut = _whole(place)
+    cut = _whole(geometry)
     if cut is not None:
         return array[cut]
-    height, width = place.inner
+    height, width = geometry.inner
     if array.dtype == np.uint8 and array.shape[2] in (1, 3):
         picture = Image.fromarray(np.ascontiguousarray(array if array.shape[2] == 3 else array[..., 0]))
-        out = np.asarray(picture.resize((width, height), Image.Resampling.LANCZOS, place.part))
+        out = np.asarray(picture.resize((width, height), Image.Resampling.LANCZOS, geometry.part))
         return out.reshape(height, width, array.shape[2])
-    bands = [_resized_band(band, place, Image.Resampling.LANCZOS) for band in np.moveaxis(array, -1, 0)]
+    bands = [_resized_band(band, geometry, Image.Resampling.LANCZOS) for band in np.moveaxis(array, -1, 0)]
     values = np.stack(bands, axis=-1)
     if array.dtype.kind == "f":
         return values.clip(0, 1)
     return np.rint(values.clip(0, np.iinfo(array.dtype).max)).astype(array.dtype)
 
 
-def _resized_band(band: Array, place: Geometry, how: Image.Resampling) -> NDArray[np.float32]:
+def _resized_band(band: Array, geometry: Geometry, how: Image.Resampling) -> NDArray[np.float32]:
     """One (H, W) band in float32."""
-    cut = _whole(place)
+    cut = _whole(geometry)
     if cut is not None:
         return band[cut].astype(np.float32)
     picture = Image.fromarray(np.ascontiguousarray(band, dtype=np.float32))
-    return np.asarray(picture.resize(place.inner[::-1], how, place.part))
+    return np.asarray(picture.resize(geometry.inner[::-1], how, geometry.part))
 
 
-def _fitted(array: Array, place: Geometry, colour: tuple[int, int, int] | None) -> Array:
-    inner = _resized(array, place)
-    if place.inner == place.size:
+def _fitted(array: Array, geometry: Geometry, colour: tuple[int, int, int] | None) -> Array:
+    inner = _resized(array, geometry)
+    if geometry.inner == geometry.size:
         return inner
     channels = array.shape[2]
     behind = colour or (0, 0, 0)
     top = 1.0 if array.dtype.kind == "f" else float(np.iinfo(array.dtype).max)
     row = [behind[c] if channels in (1, 3) else behind[0] for c in range(channels)]
     fill = np.rint(np.array(row) / 255 * top) if array.dtype.kind == "u" else np.array(row) / 255
-    return _padded(inner, place, fill.astype(array.dtype))
+    return _padded(inner, geometry, fill.astype(array.dtype))
 
 
-def _premultiplied(array: Array, place: Geometry) -> Array:
+def _premultiplied(array: Array, geometry: Geometry) -> Array:
     """Kept transparency: the colour under clear pixels must not bleed into its neighbours. Padding is clear."""
     top = float(np.iinfo(array.dtype).max)
     values = array.astype(np.float32) / np.float32(top)
     colour, alpha = values[..., :-1], values[..., -1:]
-    fitted = _fitted(np.concatenate([colour * alpha, alpha], axis=2), place, None)
+    fitted = _fitted(np.concatenate([colour * alpha, alpha], axis=2), geometry, None)
     share = fitted[..., -1:]
     colour = np.divide(fitted[..., :-1], share, out=np.zeros_like(fitted[..., :-1]), where=share > 0)
     return np.rint(np.concatenate([colour, share], axis=2).clip(0, 1) * top).astype(array.dtype)

@@ -88,7 +88,7 @@ def leading(schedule: Schedule, steps: int) -> list[Level]:
 def published(schedule: Schedule, steps: int) -> list[Level]:
     """The grid of the published samplers: times 1 + i T/n, ending at abar_0 and not at clean.
 
-    Where n divides T this is theirs exactly; elsewhere theirs has more steps than asked for, this has n.
+    Where n divides T this is theirs exactly; elsewhere theirs has more than n steps, this has n.
     """
     _check("published", steps, schedule.steps - 1)
     return _visit(schedule, [*(1 + i * schedule.steps // steps for i in reversed(range(steps))), 0])

@@ -60,7 +60,7 @@ class Objective:
     def __call__(self, out: Tensor, target: Tensor, t: Tensor, log_variance: Tensor) -> DenoisingLoss:
         """The loss of a batch, in float32.
 
-        out, target: (B, c, h, w), what the network said and `Prediction.target`. t: int64 (B,).
+        out, target: (B, c, h, w), the network's output and `Prediction.target`. t: int64 (B,).
         log_variance: (T,), from `initial_log_variance` on, trained or not.
         Source: CompVis latent-diffusion; with the weighting w_t,
         simple_weight mean(w_t (error / exp(lv_t) + lv_t)) + elbo_weight mean(elbo_t error).

@@ -29,7 +29,7 @@ class Schedule:
     """A variance-preserving table: alpha_t = sqrt(abar_t), sigma_t = sqrt(1 - abar_t).
 
     abar: (T,) strictly decreasing, in [0, 1). Held in float64; a float32 table of a checkpoint is upcast as it is.
-    betas: (T,), where they are known better than a rounded abar tells.
+    betas: (T,), where they are known more exactly than from a rounded abar.
     Raises `UsageError` for any other table. Source: Rombach et al. 2022, appendix B.
     """
 
@@ -136,7 +136,7 @@ class Table(KindOptions):
 
 
 def from_betas(betas: Tensor, rounded: bool = False) -> Schedule:
-    """The schedule of the given betas (T,), multiplied up in float64. rounded: then to float32."""
+    """The schedule of `betas` (T,), multiplied up in float64. rounded: then to float32."""
     abar = (1 - betas.double()).cumprod(0)
     return Schedule(abar.float(), betas) if rounded else Schedule(abar)
 

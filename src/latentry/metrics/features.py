@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from latentry.errors import LatentryError
 from latentry.metrics.nearest import distances
 from latentry.nn import lpips, weights
 
@@ -29,13 +28,8 @@ class SqueezeNetFeatures(nn.Module):
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
         super().__init__()
         self.net = lpips.squeezenet()
-        found = weights.find("squeezenet", path)
-        stored = weights.read(found)
-        own = self.net.state_dict()
-        lost = [name for name, tensor in own.items() if name not in stored or stored[name].shape != tensor.shape]
-        if lost:
-            raise LatentryError(f"features: {found} has no `{lost[0]}` of SqueezeNet 1.1. Give torchvision's file.")
-        self.net.load_state_dict({name: stored[name] for name in own})
+        file = weights.find("squeezenet", path)
+        weights.fill(self.net, weights.read(file), file, "SqueezeNet 1.1")
         self.eval().requires_grad_(False)
 
     @torch.no_grad()
@@ -45,7 +39,7 @@ class SqueezeNetFeatures(nn.Module):
         return torch.cat([torch.cat((last.mean((2, 3)), last.amax((2, 3))), 1) for last in parts])
 
     def last(self, images: Tensor) -> Tensor:
-        """What the classifier is given: (B, 512, 7, 7) of images (B, 3, H, W) in [0, 1]."""
+        """The input of the classifier: (B, 512, 7, 7) of images (B, 3, H, W) in [0, 1]."""
         x = images.float()
         if x.shape[-2:] != (SIDE, SIDE):
             x = functional.interpolate(x, size=(SIDE, SIDE), mode="bicubic", antialias=True).clamp(0, 1)
@@ -58,9 +52,9 @@ def vote(queries: Tensor, gallery: Tensor, labels: Sequence[int], k: int = NEIGH
 
     queries: (Q, D). gallery: (N, D). labels: of the gallery, N whole numbers >= 0.
     """
-    found = distances(functional.normalize(queries, dim=1), functional.normalize(gallery, dim=1))
-    near = found.topk(min(k, len(labels)), largest=False).indices  # (Q, k), nearest first
-    known = torch.tensor(labels)[near]
-    votes = functional.one_hot(known, max(labels) + 1).double()
-    earlier = 0.5 ** torch.arange(1, known.shape[1] + 1, dtype=torch.float64)  # all together less than one vote
+    distance = distances(functional.normalize(queries, dim=1), functional.normalize(gallery, dim=1))
+    near = distance.topk(min(k, len(labels)), largest=False).indices  # (Q, k), nearest first
+    neighbours = torch.tensor(labels)[near]
+    votes = functional.one_hot(neighbours, max(labels) + 1).double()
+    earlier = 0.5 ** torch.arange(1, neighbours.shape[1] + 1, dtype=torch.float64)  # all together less than one vote
     return [int(label) for label in (votes * (1 + earlier[None, :, None])).sum(1).argmax(1)]

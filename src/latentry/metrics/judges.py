@@ -1,4 +1,4 @@
-"""Judges: programs that say from the image alone whether a sample shows what was asked for."""
+"""Judges: programs that say from the image alone whether a sample shows what its record says."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from latentry.data.shapes import known
+from latentry.data.shapes import check_pairs
 from latentry.errors import UsageError
 from latentry.metrics import shapes
 
@@ -16,29 +16,29 @@ from latentry.metrics import shapes
 class Judge(Protocol):
     """A judge of images."""
 
-    def score(self, images: Tensor, wanted: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-        """Shares in [0, 1] by name: images (B, 3, H, W) in [0, 1]; wanted: one metadata record for each."""
+    def score(self, images: Tensor, records: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+        """Shares in [0, 1] by name: images (B, 3, H, W) in [0, 1]; records: one metadata record for each."""
         ...
 
 
 class ShapesJudge:
-    """Whether the shape and the colour are the wanted ones, for the procedural dataset `shapes`."""
+    """Whether the shape and the colour are those of the record, for the procedural dataset `shapes`."""
 
     chance = 1 / 48
     """`shape_and_colour` of guessing; images that show nothing known are never right."""
 
-    def score(self, images: Tensor, wanted: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-        """Figures `shape_and_colour` (both right), `shape`, `colour`, and `pair/red circle` (both) per wanted pair.
+    def score(self, images: Tensor, records: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+        """Figures `shape_and_colour` (both right), `shape`, `colour`, and `pair/red circle` (both) per pair.
 
         wanted: records with `colour` and `shape`, or with `pair` or `text` ("a red circle") alone. Errors: UsageError
         where their number is not that of the images, or a record names no known pair.
         """
-        if len(images) != len(wanted) or not wanted:
-            raise UsageError(f"judge shapes: {len(images)} images and {len(wanted)} records; one for each is needed.")
+        if len(images) != len(records) or not records:
+            raise UsageError(f"judge shapes: {len(images)} images and {len(records)} records; one for each is needed.")
         if images.shape[1] != 3:
             raise UsageError(f"judge shapes: images of {images.shape[1]} channels; it looks at colours, so needs 3.")
         figures: dict[str, list[bool]] = defaultdict(list)
-        for seen, record in zip(shapes.judge(images), wanted, strict=True):
+        for seen, record in zip(shapes.judge(images), records, strict=True):
             colour, shape = pair(record)
             both = seen == (shape, colour)
             figures["shape_and_colour"].append(both)
@@ -53,7 +53,7 @@ def pair(record: Mapping[str, Any]) -> tuple[str, str]:
     words = str(record.get("pair") or record.get("text") or "").removeprefix("a ")
     if record.get("colour") and record.get("shape"):
         words = f"{record['colour']} {record['shape']}"
-    known((words,))
+    check_pairs((words,))
     colour, shape = words.split(" ")
     return colour, shape
 

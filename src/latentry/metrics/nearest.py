@@ -23,11 +23,11 @@ def distances(queries: Tensor, gallery: Tensor) -> Tensor:
 def ranks(queries: Tensor, gallery: Tensor, right: Tensor) -> Tensor:
     """How many of the gallery are nearer to each query than the right one, (Q,) int64: 0 where it is the nearest.
 
-    queries: (Q, D). gallery: (N, D). right: (Q,) int64, the place of each query's own in the gallery.
+    queries: (Q, D). gallery: (N, D). right: (Q,) int64, the row of each query's own in the gallery.
     """
-    found = distances(queries, gallery)
-    own = found.gather(1, right[:, None])
-    return (found < own).sum(1)
+    distance = distances(queries, gallery)
+    own = distance.gather(1, right[:, None])
+    return (distance < own).sum(1)
 
 
 def share_within(queries: Tensor, gallery: Tensor, right: Tensor, k: int = 10) -> float:

@@ -136,8 +136,8 @@ def palette() -> Tensor:
 
 def best_overlap(mask: Tensor) -> tuple[Tensor, Tensor]:
     """The greatest Tanimoto overlap of masks (B, H, W) with any shape, (B,), and that shape's number, (B,)."""
-    found, (known, number) = normalised(mask), templates()
-    common = found @ known.T
-    overlap = common / (found.square().sum(1)[:, None] + known.square().sum(1) - common).clamp(min=1e-6)
+    masks, (shapes, number) = normalised(mask), templates()
+    common = masks @ shapes.T
+    overlap = common / (masks.square().sum(1)[:, None] + shapes.square().sum(1) - common).clamp(min=1e-6)
     value, best = overlap.max(1)
     return value, number[best]

@@ -85,7 +85,7 @@ class Autoencoder(nn.Module):
         return (self.unscaled(moments, noise) - self.latent_shift.view(-1, 1, 1)) * self.latent_scale
 
     def unscaled(self, moments: Tensor, noise: Tensor | None = None) -> Tensor:
-        """As `latent`, without the scale: what conditions that pass through the first stage are given."""
+        """As `latent`, without the scale: the input of conditions that pass through the first stage."""
         if self.options.kind != "kl":
             return moments
         posterior = self.posterior(moments)

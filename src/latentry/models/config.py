@@ -28,7 +28,7 @@ def check_groups(channels: int, multipliers: tuple[int, ...], groups: int) -> No
 
 
 def check_attention(factors: tuple[int, ...], levels: int | None) -> None:
-    """Attention is asked for by downsampling factors: powers of two that exist."""
+    """Attention is placed by downsampling factors: powers of two that exist."""
     for f in factors:
         if f & (f - 1):
             raise ValueError(f"attention at factor {f}: factors are powers of two (1, 2, 4, ...)")
@@ -103,10 +103,10 @@ class UNetOptions(Options):
 
     @model_validator(mode="before")
     @classmethod
-    def _default_heads(cls, given: Any) -> Any:
-        if isinstance(given, Mapping) and given.get("heads") is None and given.get("head_channels") is None:
-            return {**given, "head_channels": HEAD_CHANNELS}
-        return given
+    def _default_heads(cls, values: Any) -> Any:
+        if isinstance(values, Mapping) and values.get("heads") is None and values.get("head_channels") is None:
+            return {**values, "head_channels": HEAD_CHANNELS}
+        return values
 
     @model_validator(mode="after")
     def _check(self) -> UNetOptions:
@@ -118,7 +118,7 @@ class UNetOptions(Options):
 
 
 class SampleOptions(Options):
-    """How images are drawn when the request does not say.
+    """The defaults of a request: how images are drawn.
 
     clip: hold every predicted x0 inside [-1, 1], for models of pixels.
     """
@@ -158,12 +158,12 @@ class DiffusionOptions(Options):
     @field_validator("conditioning")
     @classmethod
     def _known_guess(cls, conditioning: Any) -> Any:
-        told = conditioning if isinstance(conditioning, Mapping) else {}
-        texts = [name for name, options in told.items() if options.kind in TEXTS]
-        for name, options in told.items():
+        conditions = conditioning if isinstance(conditioning, Mapping) else {}
+        texts = [name for name, options in conditions.items() if options.kind in TEXTS]
+        for name, options in conditions.items():
             if getattr(options, "guess", None) not in (None, *texts):
-                known = ", ".join(texts) or "none"
-                raise ValueError(f'{name}.guess: no condition "{options.guess}" of kind text; known: {known}')
+                accepted = ", ".join(texts) or "none"
+                raise ValueError(f'{name}.guess: no condition "{options.guess}" of kind text; known: {accepted}')
         return conditioning
 
 

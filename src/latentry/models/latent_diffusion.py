@@ -65,21 +65,21 @@ class LatentDiffusion(nn.Module):
         return {name: self._at(name) for name in self.conditioners}
 
     def guessed(self, values: Mapping[str, Sequence[Any]]) -> dict[str, Sequence[Any]]:
-        """`values` with those besides that conditioners guess from them, where they were not asked for."""
-        found = dict(values)
+        """`values`, completed with those that conditioners guess from them where the request has none."""
+        complete = dict(values)
         for name in self.conditioners:
             conditioner = self._at(name)
             others = values.get(conditioner.guesses_from or "")
             if others is not None:
-                found[name] = conditioner.guessed(values.get(name, [None] * len(others)), others)
-        return found
+                complete[name] = conditioner.guessed(values.get(name, [None] * len(others)), others)
+        return complete
 
     def condition(self, values: Mapping[str, Values | None], batch: int) -> Cond:
-        """What the UNet is told. values: for each conditioner a list of `batch` values; absent or None = its null."""
+        """The UNet's condition. values: for each conditioner a list of `batch` values; absent or None = its null."""
         return self.join({name: self.encode(name, values.get(name), batch) for name in self.conditioners})
 
     def nothing(self, values: Mapping[str, Values | None], batch: int) -> Cond:
-        """What the UNet is told when nothing is asked, in the shapes of `condition` of the same values."""
+        """The unconditional `Cond` of the UNet, in the shapes of `condition` of the same values."""
         return self.join({name: self._at(name).null(batch, values.get(name)) for name in self.conditioners})
 
     def encode(self, name: str, values: Values | None, batch: int) -> Cond:

@@ -1,4 +1,4 @@
-"""Attention: over tokens, over the pixels of a feature map, and what one forward pass tells every attention."""
+"""Attention: over tokens, over the pixels of a feature map, and what one forward pass hands to every attention."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class KeyValue(NamedTuple):
 
 
 class Signals(NamedTuple):
-    """What one forward pass of a UNet tells all its blocks.
+    """What one forward pass of a UNet hands to all its blocks.
 
     time: (B or 1, E). context: (B, L, D). context_mask: (B, 1, 1, L), True where a token takes part.
     context_kv: keys and values of every cross-attention in order of use, instead of `context`.
@@ -37,9 +37,9 @@ class Signals(NamedTuple):
     context_kv: Sequence[tuple[Tensor, Tensor]] | None = None
     edits: Mapping[str, Edit] = {}
 
-    def edit(self, place: str) -> Edit | None:
+    def edit(self, name: str) -> Edit | None:
         """The edit of the attention with this name, if any."""
-        return self.edits.get(place) if self.edits else None
+        return self.edits.get(name) if self.edits else None
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, *, mask: Tensor | None = None, edit: Edit | None = None) -> Tensor:

@@ -72,7 +72,7 @@ class Upsample(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions around which the input is added, told the time between them.
+    """Two 3x3 convolutions with a skip around them, conditioned on the time between them.
 
     in_channels, out_channels: widths before and after.
     time_channels: width of the time embedding.
@@ -109,12 +109,12 @@ class ResidualBlock(nn.Module):
         if self.resample is not None:
             h, x = self.resample(h), self.resample(x)  # (B, C, H', W')
         h = self.conv_in(h)  # (B, C', H', W')
-        told = self.time(F.silu(time))[:, :, None, None]  # (B, C' or 2C', 1, 1)
+        modulation = self.time(F.silu(time))[:, :, None, None]  # (B, C' or 2C', 1, 1)
         if self.scale_shift:
-            scale, shift = told.chunk(2, dim=1)
+            scale, shift = modulation.chunk(2, dim=1)
             h = self.norm_out(h) * (1 + scale) + shift
         else:
-            h = self.norm_out(h + told)
+            h = self.norm_out(h + modulation)
         h = self.conv_out(self.dropout(F.silu(h)))  # (B, C', H', W')
         result: Tensor = self.skip(x) + h
         return result

@@ -75,7 +75,7 @@ class CoderUpsample(nn.Module):
 
 
 class CoderLevel(nn.Module):
-    """The blocks of one resolution, each followed by attention if asked, then a change of resolution if any."""
+    """The blocks of one resolution, each followed by attention if `attention`, then by `resample` if there is one."""
 
     def __init__(
         self, widths: Sequence[int], groups: int, dropout: float, attention: bool, resample: nn.Module | None

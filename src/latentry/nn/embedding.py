@@ -25,7 +25,7 @@ def sinusoids(t: Tensor, channels: int) -> Tensor:
 
 
 class VectorEmbedding(nn.Sequential):
-    """A vector for residual blocks to be told: linear, SiLU, linear, (N, in) -> (N, out)."""
+    """A vector as the embedding that residual blocks take: linear, SiLU, linear, (N, in) -> (N, out)."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(nn.Linear(in_channels, out_channels), nn.SiLU(), nn.Linear(out_channels, out_channels))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Literal
 
 import torch
@@ -12,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from latentry.devices import autocast
-from latentry.errors import LatentryError, UsageError
+from latentry.errors import UsageError
 from latentry.nn import weights
 
 SHIFT = (-0.030, -0.088, -0.188)
@@ -47,12 +46,12 @@ class Backbone(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Features at each tap, (B, width, h, w), of normalised RGB images (B, 3, H, W)."""
-        found = []
+        features = []
         for i, layer in enumerate(self.features):
             x = layer(x)
             if i in self.taps:
-                found.append(x)
-        return found
+                features.append(x)
+        return features
 
 
 def squeezenet() -> Backbone:
@@ -133,10 +132,10 @@ def load(
     """
     model = LPIPS(net)
     path = weights.find(net, backbone)
-    _fill(model.net, weights.read(path), path)
+    weights.fill(model.net, weights.read(path), path)
     path = weights.find(f"{net} heads", heads)
     stored = weights.read(path)
-    _fill(model.heads, {k.removeprefix("lin").split(".")[0]: v for k, v in stored.items()}, path)
+    weights.fill(model.heads, {k.removeprefix("lin").split(".")[0]: v for k, v in stored.items()}, path)
     return model
 
 
@@ -144,7 +143,7 @@ def to_rgb(x: Tensor, bands: Sequence[int] | None = None, background: Sequence[f
     """Images (B, C, H, W) in [-1, 1] as RGB (B, 3, H, W).
 
     bands: the three channels to take. Without: grey is repeated, RGB is kept, of RGBA the colours are taken, laid over
-    `background` (three numbers in [-1, 1]) by alpha where that is given.
+    `background` (three numbers in [-1, 1]) by alpha where `background` is set.
     """
     if bands is not None:
         return x[:, list(bands)]
@@ -167,15 +166,3 @@ def _pool() -> nn.MaxPool2d:
 
 def _unit(x: Tensor) -> Tensor:
     return x / (torch.linalg.vector_norm(x, dim=1, keepdim=True) + EPS)
-
-
-def _fill(module: nn.Module, stored: dict[str, Tensor], path: Path) -> None:
-    """Copy what the module needs out of a file that may hold more (the classifier)."""
-    wanted = module.state_dict()
-    missing = [k for k, v in wanted.items() if k not in stored or stored[k].shape != v.shape]
-    if missing:
-        raise LatentryError(
-            f"weights: {path} does not hold this network: {len(missing)} of {len(wanted)} tensors are missing or of "
-            f"another shape, first `{missing[0]}`. Give torchvision's file of the backbone, LPIPS v0.1's of the heads."
-        )
-    module.load_state_dict({k: stored[k] for k in wanted})

@@ -1,4 +1,4 @@
-"""The denoiser's network: a UNet told the time, and optionally a context, a vector and concatenated channels."""
+"""The denoiser's network: a UNet that takes the time, and optionally a context, a vector and concatenated channels."""
 
 from __future__ import annotations
 
@@ -147,11 +147,11 @@ class UNet(nn.Module):
         """The names by which `edits` finds the attentions."""
         return [name for name, module in self.named_modules() if isinstance(module, Attention | MapAttention)]
 
-    def _run(self, module: Callable[..., Tensor], x: Tensor, *told: object) -> Tensor:
+    def _run(self, module: Callable[..., Tensor], x: Tensor, *arguments: object) -> Tensor:
         if self.checkpoint and torch.is_grad_enabled():
-            result: Tensor = recompute(module, x, *told, use_reentrant=False)
+            result: Tensor = recompute(module, x, *arguments, use_reentrant=False)
             return result
-        return module(x, *told)
+        return module(x, *arguments)
 
     def _cross_attentions(self) -> Iterator[Attention]:
         for side in (*self.down, self.middle, *reversed(self.up)):
@@ -187,7 +187,7 @@ class UNet(nn.Module):
                 raise UsageError(f'UNet: no attention "{path}"{did_you_mean(path, self.attention_paths)}.')
 
 
-def _expect(name: str, channels: int, given: Tensor | None) -> None:
-    found = 0 if given is None else given.shape[1]
-    if found != channels:
-        raise UsageError(f"UNet: {name} has {found} channels; this network takes {channels}.")
+def _expect(name: str, channels: int, tensor: Tensor | None) -> None:
+    actual = 0 if tensor is None else tensor.shape[1]
+    if actual != channels:
+        raise UsageError(f"UNet: {name} has {actual} channels; this network takes {channels}.")

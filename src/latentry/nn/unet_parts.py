@@ -60,7 +60,7 @@ def depths_per_level(transformer_depth: int | Sequence[int], levels: int) -> tup
     depths = (transformer_depth,) * levels if isinstance(transformer_depth, int) else tuple(transformer_depth)
     if len(depths) != levels:
         raise UsageError(
-            f"transformer_depth: {len(depths)} values for {levels} levels. Give one number, or one a level."
+            f"transformer_depth: {len(depths)} values for {levels} levels. Give one number, or one per level."
         )
     return depths
 
@@ -85,7 +85,7 @@ class UNetLayout:
 
     def __post_init__(self) -> None:
         if self.context_channels is not None and not any(self.depths):
-            raise UsageError("context_channels: given, but transformer_depth is 0, so nothing reads it. Give a depth.")
+            raise UsageError("context_channels: set, but transformer_depth is 0, so nothing reads it. Give a depth.")
 
     @property
     def time_channels(self) -> int:
@@ -125,7 +125,7 @@ class UNetLayout:
         return MapAttention(width, heads=heads, norm_groups=groups, split_heads_first=self.split_heads_first)
 
     def block(self, width: int, level: int) -> UNetBlock:
-        """A block of a level that is given `width` channels."""
+        """A block of a level, with `width` channels in."""
         attends = 2**level in self.attention
         return UNetBlock(self.residual(width, self.widths[level]), self.attend(level) if attends else None)
 

@@ -9,6 +9,7 @@ import pickle
 import tempfile
 import urllib.request
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ import numpy as np
 import safetensors
 import safetensors.torch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from latentry.errors import LatentryError, UsageError, did_you_mean
 
@@ -54,10 +55,10 @@ def find(name: str, path: str | os.PathLike[str] | None = None) -> Path:
     ~/.cache, `latentry`), by the published name or its stem; else downloaded into the cache. Raises `LatentryError`.
     """
     if path is not None:
-        given = Path(path).expanduser()
-        if not given.is_file():
-            raise UsageError(f"weights of {name}: no file at {given}. Correct the path, or leave it out to look it up.")
-        return given
+        file = Path(path).expanduser()
+        if not file.is_file():
+            raise UsageError(f"weights of {name}: no file at {file}. Correct the path, or leave it out to look it up.")
+        return file
     if name not in SOURCES:
         raise UsageError(f'weights: no "{name}"; known: {", ".join(SOURCES)}{did_you_mean(name, SOURCES)}.')
     source, folders = SOURCES[name], [cache()]
@@ -99,6 +100,22 @@ def cache() -> Path:
         return Path(tempfile.gettempdir()) / "latentry"
 
 
+def fill(module: nn.Module, stored: Mapping[str, Tensor], path: Path, network: str = "this network") -> None:
+    """Copy what the module needs out of a file that may hold more (the classifier).
+
+    stored: the tensors of the file at `path`. network: what the file should hold, for the error.
+    Raises LatentryError where a tensor is missing or has another shape.
+    """
+    own = module.state_dict()
+    missing = [k for k, v in own.items() if k not in stored or stored[k].shape != v.shape]
+    if missing:
+        raise LatentryError(
+            f"weights: {path} does not hold {network}: {len(missing)} of {len(own)} tensors are missing or of "
+            f"another shape, first `{missing[0]}`. Give torchvision's file of the backbone, LPIPS v0.1's of the heads."
+        )
+    module.load_state_dict({k: stored[k] for k in own})
+
+
 def _download(source: Source) -> Path:
     """Fetch into the cache under a passing name, check, then rename, so that no reader sees half a file."""
     target = cache() / source.name
@@ -111,7 +128,7 @@ def _download(source: Source) -> Path:
                 file.write(block)
                 digest.update(block)
         if not digest.hexdigest().startswith(source.digest):
-            raise OSError(f"what came has SHA-256 {digest.hexdigest()[:8]}..., expected {source.digest}...")
+            raise OSError(f"the download has SHA-256 {digest.hexdigest()[:8]}..., expected {source.digest}...")
         partial.chmod(0o644)
         partial.replace(target)
     finally:
@@ -120,14 +137,14 @@ def _download(source: Source) -> Path:
 
 
 def _not_found(name: str, source: Source, folders: list[Path], error: Exception) -> str:
-    places = [str(folder) for folder in folders]
-    if len(places) == 1:
-        places.insert(0, f"${FOLDER} (not set)")
+    searched = [str(folder) for folder in folders]
+    if len(searched) == 1:
+        searched.insert(0, f"${FOLDER} (not set)")
     smaller = "`perceptual: squeezenet` (5 MB), " if name.startswith("vgg16") else ""
     option = "heads" if name.endswith("heads") else "backbone"
     return (
-        f"weights of {name}: {source.name} was not found in {', '.join(places)}, and {source.address} could not be had "
-        f"({error}). Use `perceptual: none`, {smaller}or give the file: in one of these folders, or as "
+        f"weights of {name}: {source.name} was not found in {', '.join(searched)}, and {source.address} could not be "
+        f"downloaded ({error}). Use `perceptual: none`, {smaller}or supply the file: in one of these folders, or as "
         f"`perceptual: {{{option}: PATH}}`."
     )
 

@@ -59,10 +59,10 @@ def export_model(source: Path, to: str, out: Path) -> list[Path]:
     """Write a model folder or run for another program; the paths written.
 
     to: `compvis` or `diffusers`. out: a folder, or for CompVis also a .ckpt. Raises UsageError naming what has no
-    place there, and where `out` is there already.
+    place there, and where `out` already exists.
     """
     if out.exists():
-        raise UsageError(f"--out {out}: is there already. Choose another.")
+        raise UsageError(f"--out {out}: already exists. Choose another.")
     model = read_model(source)
     if to == "diffusers":
         diffusers.write(model, out)
@@ -95,5 +95,5 @@ def _beside(path: Path) -> Path:
     if len(others) == 1:
         return others[0]
     raise UsageError(
-        f"{path}: the file says nothing of its architecture, and its folder has no config.yaml. Give --config YAML."
+        f"{path}: the file does not say its architecture, and its folder has no config.yaml. Give --config YAML."
     )

@@ -13,6 +13,7 @@ from latentry import devices
 from latentry.checkpoints import model_folder, run_folder
 from latentry.checkpoints.diffusers import is_diffusers
 from latentry.checkpoints.model_folder import ModelFolder
+from latentry.checkpoints.tensors import misfit
 from latentry.errors import LatentryError, UsageError
 from latentry.models.autoencoder import Autoencoder
 from latentry.models.build import build_denoiser
@@ -37,7 +38,7 @@ def load(
     YAML, by default the one beside it; vocabulary: BERT's vocab.txt, for prompts), or a folder of diffusers. Nothing
     of a foreign file is run. device: `auto` (the best there is), `cuda`, `cuda:1`, `mps` or `cpu`.
     weights: averaged or raw ones, where there are both.
-    Raises UsageError for what is none of these and for a device that is not there, LatentryError for what is damaged.
+    Raises UsageError for anything else and for a device that is not there, LatentryError for what is damaged.
     """
     chosen = devices.choose(device)
     return _opened(Path(path), config, weights, step, vocabulary).to(chosen)
@@ -52,7 +53,7 @@ def _opened(
     if run_folder.is_run(folder):
         return assemble(run_folder.read(folder, averaged=weights == "ema", step=step), str(folder))
     if step is not None:
-        raise UsageError(f"{folder}: has no checkpoints of several steps; those need the run it came from")
+        raise UsageError(f"{folder}: has no checkpoints to choose from; for those you need the run it came from")
     if model_folder.is_model(folder):
         unused = "unet" if weights == "raw" else "unet_raw"
         if weights == "raw" and not model_folder.has(folder, "unet_raw"):
@@ -85,12 +86,10 @@ def assemble(model: ModelFolder, source: str) -> Pipeline:
 
 def _fill(module: nn.Module, tensors: Mapping[str, Tensor], what: str) -> None:
     """Exactly the module's tensors, with its shapes, in its precision; else one line that names the first other."""
+    if wrong := misfit(module, tensors):
+        name, shape, expected = wrong
+        raise LatentryError(
+            f"{what}: {name}: found {shape}, model.yaml asks for {expected}. The weights belong to another model."
+        )
     own = module.state_dict()
-    for name in [*own, *(n for n in tensors if n not in own)]:
-        shape = tuple(tensors[name].shape) if name in tensors else "missing"
-        wanted = tuple(own[name].shape) if name in own else "nothing of that name"
-        if shape != wanted:
-            raise LatentryError(
-                f"{what}: {name}: found {shape}, model.yaml asks for {wanted}. The weights belong to another model."
-            )
     module.load_state_dict({name: tensor.to(own[name].dtype) for name, tensor in tensors.items()}, assign=True)

@@ -79,9 +79,9 @@ def check_target(path: Path, count: int) -> bool:
     parents = path.absolute().parents if single else (path.absolute(), *path.absolute().parents)
     nearest = next(parent for parent in parents if parent.exists())
     if not nearest.is_dir():
-        raise LatentryError(f"{path}: {nearest} is a file, not a folder. Choose another place for the images.")
+        raise LatentryError(f"{path}: {nearest} is a file, not a folder. Choose another path for the images.")
     if not os.access(nearest, os.W_OK):
-        raise LatentryError(f"{path}: {nearest} cannot be written. Choose another place for the images.")
+        raise LatentryError(f"{path}: {nearest} cannot be written. Choose another path for the images.")
     return single
 
 

@@ -77,7 +77,7 @@ class Pipeline:
         """
         entry, request, chosen = self._request(task, options)
         if batch < 1:
-            raise UsageError(f"batch: {batch}; work on at least one image at once")
+            raise UsageError(f"batch: {batch}; must be at least 1")
         levels, images = levels_of(self.model, request, chosen), []
         done, total = 0, -(-request.count // batch) * (len(levels) - 1)
         for part in request.parts(batch):

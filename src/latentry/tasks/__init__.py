@@ -1,4 +1,4 @@
-"""Tasks: what can be asked of a model, apart from how it is computed.
+"""Tasks: what a model can do, apart from how it is computed.
 
 A new task is a file here that defines TASK, and a line in TASKS. The pipeline and the command line read this table.
 """

@@ -23,7 +23,7 @@ class Generate(Sampling):
 
 def request(options: Generate, model: Model) -> Request:
     """Images of the model's size or another, from noise, with the conditions that follow from those that are set."""
-    assert model.denoiser is not None  # or `why_not` has said so
+    assert model.denoiser is not None  # or `why_not` has refused
     size = fitting_size(options.size, model)
     values, seeds = values_and_seeds(options, model)
     return Request(model.denoiser.guessed(values), seeds, size)

@@ -22,7 +22,7 @@ class TaskOptions(Options):
 
     @property
     def count(self) -> int:
-        """How many images are asked for."""
+        """How many images the task makes."""
         return 1
 
     def sampling(self) -> dict[str, Any]:

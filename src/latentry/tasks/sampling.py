@@ -29,7 +29,7 @@ class Sampling(TaskOptions):
     model_config = ConfigDict(extra="allow")
 
     text: Annotated[Any, OnCommandLine(positional=True)] = Field(
-        None, description="What the images shall show, for models with text."
+        None, description="What the images should show, for models with text."
     )
     label: Any = Field(None, description="The class, for models with classes.")
     # The one option with two defaults: who types a command wants to see what a model can do, a call wants an image.
@@ -67,14 +67,14 @@ def values_and_seeds(options: Sampling, model: Model) -> tuple[dict[str, list[An
 
     Raises UsageError for a condition that the model does not take, for lists of other lengths, and for too many images.
     """
-    known = [] if model.denoiser is None else list(model.denoiser.conditioners)
+    accepted = [] if model.denoiser is None else list(model.denoiser.conditioners)
     conditions = options.conditions()
     for name in conditions:
-        if name not in known:
+        if name not in accepted:
             fields = [field for field in type(options).model_fields if field not in ("text", "label")]
             raise UsageError(
-                f"{name}: this model takes no such condition; it takes: {', '.join(known) or 'none'}"
-                f"{did_you_mean(name, [*known, *fields])}. Leave it out."
+                f"{name}: this model takes no such condition; it takes: {', '.join(accepted) or 'none'}"
+                f"{did_you_mean(name, [*accepted, *fields])}. Leave it out."
             )
     if options.count > MOST_IMAGES:
         raise UsageError(f"n: {options.count} images at once; ask for at most {MOST_IMAGES} at a time")

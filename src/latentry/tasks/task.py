@@ -81,7 +81,7 @@ def _as_they_are(images: Tensor, request: Request) -> Tensor:
 
 @dataclass(frozen=True)
 class Task(Generic[OptionsOf]):
-    """What can be asked of a model, apart from how it is computed.
+    """What a model can do, apart from how it is computed.
 
     options: the class of its options: those of the command line, the keywords of the Python call.
     request: checked options and the model -> what is to be drawn. Raises UsageError for what this model cannot do.

@@ -70,4 +70,4 @@ def _result(subject: Subject, name: str) -> Tensor:
         if match:
             with torch.no_grad():
                 return check(subject, *match.groups())
-    raise NotThere("no check is known for it")
+    raise NotThere("there is no check for it")

@@ -74,12 +74,12 @@ class Subject:
     @cached_property
     def pipes(self) -> dict[str, Pipeline]:
         """The model with averaged and with raw weights, where it has both."""
-        found = {"ema": load(self.model, device="cpu")}
+        pipes = {"ema": load(self.model, device="cpu")}
         if model_folder.has(self.model, "unet_raw"):
-            found["raw"] = load(self.model, device="cpu", weights="raw")
-        elif "ema_updates" not in found["ema"].config.trained:
-            found["raw"] = found["ema"]  # the file had no averages
-        return found
+            pipes["raw"] = load(self.model, device="cpu", weights="raw")
+        elif "ema_updates" not in pipes["ema"].config.trained:
+            pipes["raw"] = pipes["ema"]  # the file had no averages
+        return pipes
 
     @cached_property
     def locations(self) -> Locations:
@@ -111,7 +111,7 @@ class Subject:
         if named is None:
             raise NotThere("its description names no module")
         inside = [p for key, p in self.locations.kept.items() if key.startswith(named.group(0) + ".")]
-        columns = zip(*(place.name.split(".") for place in inside), strict=False)
+        columns = zip(*(location.name.split(".") for location in inside), strict=False)
         common = [column[0] for column in columns if len(set(column)) == 1]
         path = ".".join(_leading(common, inside))
         return self.owner(inside[0].group).get_submodule(path)
@@ -146,7 +146,7 @@ class Subject:
 
 def _leading(common: list[str], inside: list[Location]) -> list[str]:
     """The parts that all names begin with."""
-    names = [place.name.split(".") for place in inside]
+    names = [location.name.split(".") for location in inside]
     length = next((i for i, part in enumerate(common) if any(n[i] != part for n in names)), len(common))
     shortest = min(len(name) for name in names) - 1
     return names[0][: min(length, shortest)]

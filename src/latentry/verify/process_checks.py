@@ -60,12 +60,12 @@ DDPM: dict[str, Check] = {
 }
 
 
-def network(s: Subject, weights: str, place: str) -> Tensor:
+def network(s: Subject, weights: str, case: str) -> Tensor:
     """The network's output: at one time, mixed times, of non-square or small inputs, or without conditions."""
-    nothing = place.startswith("uncond_")
-    place = place.removeprefix("uncond_")
-    x = s[{"rect": "in.x_rect", "small": "in.x_small"}.get(place, "in.x_t")]
-    t = torch.full((len(x),), int(place[1:])) if place[0] == "t" and place[1:].isdigit() else s["in.t_mixed"]
+    nothing = case.startswith("uncond_")
+    case = case.removeprefix("uncond_")
+    x = s[{"rect": "in.x_rect", "small": "in.x_small"}.get(case, "in.x_t")]
+    t = torch.full((len(x),), int(case[1:])) if case[0] == "t" and case[1:].isdigit() else s["in.t_mixed"]
     return s.denoiser(weights)(x, t, s.condition(weights, nothing=nothing))
 
 
@@ -138,10 +138,10 @@ def gradient(s: Subject, name: str) -> Tensor:
     if name in ("model_norm", "cond_stage_norm"):
         part: nn.Module = model.unet if name == "model_norm" else model.conditioners
         return get_total_norm([p.grad for p in part.parameters() if p.grad is not None])
-    place = s.locations.kept.get(name)
-    if place is None:
+    location = s.locations.kept.get(name)
+    if location is None:
         raise NotThere("no parameter of that name")
-    own = dict(s.owner(place.group).named_parameters())[place.name].grad
+    own = dict(s.owner(location.group).named_parameters())[location.name].grad
     if own is None:
         raise NotThere("no gradient reaches it")
     return own

@@ -75,14 +75,14 @@ def test_a_whole_model_is_told_to_be_one(tmp_path):
         ({"size": (4,), "offset": 1}, "needs 20 bytes"),
         ({"size": (2, 3), "stride": (4, 1)}, "needs 28 bytes"),
         ({"size": (2,), "stride": (1 << 61,)}, "needs"),
-        ({"size": (4,), "stride": (-1,)}, "no short row"),
-        ({"size": (-1,)}, "no short row"),
-        ({"size": (1 << 64,)}, "no short row"),
+        ({"size": (4,), "stride": (-1,)}, "not a short list"),
+        ({"size": (-1,)}, "not a short list"),
+        ({"size": (1 << 64,)}, "not a short list"),
         ({"size": (4,), "offset": -1}, "no offset"),
         ({"size": (4,), "stride": (1, 1)}, "more sizes than strides"),
         ({"size": (1 << 40,), "stride": (0,)}, "share 16 bytes"),
         ({"size": (0, 1 << 40, 1 << 40)}, "share 16 bytes"),
-        ({"size": (1,) * 65}, "no short row"),
+        ({"size": (1,) * 65}, "not a short list"),
         ({"elements": 1 << 61}, "storage|cut short"),
         ({"elements": -1}, "storage"),
     ],
@@ -129,14 +129,14 @@ ENTRY = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
         ({"w": ENTRY, "v": ENTRY}, "overlaps"),
         ({"w": ENTRY | {"data_offsets": [4, 8], "shape": [1]}}, "leaves a hole"),
         ({"w": ENTRY | {"data_offsets": [8, 0]}}, "needs 8"),
-        ({"w": ENTRY | {"data_offsets": [0, 1e3]}}, "no short row"),
+        ({"w": ENTRY | {"data_offsets": [0, 1e3]}}, "not a short list"),
         ({"w": ENTRY | {"shape": [1 << 61, 1 << 61, 0], "data_offsets": [0, 0]}}, "absurd"),
-        ({"w": ENTRY | {"shape": -1}}, "no short row"),
+        ({"w": ENTRY | {"shape": -1}}, "not a short list"),
         ({"w": ENTRY | {"dtype": "F31"}}, "known: F64"),
         ({"w": ENTRY | {"dtype": {}}}, "known: F64"),
         ({"w": [1]}, "does not describe w"),
-        ({"__metadata__": 3}, "no mapping"),
-        ([], "no mapping"),
+        ({"__metadata__": 3}, "not a mapping"),
+        ([], "not a mapping"),
     ],
 )
 def test_a_lying_safetensors_header(tmp_path, header, what):
@@ -151,12 +151,12 @@ def test_a_safetensors_header_longer_than_the_file_or_no_json(tmp_path):
     path.write_bytes(b"\xff" * 7 + b"\x00{}")
     refused(path, "cut short")
     path.write_bytes((200_000).to_bytes(8, "little") + b"[" * 200_000)
-    refused(path, "no JSON")
+    refused(path, "not JSON")
 
 
 def test_names_do_not_grow_without_bound(tmp_path):
     body = text("x" * 1900) + b"q\x000" + tensor() + b"".join(b"q\x01}h\x00h\x01s" for _ in range(2))
-    refused(write_zip(tmp_path / "a.pt", body), "letters")
+    refused(write_zip(tmp_path / "a.pt", body), "characters")
 
 
 def check(path: Path, content: bytes) -> None:

@@ -136,7 +136,7 @@ def test_sample_leaves_the_model_its_defaults(pipe, tmp_path):
 
 def test_words_that_the_model_does_not_know_are_named(pipe, tmp_path, capsys):
     assert run(["sample", "m", "a red zebra", "--out", str(tmp_path / "a")]) == 0
-    assert capsys.readouterr().err.splitlines()[-1] == "text: the model does not know zebra; it went by the rest"
+    assert capsys.readouterr().err.splitlines()[-1] == "text: the model does not know zebra; it used the rest"
     assert run(["sample", "m", "a red apple", "--out", str(tmp_path / "b")]) == 0
     assert "does not know" not in capsys.readouterr().err
 
@@ -171,7 +171,7 @@ def test_a_task_of_the_table_is_a_command(pipe, tmp_path, monkeypatch, capsys):
     shown = " ".join(capsys.readouterr().out.split())
     assert "How far." in shown
     assert "Not here." not in shown
-    assert shown.index("The picture.") < shown.index("What the images shall show")
+    assert shown.index("The picture.") < shown.index("What the images should show")
     for wrong, part in (
         (f"m p.png --strength 2 --out {out}", "less than or equal to 1"),
         (f"m --out {out}", "picture"),

@@ -20,7 +20,7 @@ MISTAKES: list[tuple[str, dict[str, Any], list[Any], str]] = [
     ("image", {}, [torch.zeros(3, 8)], "a value has 2 dimensions, not 3"),
     ("image", {}, [torch.zeros(1, 8, 8)], "an image of 1 channels"),
     ("image", {}, [torch.zeros(3, 8, 8), torch.zeros(3, 8, 4)], "values of shapes (3, 8, 8) and (3, 8, 4)"),
-    ("image", {}, ["low.png"], "'low.png' is no array of numbers"),
+    ("image", {}, ["low.png"], "'low.png' is not an array of numbers"),
     ("image", {}, [[[1, 2], [3]]], "inhomogeneous"),
     ("image", {}, [torch.zeros(3, 8, 8, dtype=torch.complex64)], "complex numbers"),
     ("embedding", {"width": 6}, [np.zeros((2, 5))], "vectors of width 5"),

@@ -67,7 +67,7 @@ def test_the_small_image_is_the_mean_of_flat_parts_and_stays_in_range() -> None:
 
 
 def test_a_factor_that_does_not_divide_the_image_is_named() -> None:
-    with pytest.raises(UsageError, match="16x10 pixels do not shrink 4 times"):
+    with pytest.raises(UsageError, match="16x10 pixels cannot be shrunk 4 times"):
         image(factor=4).value(Sample(0, 0, pixels=np.zeros((16, 10, 3), np.uint8)), np.random.default_rng)
 
 

@@ -30,7 +30,7 @@ def test_changes_appearances_and_vanishings_are_named(tmp_path: Path) -> None:
     content = (tmp_path / "0002.png").read_bytes()
     (tmp_path / "0002.png").write_bytes((tmp_path / "0003.png").read_bytes())
     assert len(content) == (tmp_path / "0002.png").stat().st_size, "the sizes should not give it away"
-    found = listing.difference(saved, listing.take(tmp_path, read_records(tmp_path), known=saved))
+    found = listing.difference(saved, listing.take(tmp_path, read_records(tmp_path), earlier=saved))
     assert found == (["0002.png"], ["new.png"], ["0001.png"])
     assert found.text() == "1 changed: 0002.png; 1 appeared: new.png; 1 vanished: 0001.png"
 

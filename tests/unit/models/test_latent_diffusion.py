@@ -69,7 +69,7 @@ def test_a_condition_without_a_null_is_always_kept() -> None:
     """Published class models have no row for "no class": training one further stopped at its first step."""
     model = denoiser(conditioning={**CONDITIONS["text"], "label": {**LABEL, "null": "none"}})
     values = {**VALUES, "label": ["circle", "star"]}
-    with pytest.raises(UsageError, match="knows no unlabelled image"):
+    with pytest.raises(UsageError, match="trained on labelled images alone"):
         model.nothing(values, 2)
     kept = model.dropped(values, {"text": NEITHER, "label": BOTH})
     cond = model.condition({**values, "text": None}, 2)

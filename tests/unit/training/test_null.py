@@ -42,5 +42,5 @@ def test_never_dropped_it_trains_and_samples(data: Path, tmp_path: Path) -> None
     run = run_tiny(tmp_path, data, {**LABELS, "diffusion.train.drop_condition": {"label": 0}})
     pipe = lt.load(run.path)
     assert math.isfinite(float(pipe.sample(label="a", steps=2).tensor.mean()))
-    with pytest.raises(UsageError, match="knows no unlabelled image"):
+    with pytest.raises(UsageError, match="trained on labelled images alone"):
         pipe.sample(steps=2)

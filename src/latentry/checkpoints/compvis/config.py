@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from latentry import __version__
 from latentry import config as tools
-from latentry.checkpoints.compvis.conditions import Stage, condition
+from latentry.checkpoints.compvis.conditions import PublishedCondition, condition
 from latentry.checkpoints.compvis.first_stage_config import first_stage_arguments
 from latentry.checkpoints.compvis.unet_config import unet_arguments
 from latentry.errors import UsageError, did_you_mean
@@ -64,7 +64,7 @@ def translate(tree: Mapping[str, Any], name: str) -> Published:
     """Read a published config. name: of the model it becomes.
 
     Raises UsageError, naming the field, for what would change numbers and is not supported here, and for a file that
-    is no such config.
+    is not such a config.
     """
     try:
         return _translate(tree, name)
@@ -72,7 +72,7 @@ def translate(tree: Mapping[str, Any], name: str) -> Published:
         what = (
             f"has no {error}" if isinstance(error, KeyError) else f"cannot be followed ({' '.join(str(error).split())})"
         )
-        raise UsageError(f"config: {what}; accepted is a whole config of the published code.") from error
+        raise UsageError(f"config: {what}; accepted is a complete config of the published code.") from error
 
 
 def _translate(tree: Mapping[str, Any], name: str) -> Published:
@@ -86,9 +86,9 @@ def _translate(tree: Mapping[str, Any], name: str) -> Published:
     elif target in ("LatentDiffusion", "DDPM"):
         published = _diffusion(params, name, model, latent=target != "DDPM")
     else:
-        known = [*FIRST_STAGES, "LatentDiffusion", "DDPM"]
+        targets = [*FIRST_STAGES, "LatentDiffusion", "DDPM"]
         raise UsageError(
-            f'config: model.target ends in "{target}"; known: {", ".join(known)}{did_you_mean(target, known)}.'
+            f'config: model.target ends in "{target}"; known: {", ".join(targets)}{did_you_mean(target, targets)}.'
         )
     if isinstance(kept, Mapping):  # what an export of ours kept for the way back
         config = tools.validate(ModelConfig, dict(kept), "config: latentry")
@@ -115,7 +115,7 @@ def _diffusion(params: Mapping[str, Any], name: str, model: Mapping[str, Any], *
         options = AutoencoderOptions(kind="identity", z_channels=channels)
     z = options.latent_channels or options.z_channels
     unet = params["unet_config"]["params"]
-    stage = condition(params, z) if latent else Stage(None, {}, 0)
+    stage = condition(params, z) if latent else PublishedCondition(None, {}, 0)
     if unet["in_channels"] != z + stage.concat_channels or unet["out_channels"] != z:
         raise UsageError(
             f"config: unet_config has {unet['in_channels']} channels in and {unet['out_channels']} out; a latent of "
@@ -151,7 +151,7 @@ def _model(name: str, size: int | list[int], channels: int, **parts: Any) -> Mod
     return tools.validate(ModelConfig, {"name": name, "version": __version__, "data": data, **parts}, "config")
 
 
-def sampling(stage: Stage, steps: int) -> dict[str, Any]:
+def sampling(stage: PublishedCondition, steps: int) -> dict[str, Any]:
     """How the published scripts sample such a model; no guidance where its training had no unconditional half."""
     solver = {"kind": "ddim", "eta": stage.eta}
     most = min(stage.steps, steps // 2)
@@ -166,7 +166,7 @@ def sampling_pixels(params: Mapping[str, Any], steps: int) -> dict[str, Any]:
 
 def first_stage(params: Mapping[str, Any], where: str) -> tuple[AutoencoderOptions, int, list[str]]:
     """Our options of a published first stage, its image channels, and warnings."""
-    known = FIRST_STAGE_READ | FIRST_STAGE_SILENT | set(FIRST_STAGE_FIXED)
+    accepted = FIRST_STAGE_READ | FIRST_STAGE_SILENT | set(FIRST_STAGE_FIXED)
     for key, value in params.items():
         if key in FIRST_STAGE_FIXED and value != FIRST_STAGE_FIXED[key] and value is not None:
             raise UsageError(f"config: {where}.{key} is {value}; only {FIRST_STAGE_FIXED[key]} is supported here.")
@@ -181,7 +181,7 @@ def first_stage(params: Mapping[str, Any], where: str) -> tuple[AutoencoderOptio
         **({"codes": arguments.codes} if arguments.codes is not None else {}),
         **{key: arguments.encoder[key] for key in names},
     )
-    warnings = [f"config: {where}.{key} has no meaning here" for key in params if key not in known]
+    warnings = [f"config: {where}.{key} has no meaning here" for key in params if key not in accepted]
     return options, arguments.encoder["in_channels"], warnings
 
 
@@ -222,5 +222,5 @@ def _unknown(params: Mapping[str, Any], latent: bool) -> list[str]:
     for key, only in ONLY.items():
         if params.get(key, only) != only:
             raise UsageError(f"config: {key} is {params[key]}, which changes the numbers; only {only} is supported.")
-    known = READ | OF_TRAINING | HARMLESS | set(ONLY)
-    return [f"config: model.params.{key} has no meaning here" for key in params if key not in known]
+    accepted = READ | OF_TRAINING | HARMLESS | set(ONLY)
+    return [f"config: model.params.{key} has no meaning here" for key in params if key not in accepted]

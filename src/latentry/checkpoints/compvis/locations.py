@@ -37,9 +37,9 @@ class Location(NamedTuple):
 
 
 class Locations(NamedTuple):
-    """kept: published key -> place. averaged: the same for the moving averages. unused: keys that carry nothing here.
+    """kept: published key -> location. averaged: the same for the moving averages.
 
-    doubled: published key -> the key that it repeats.
+    unused: keys that carry nothing here. doubled: published key -> the key that it repeats.
     """
 
     kept: dict[str, Location]
@@ -57,13 +57,13 @@ def locations(config: ModelConfig, texts: Mapping[str, str]) -> Locations:
     kept = {
         f"{prefix}{to_published(n)}": Location("autoencoder", n, s) for n, s in _shapes(autoencoder) if n not in SCALES
     }
-    found = Locations(kept, {}, {}, {})
+    table = Locations(kept, {}, {}, {})
     if denoiser is not None:
-        _unet(denoiser, found)
-        _conditioners(denoiser, found)
+        _unet(denoiser, table)
+        _conditioners(denoiser, table)
         steps = denoiser.schedule.steps
-        found.unused.update(dict.fromkeys(SCHEDULE, (steps,)))
-    return found
+        table.unused.update(dict.fromkeys(SCHEDULE, (steps,)))
+    return table
 
 
 def _shapes(module: torch.nn.Module) -> Iterator[tuple[str, tuple[int, ...]]]:
@@ -71,11 +71,11 @@ def _shapes(module: torch.nn.Module) -> Iterator[tuple[str, tuple[int, ...]]]:
         yield name, tuple(value.shape)
 
 
-def _unet(denoiser: LatentDiffusion, found: Locations) -> None:
+def _unet(denoiser: LatentDiffusion, table: Locations) -> None:
     names = unet_names(**unet_arguments(denoiser))
     for name, shape in _shapes(denoiser.unet):
-        found.kept[UNET + names[name]] = Location("unet_raw", name, shape)
-        found.averaged[ema_name(names[name])] = Location("unet", name, shape)
+        table.kept[UNET + names[name]] = Location("unet_raw", name, shape)
+        table.averaged[ema_name(names[name])] = Location("unet", name, shape)
 
 
 def unet_arguments(denoiser: LatentDiffusion) -> dict[str, Any]:
@@ -87,22 +87,22 @@ def unet_arguments(denoiser: LatentDiffusion) -> dict[str, Any]:
     }
 
 
-def _conditioners(denoiser: LatentDiffusion, found: Locations) -> None:
+def _conditioners(denoiser: LatentDiffusion, table: Locations) -> None:
     for name, conditioner in denoiser.conditioners.items():
         kind = str(getattr(conditioner.options, "kind", ""))
         names = _names(kind, conditioner)
         for ours, shape in _shapes(conditioner):
-            found.kept[CONDITION + names[ours]] = Location("conditioning", f"conditioners.{name}.{ours}", shape)
+            table.kept[CONDITION + names[ours]] = Location("conditioning", f"conditioners.{name}.{ours}", shape)
         if kind == "clip_text":
-            found.unused[CONDITION + CLIP_POSITIONS] = (1, int(getattr(conditioner.options, "length", 0)))
+            table.unused[CONDITION + CLIP_POSITIONS] = (1, int(getattr(conditioner.options, "length", 0)))
         if kind == "masked":
-            first = [key for key in found.kept if key.startswith(FIRST_STAGE)]
-            found.doubled.update({CONDITION + key.removeprefix(FIRST_STAGE): key for key in first})
+            first = [key for key in table.kept if key.startswith(FIRST_STAGE)]
+            table.doubled.update({CONDITION + key.removeprefix(FIRST_STAGE): key for key in first})
         transformer = getattr(conditioner, "transformer", None)
         if isinstance(transformer, TextTransformer):
             vocabulary, width = transformer.token.weight.shape
             weight, bias = TEXT_UNUSED
-            found.unused.update({CONDITION + weight: (vocabulary, width), CONDITION + bias: (vocabulary,)})
+            table.unused.update({CONDITION + weight: (vocabulary, width), CONDITION + bias: (vocabulary,)})
 
 
 def _names(kind: str, conditioner: torch.nn.Module) -> dict[str, str]:

@@ -116,8 +116,8 @@ class _Layout(NamedTuple):
                 yield self.stage(ours, theirs, level, width + skips.pop())
                 width, entry = self.widths[level], entry + 1
             if level > 0:
-                place = f"output_blocks.{entry - 1}.{2 if self.attends(level) else 1}"
-                yield _inside(f"up.{level}.resample", place, RESIDUAL if self.resblock_updown else UPSAMPLE)
+                resample = f"output_blocks.{entry - 1}.{2 if self.attends(level) else 1}"
+                yield _inside(f"up.{level}.resample", resample, RESIDUAL if self.resblock_updown else UPSAMPLE)
 
 
 def unet_names(

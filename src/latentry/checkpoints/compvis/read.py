@@ -32,7 +32,7 @@ from latentry.models.config import ModelConfig
 Weights = Literal["both", "ema", "raw"]
 SHOWN = 4
 LOSS = "loss."
-OTHER = "The weights are of another config: give theirs."
+OTHER = "The weights belong to another config. Give that one."
 
 
 def read(
@@ -48,50 +48,50 @@ def read(
 
     weights: `ema` and `raw` keep one set of the denoiser, `both` what there is; the model samples with the averages.
     vocabulary: for models that read text BERT's vocab.txt, or a folder of CLIP's vocab.json and merges.txt.
-    report: told of fields and keys without meaning here.
+    report: called with a line for each field or key without meaning here.
     Raises LatentryError for a key that is missing or has another shape, UsageError for averages that are not there.
     """
     config = _with_schedule(published.config, file.tensors)
     texts = _texts(config, vocabulary, report)
-    known = locations(config, texts)
-    averaged = "model_ema.num_updates" in file.tensors or any(key in file.tensors for key in known.averaged)
-    if weights == "ema" and known.averaged and not averaged:
+    table = locations(config, texts)
+    averaged = "model_ema.num_updates" in file.tensors or any(key in file.tensors for key in table.averaged)
+    if weights == "ema" and table.averaged and not averaged:
         raise UsageError(f"{path}: holds no averaged weights (no model_ema keys). Ask for `raw` or `both`.")
-    wanted = dict(known.kept) if weights != "ema" or not averaged else _without(known.kept, "unet_raw")
+    kept = dict(table.kept) if weights != "ema" or not averaged else _without(table.kept, "unet_raw")
     if averaged and weights != "raw":
-        wanted |= known.averaged
-    groups = _collect(path, file.tensors, wanted)
+        kept |= table.averaged
+    groups = _collect(path, file.tensors, kept)
     if "unet_raw" in groups and "unet" not in groups:
         groups["unet"] = groups.pop("unet_raw")
-    for key, shape in known.unused.items():
+    for key, shape in table.unused.items():
         if key in file.tensors:
             _check_shape(path, key, file.tensors[key], shape)
-    for key, repeated in known.doubled.items():
+    for key, repeated in table.doubled.items():
         if key in file.tensors and not torch.equal(file.tensors[key], file.tensors[repeated]):
             raise LatentryError(f"{path}: {key} differs from {repeated}, which it should repeat. Take another copy.")
     groups["autoencoder"] = groups.get("autoencoder", {}) | _scale(path, published, config, file.tensors)
     objective = _objective(file.tensors) if config.diffusion is None else _extra(file.tensors)
     if objective:
         groups["objective"] = objective
-    for line in (*published.warnings, *_left_over(file, known)):
+    for line in (*published.warnings, *_left_over(file, table)):
         report(f"warning: {line}")
-    return ModelFolder(_told(config, published, file, averaged), groups, texts)
+    return ModelFolder(_with_facts(config, published, file, averaged), groups, texts)
 
 
-def _collect(path: Path, tensors: Mapping[str, Tensor], wanted: Mapping[str, Location]) -> dict[str, dict[str, Tensor]]:
+def _collect(path: Path, tensors: Mapping[str, Tensor], kept: Mapping[str, Location]) -> dict[str, dict[str, Tensor]]:
     groups: dict[str, dict[str, Tensor]] = {}
-    for key, place in wanted.items():
+    for key, location in kept.items():
         if key not in tensors:
-            raise LatentryError(f"{path}: has no {key}; the config asks for one of {_size(place.shape)}. {OTHER}")
-        _check_shape(path, key, tensors[key], place.shape)
-        groups.setdefault(place.group, {})[place.name] = tensors[key]
+            raise LatentryError(f"{path}: has no {key}; the config asks for one of {_size(location.shape)}. {OTHER}")
+        _check_shape(path, key, tensors[key], location.shape)
+        groups.setdefault(location.group, {})[location.name] = tensors[key]
     return groups
 
 
 def _check_shape(path: Path, key: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
     if tuple(tensor.shape) != shape:
-        found = _size(tuple(tensor.shape))
-        raise LatentryError(f"{path}: {key} is {found}; the config asks for {_size(shape)}. {OTHER}")
+        size = _size(tuple(tensor.shape))
+        raise LatentryError(f"{path}: {key} is {size}; the config asks for {_size(shape)}. {OTHER}")
 
 
 def _size(shape: tuple[int, ...]) -> str:
@@ -99,7 +99,7 @@ def _size(shape: tuple[int, ...]) -> str:
 
 
 def _without(kept: Mapping[str, Location], group: str) -> dict[str, Location]:
-    return {key: place for key, place in kept.items() if place.group != group}
+    return {key: location for key, location in kept.items() if location.group != group}
 
 
 def _with_schedule(config: ModelConfig, tensors: Mapping[str, Tensor]) -> ModelConfig:
@@ -116,7 +116,7 @@ def _with_schedule(config: ModelConfig, tensors: Mapping[str, Tensor]) -> ModelC
 
 
 def _texts(config: ModelConfig, vocabulary: Path | None, report: Callable[[str], None]) -> dict[str, str]:
-    """The tokenizer of a text model: of the given vocabulary, else a stand-in without words."""
+    """The tokenizer of a text model: from `vocabulary`, else a stand-in without words."""
     conditioning = config.diffusion.conditioning if config.diffusion is not None else {}
     options: Any = next((o for o in conditioning.values() if o.kind in ("text", "clip_text")), None)
     if options is None:
@@ -124,12 +124,12 @@ def _texts(config: ModelConfig, vocabulary: Path | None, report: Callable[[str],
     clip = options.kind == "clip_text"
     size = clip_tokenizer.TOKENS if clip else options.vocabulary
     if vocabulary is None:
-        report("text: no --vocabulary was given; the model takes token numbers, and of prompts the empty one alone")
+        report("text: no --vocabulary; the model takes token numbers, and of prompts only the empty one")
         made = clip_tokenizer.without_words(options.length) if clip else tokenizer.without_words(size)
     else:
         made = clip_tokenizer.read(vocabulary, options.length) if clip else tokenizer.read(vocabulary)
-    if (found := max(made.get_vocab().values()) + 1) != size:
-        raise UsageError(f"{vocabulary}: has {found} tokens; this model reads {size}. Give another.")
+    if (tokens := max(made.get_vocab().values()) + 1) != size:
+        raise UsageError(f"{vocabulary}: has {tokens} tokens; this model reads {size}. Give another.")
     if not clip:
         tokenizer.fix_length(made, options.length)
     return {clip_text.FILE if clip else FILE: made.to_str(pretty=True)}
@@ -139,7 +139,7 @@ def _scale(path: Path, published: Published, config: ModelConfig, tensors: Mappi
     channels = config.autoencoder.latent_channels or config.autoencoder.z_channels
     scale = tensors.get("scale_factor")
     if scale is None and published.scale is None and config.diffusion is not None:
-        raise LatentryError(f"{path}: has no scale_factor, which its config (scale_by_std) says is in it. {OTHER}")
+        raise LatentryError(f"{path}: has no scale_factor, although its config sets scale_by_std. {OTHER}")
     if scale is None:
         scale = torch.tensor(1.0 if published.scale is None else published.scale)
     return {"latent_scale": scale.float().reshape(()), "latent_shift": torch.zeros(channels)}
@@ -155,21 +155,21 @@ def _extra(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {"log_variance": tensors["logvar"]} if "logvar" in tensors else {}
 
 
-def _left_over(file: ForeignFile, known: Locations) -> Iterable[str]:
+def _left_over(file: ForeignFile, table: Locations) -> Iterable[str]:
     """What of the file has no meaning here, so that nothing is dropped in silence."""
-    first_stage_alone = not known.averaged
-    expected = {*known.kept, *known.averaged, *known.unused, *known.doubled, *EMA_COUNTERS, *OPTIONAL}
+    first_stage_alone = not table.averaged
+    expected = {*table.kept, *table.averaged, *table.unused, *table.doubled, *EMA_COUNTERS, *OPTIONAL}
     rest = [k for k in file.tensors if k not in expected and not (first_stage_alone and k.startswith(LOSS))]
     rest = [key for key in rest if not key.startswith((FIRST_STAGE + LOSS, CONDITION + LOSS))]
     if rest:
         more = f" and {len(rest) - SHOWN} more" if len(rest) > SHOWN else ""
-        yield f"not used, for the config has no such part: {', '.join(rest[:SHOWN])}{more}"
+        yield f"not used, as the config has no such part: {', '.join(rest[:SHOWN])}{more}"
     if file.dropped:
         more = ", ..." if len(file.dropped) > SHOWN else ""
         yield f"left in the file, never run: objects of {', '.join(file.dropped[:SHOWN])}{more}"
 
 
-def _told(config: ModelConfig, published: Published, file: ForeignFile, averaged: bool) -> ModelConfig:
+def _with_facts(config: ModelConfig, published: Published, file: ForeignFile, averaged: bool) -> ModelConfig:
     """What the file and config say of the training, kept in `trained`."""
     stage = "autoencoder" if config.diffusion is None else "diffusion"
     facts: dict[str, Any] = {k: file.facts[k] for k in ("epoch", "global_step") if k in file.facts}
@@ -177,5 +177,5 @@ def _told(config: ModelConfig, published: Published, file: ForeignFile, averaged
         facts[f"{stage}_steps"] = facts.pop("global_step")
     if averaged and "model_ema.num_updates" in file.tensors:
         facts["ema_updates"] = int(file.tensors["model_ema.num_updates"])
-    told = {**config.trained, **facts, **({"published": published.training} if published.training else {})}
-    return config.model_copy(update={"trained": told})
+    trained = {**config.trained, **facts, **({"published": published.training} if published.training else {})}
+    return config.model_copy(update={"trained": trained})

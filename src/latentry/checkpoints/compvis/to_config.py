@@ -29,14 +29,14 @@ def refuse(what: str, why: str) -> UsageError:
 
 def to_config(config: ModelConfig, scale: float) -> dict[str, Any]:
     """`model: {base_learning_rate, target, params}`. scale: of the latent. Raises UsageError for what has no place."""
-    told = dict(config.trained.get("published", {}))
-    rate = {"base_learning_rate": told.pop("learning_rate", None) or 1e-4}
+    training = dict(config.trained.get("published", {}))
+    rate = {"base_learning_rate": training.pop("learning_rate", None) or 1e-4}
     a = config.autoencoder
     if config.diffusion is None:
         kind = "AutoencoderKL" if a.kind == "kl" else "VQModel"
         loss = (
-            {"target": LDM_LOSS if a.kind == "kl" else TAMING_LOSS, "params": told["loss"]}
-            if told.get("loss")
+            {"target": LDM_LOSS if a.kind == "kl" else TAMING_LOSS, "params": training["loss"]}
+            if training.get("loss")
             else NO_LOSS
         )
         params = {**_first_stage(config), "lossconfig": loss}
@@ -46,7 +46,7 @@ def to_config(config: ModelConfig, scale: float) -> dict[str, Any]:
     channels = a.latent_channels or a.z_channels
     params = {
         **_process(d),
-        **told,
+        **training,
         "image_size": size[0] if size[0] == size[1] else size,
         "channels": channels,
         "unet_config": {"target": UNET, "params": {"image_size": size[0], **_unet(d, channels)}},
@@ -71,10 +71,10 @@ def _process(d: DiffusionOptions) -> dict[str, Any]:
     if d.prediction not in predictions:
         raise refuse(f"prediction {d.prediction}", f"known there: {', '.join(predictions)}")
     assert predictions[d.prediction] in PREDICTIONS
-    given = schedule.model_dump()
-    params = {"beta_schedule": names[schedule.kind], "timesteps": given["steps"]}
-    params |= {"cosine_s": given["s"]} if schedule.kind == "cosine" else {}
-    params |= {"linear_start": given["start"], "linear_end": given["end"]} if "start" in given else {}
+    options = schedule.model_dump()
+    params = {"beta_schedule": names[schedule.kind], "timesteps": options["steps"]}
+    params |= {"cosine_s": options["s"]} if schedule.kind == "cosine" else {}
+    params |= {"linear_start": options["start"], "linear_end": options["end"]} if "start" in options else {}
     return {**params, "parameterization": predictions[d.prediction], "num_timesteps_cond": 1, "log_every_t": 200}
 
 
@@ -111,8 +111,8 @@ def _unet(d: DiffusionOptions, channels: int) -> dict[str, Any]:
     depths = {u.transformer_depth} if isinstance(u.transformer_depth, int) else set(u.transformer_depth)
     if len(depths) > 1:
         raise refuse(f"unet.transformer_depth {u.transformer_depth}", "it is one number there")
-    given = {"in_channels": channels + _concat(d), "out_channels": channels, **u.model_dump()}
-    params = {theirs: given[ours] for theirs, ours in RENAMED.items() if ours in given}
+    options = {"in_channels": channels + _concat(d), "out_channels": channels, **u.model_dump()}
+    params = {theirs: options[ours] for theirs, ours in RENAMED.items() if ours in options}
     params = {key: list(value) if isinstance(value, tuple) else value for key, value in params.items()}
     params |= {"num_heads": u.heads} if u.heads is not None else {"num_head_channels": u.head_channels}
     params |= {} if u.split_heads_first else {"use_new_attention_order": True}
@@ -127,20 +127,20 @@ def _unet(d: DiffusionOptions, channels: int) -> dict[str, Any]:
 
 def context_width(d: DiffusionOptions) -> int | None:
     """Of the first context that a conditioner gives."""
-    given = [options.model_dump() for options in d.conditioning.values()]
-    return next((o["width"] for o in given if "width" in o and o.get("via") != "vector"), None)
+    dumped = [options.model_dump() for options in d.conditioning.values()]
+    return next((o["width"] for o in dumped if "width" in o and o.get("via") != "vector"), None)
 
 
 def _concat(d: DiffusionOptions) -> int:
     """Channels beside the latent."""
-    found = 0
+    channels = 0
     for options in d.conditioning.values():
-        given = options.model_dump()
+        values = options.model_dump()
         if options.kind == "masked":
-            found += given["latent_channels"] + 1
+            channels += values["latent_channels"] + 1
         elif options.kind in ("image", "semantic"):
-            found += given["channels"] or given["classes"]
-    return found
+            channels += values["channels"] or values["classes"]
+    return channels
 
 
 def _condition(d: DiffusionOptions) -> dict[str, Any]:
@@ -150,10 +150,10 @@ def _condition(d: DiffusionOptions) -> dict[str, Any]:
     if not d.conditioning:
         return {"cond_stage_config": UNCONDITIONAL}
     (options,) = d.conditioning.values()
-    given = options.model_dump()
+    values = options.model_dump()
     if options.kind not in STAGES:
         raise refuse(f"a condition of kind {options.kind}", f"known: {', '.join(STAGES)}")
-    key, stage = STAGES[options.kind](given)
+    key, stage = STAGES[options.kind](values)
     return {"conditioning_key": key, "cond_stage_config": stage}
 
 

@@ -32,15 +32,15 @@ FIXED = {"conv_resample": True, "dims": 2, "num_classes": None}
 def unet_arguments(params: Mapping[str, Any], concat_channels: int = 0) -> dict[str, Any]:
     """The arguments of `UNet` that a published `unet_config.params` describes.
 
-    concat_channels: how many of its `in_channels` are a concatenated condition, which the model's config tells.
+    concat_channels: how many of its `in_channels` are a concatenated condition, which the model's config says.
     Raises UsageError for unknown keys and for what no published config uses.
     """
     where = "unet_config.params"
-    known = READ | WITHOUT_EFFECT | set(FIXED)
+    accepted = READ | WITHOUT_EFFECT | set(FIXED)
     for key, value in params.items():
-        if key not in known:
+        if key not in accepted:
             raise UsageError(
-                f'{where}: unknown key "{key}"{did_you_mean(key, known)}. Known: {", ".join(sorted(known))}.'
+                f'{where}: unknown key "{key}"{did_you_mean(key, accepted)}. Known: {", ".join(sorted(accepted))}.'
             )
         if key in FIXED and value != FIXED[key]:
             raise UsageError(f"{where}.{key}: {value}; only {FIXED[key]} is supported, as all published configs have.")

@@ -37,12 +37,12 @@ def write(model: ModelFolder, out: Path) -> tuple[Path, Path]:
     checkpoint = out if out.suffix == ".ckpt" else out / "model.ckpt"
     yaml = out.with_suffix(".yaml") if out.suffix == ".ckpt" else out / "config.yaml"
     tree = config_of(model)
-    found = locations(model.config, model.texts)
-    state = dict(_state(model, found))
+    table = locations(model.config, model.texts)
+    state = dict(_state(model, table))
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    told = model.config.trained
-    steps = told.get("diffusion_steps", told.get("autoencoder_steps", 0))
-    _save(checkpoint, {"state_dict": state, "epoch": int(told.get("epoch", 0)), "global_step": int(steps)})
+    trained = model.config.trained
+    steps = trained.get("diffusion_steps", trained.get("autoencoder_steps", 0))
+    _save(checkpoint, {"state_dict": state, "epoch": int(trained.get("epoch", 0)), "global_step": int(steps)})
     durable.replace_file(yaml, tools.dump_yaml(tree))
     return checkpoint, yaml
 
@@ -60,7 +60,7 @@ def config_of(model: ModelFolder) -> dict[str, Any]:
     tree = to_config(model.config, float(first["latent_scale"]))
     differ = _differences(model.config, translate(tree, model.config.name).config)
     if differ:
-        raise refuse(", ".join(differ[:4]), "its networks cannot be so")
+        raise refuse(", ".join(differ[:4]), "its networks cannot be built that way")
     return {**tree, "latentry": model.config.model_dump(mode="json", exclude_none=True)}
 
 
@@ -70,7 +70,7 @@ def _differences(ours: ModelConfig, back: ModelConfig) -> list[str]:
 
 
 def _flat(config: ModelConfig) -> dict[str, Any]:
-    """What decides the numbers, by dotted keys; a conditioner by its place, for its name may be another."""
+    """What decides the numbers, by dotted keys; a conditioner by its position, as its name may differ."""
     tree: dict[str, Any] = {"autoencoder": config.autoencoder.model_dump()}
     if config.autoencoder.kind == "identity":
         tree["autoencoder"] = {"kind": "identity", "z_channels": config.autoencoder.z_channels}
@@ -97,22 +97,22 @@ def _leaves(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{key}", value
 
 
-def _state(model: ModelFolder, found: Locations) -> Iterator[tuple[str, Tensor]]:
+def _state(model: ModelFolder, table: Locations) -> Iterator[tuple[str, Tensor]]:
     """Every key of the published state dict."""
     raw = {**model.tensors, "unet_raw": model.tensors.get("unet_raw", model.tensors.get("unet", {}))}
-    kept = {key: raw[place.group][place.name] for key, place in found.kept.items()}
+    kept = {key: raw[location.group][location.name] for key, location in table.kept.items()}
     yield from kept.items()
-    yield from ((key, raw["unet"][place.name]) for key, place in found.averaged.items())
-    yield from ((key, kept[repeated]) for key, repeated in found.doubled.items())
-    if found.averaged:
+    yield from ((key, raw["unet"][location.name]) for key, location in table.averaged.items())
+    yield from ((key, kept[repeated]) for key, repeated in table.doubled.items())
+    if table.averaged:
         yield "model_ema.decay", torch.tensor(DECAY)
         yield "model_ema.num_updates", torch.tensor(int(model.config.trained.get("ema_updates", 0)), dtype=torch.int32)
     if model.config.diffusion is not None:
         tables = schedule_tables(build_schedule(model.config.diffusion.schedule))
-        for key, shape in found.unused.items():
+        for key, shape in table.unused.items():
             yield key, tables[key] if key in tables else torch.zeros(shape)  # of to_logits nothing is ever read
     for name, tensor in model.tensors.get("objective", {}).items():
-        yield ("logvar" if found.averaged else to_published(name)), tensor
+        yield ("logvar" if table.averaged else to_published(name)), tensor
 
 
 def schedule_tables(schedule: Schedule) -> dict[str, Tensor]:

@@ -33,7 +33,7 @@ KL = Keys(
     },
     unused={"force_upcast"},
 )
-# The published VQ models say no scaling_factor and were trained with 1; diffusers' default there, 0.18215, is a known
+# The published VQ models have no scaling_factor and were trained with 1; diffusers' default there, 0.18215, is a known
 # fault of it (its issue 6725).
 VQ = Keys(
     "VQModel",
@@ -95,7 +95,7 @@ def to_config(options: AutoencoderOptions, image_channels: int, size: tuple[int,
             f"autoencoder.latent_channels {latent} beside z_channels {o.z_channels}", why, "Use the model here"
         )
     if o.dropout:
-        why = "its first stages have none to train on with"
+        why = "its first stages have no dropout"
         raise unheld(f"autoencoder.dropout {o.dropout:g}", why, "Set it to 0, which changes no image")
     levels = range(len(o.multipliers))
     attends = [2**level in o.attention for level in levels]
@@ -145,8 +145,8 @@ def scale_of(tensors: Mapping[str, Tensor]) -> float:
     """The scale of the latent. Raises UsageError for a shift, which the pipelines of diffusers do not take away."""
     shift = tensors["latent_shift"]
     if bool(shift.any()):
-        found = ", ".join(f"{value:g}" for value in shift.tolist())
-        raise unheld(f"latent_shift {found}", "diffusers' pipelines know a scale alone", "Use the model here")
+        values = ", ".join(f"{value:g}" for value in shift.tolist())
+        raise unheld(f"latent_shift {values}", "diffusers' pipelines have only a scale", "Use the model here")
     return float(str(np.float32(float(tensors["latent_scale"]))))  # the shortest number that is this one in float32
 
 

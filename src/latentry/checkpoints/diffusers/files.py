@@ -36,14 +36,14 @@ def is_diffusers(path: Path) -> bool:
 def read_json(path: Path) -> dict[str, Any]:
     """The mapping in a JSON file; `UsageError` where there is none."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UsageError(f"{path}: no such file. Give a folder that diffusers saved.") from None
     except (OSError, ValueError) as error:
         raise UsageError(f"{path}: is not readable JSON ({error}). Take another copy of the folder.") from error
-    if not isinstance(found, dict):
-        raise UsageError(f"{path}: is a {type(found).__name__}, not a mapping. Take another copy of the folder.")
-    return found
+    if not isinstance(content, dict):
+        raise UsageError(f"{path}: is a {type(content).__name__}, not a mapping. Take another copy of the folder.")
+    return content
 
 
 def weight_file(folder: Path, stem: str) -> Path:
@@ -57,8 +57,8 @@ def weight_file(folder: Path, stem: str) -> Path:
 
 def read_weights(folder: Path, stem: str) -> dict[str, Tensor]:
     """The weights by diffusers' names of today; pickled files are read without running anything in them."""
-    found = foreign_file.read(weight_file(folder, stem)).tensors
-    return {_today(name): tensor for name, tensor in found.items() if not GONE.fullmatch(name)}
+    tensors = foreign_file.read(weight_file(folder, stem)).tensors
+    return {_today(name): tensor for name, tensor in tensors.items() if not GONE.fullmatch(name)}
 
 
 def _today(name: str) -> str:
@@ -74,12 +74,9 @@ def count_parameters(folder: Path, stem: str) -> int:
 
 def check(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
     """Exactly the module's tensors, or one line that names the first that differs. module: may be on `meta`."""
-    own = module.state_dict()
-    for name in [*own, *(n for n in tensors if n not in own)]:
-        found = tuple(tensors[name].shape) if name in tensors else "missing"
-        wanted = tuple(own[name].shape) if name in own else "nothing of that name"
-        if found != wanted:
-            raise LatentryError(f"{where}: {name}: found {found}, its config asks for {wanted}. Take another copy.")
+    if wrong := safetensors.misfit(module, tensors):
+        name, shape, expected = wrong
+        raise LatentryError(f"{where}: {name}: found {shape}, its config asks for {expected}. Take another copy.")
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

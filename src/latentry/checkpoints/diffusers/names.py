@@ -44,10 +44,10 @@ class Names:
     def _translate(self, name: str, rules: list[tuple[re.Pattern[str], str]], kind: str) -> str:
         for pattern, template in rules:
             if match := pattern.fullmatch(name):
-                found = match.groupdict()
-                if "level" in found:
-                    found["level"] = str(self.levels - 1 - int(found["level"]))
-                return template.format(**found)
+                groups = match.groupdict()
+                if "level" in groups:
+                    groups["level"] = str(self.levels - 1 - int(groups["level"]))
+                return template.format(**groups)
         raise LatentryError(f"diffusers: the weight `{name}` has no {kind} name. The file is of another kind of model.")
 
 

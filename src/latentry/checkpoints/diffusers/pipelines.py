@@ -21,7 +21,7 @@ class Shape(NamedTuple):
     """What a pipeline has. condition: the kind of our conditioner, None for none.
 
     network: the class of its UNet. first_stage: the folder, None where the UNet draws images themselves.
-    steps, guidance: what its call takes when not told.
+    steps, guidance: the defaults of its call.
     """
 
     condition: str | None
@@ -56,23 +56,23 @@ def pipeline_of(config: ModelConfig) -> str | None:
     """The name of the pipeline class, None for a first stage alone. Raises UsageError for conditions none takes."""
     if config.diffusion is None:
         return None
-    told = config.diffusion.conditioning
-    if len(told) > 1:
-        names = ", ".join(f"{name} ({options.kind})" for name, options in told.items())
+    conditions = config.diffusion.conditioning
+    if len(conditions) > 1:
+        names = ", ".join(f"{name} ({options.kind})" for name, options in conditions.items())
         raise unheld(f"conditioning {names}", "its pipelines take one", ALONE)
-    if config.autoencoder.kind == "identity" and told:
+    if config.autoencoder.kind == "identity" and conditions:
         raise unheld(
-            f"conditioning {next(iter(told))} of an identity first stage", "its pipelines there take none", ALONE
+            f"conditioning {next(iter(conditions))} of an identity first stage", "its pipelines there take none", ALONE
         )
     if config.autoencoder.kind == "identity":
         return "DDPMPipeline" if config.sample.solver.kind == "ddpm" else "DDIMPipeline"
-    if not told:
+    if not conditions:
         return "LDMPipeline"
-    name, options = next(iter(told.items()))
+    name, options = next(iter(conditions.items()))
     kinds = {shape.condition: pipeline for pipeline, shape in PIPELINES.items() if shape.condition}
     if options.kind not in kinds:
-        known = ", ".join(map(str, kinds))
-        raise unheld(f"conditioning {name} ({options.kind})", f"its pipelines take one of {known}", ALONE)
+        accepted = ", ".join(map(str, kinds))
+        raise unheld(f"conditioning {name} ({options.kind})", f"its pipelines take one of {accepted}", ALONE)
     return kinds[options.kind]
 
 
@@ -81,7 +81,7 @@ def configs(config: ModelConfig, facts: Facts) -> dict[str, dict[str, Any]]:
     name, size = pipeline_of(config), config.data.size
     if config.autoencoder.kind == "identity":
         if name is None or facts.scale != 1:
-            raise unheld(f"autoencoder.kind identity with latent_scale {facts.scale:g}", "it is no component", ALONE)
+            raise unheld(f"autoencoder.kind identity with latent_scale {facts.scale:g}", "it is not a component", ALONE)
         first = {}
     else:
         first = autoencoder.to_config(config.autoencoder, config.data.channels, size, facts.scale)
@@ -105,12 +105,12 @@ def configs(config: ModelConfig, facts: Facts) -> dict[str, dict[str, Any]]:
 
 
 def latent_channels(config: ModelConfig) -> int:
-    """Channels of the latent that the denoiser is given."""
+    """Channels of the latent that the denoiser denoises."""
     return config.autoencoder.latent_channels or config.autoencoder.z_channels
 
 
 def sample_size(config: ModelConfig, pipeline: str) -> int | tuple[int, int]:
-    """The UNet's `sample_size`, by which the pipeline chooses the size that it draws when none is asked."""
+    """The UNet's `sample_size`, from which the pipeline takes the size it draws by default."""
     factor = config.autoencoder.factor
     height, width = (side // factor for side in config.data.size)
     if pipeline in ("LDMPipeline", "LDMTextToImagePipeline") and height != width:
@@ -119,15 +119,15 @@ def sample_size(config: ModelConfig, pipeline: str) -> int | tuple[int, int]:
     if pipeline == "LDMTextToImagePipeline":
         # It draws latents of sample_size * factor / 8, whatever the factor.
         if 8 * height % factor:
-            why = f"{pipeline} takes every first stage for one of factor 8, and {8 * height} / {factor} is not whole"
+            why = f"{pipeline} treats every first stage as of factor 8, and {8 * height} / {factor} is not whole"
             raise unheld(f"data.size {config.data.size[0]} with factor {factor}", why, ALONE)
         return 8 * height // factor
     return height if height == width else (height, width)
 
 
-def pixel_size(found: int | tuple[int, int], factor: int, pipeline: str) -> tuple[int, int]:
+def pixel_size(size: int | tuple[int, int], factor: int, pipeline: str) -> tuple[int, int]:
     """The images' size (H, W) of a UNet's `sample_size`: the reverse of `sample_size`."""
-    height, width = (found, found) if isinstance(found, int) else found
+    height, width = (size, size) if isinstance(size, int) else size
     if pipeline == "LDMTextToImagePipeline":
         height, width = height * factor // 8, width * factor // 8
     return height * factor, width * factor
@@ -136,11 +136,15 @@ def pixel_size(found: int | tuple[int, int], factor: int, pipeline: str) -> tupl
 def _context(config: ModelConfig, options: KindOptions | None) -> int | None:
     """Channels of the context. Raises UsageError where it is projected to the UNet's width."""
     assert config.diffusion is not None
-    given: int | None = getattr(options, "width", None)
-    asked = config.diffusion.unet.context_channels
-    if given and asked and given != asked:
-        raise unheld(f"unet.context_channels {asked} of a text of width {given}", "it has no projection between", ALONE)
-    return given
+    width: int | None = getattr(options, "width", None)
+    context_channels = config.diffusion.unet.context_channels
+    if width and context_channels and width != context_channels:
+        raise unheld(
+            f"unet.context_channels {context_channels} of a text of width {width}",
+            "it has no projection between",
+            ALONE,
+        )
+    return width
 
 
 def _check_pipeline(name: str, config: ModelConfig, scale: float, concat: int) -> None:

@@ -65,10 +65,10 @@ def to_config(diffusion: DiffusionOptions, sample: SampleOptions) -> dict[str, A
     if solver not in CLASSES:
         raise unheld(f"sample.solver {solver}", f"known there: {', '.join(CLASSES)}", "Set one of these")
     if levels not in FITTING[solver]:
-        known = ", ".join(FITTING[solver])
-        raise unheld(f"sample.levels {levels} with solver {solver}", f"known there: {known}", "Set one of these")
+        accepted = ", ".join(FITTING[solver])
+        raise unheld(f"sample.levels {levels} with solver {solver}", f"known there: {accepted}", "Set one of these")
     if solver == "plms" and diffusion.prediction != "epsilon":
-        why = "PNDMScheduler averages what the network says, ours its epsilon"
+        why = "PNDMScheduler averages the network's output, ours its epsilon"
         raise unheld(f"sample.solver plms with prediction {diffusion.prediction}", why, "Set ddim")
     if sample.clip and solver != "ddpm":
         raise unheld(f"sample.clip with solver {solver}", "known there: clip with ddpm", "Set ddpm, or no clip")
@@ -86,16 +86,16 @@ def to_config(diffusion: DiffusionOptions, sample: SampleOptions) -> dict[str, A
 def from_config(config: Mapping[str, Any], where: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """`schedule` and `prediction` of our diffusion options, and `solver`, `levels` and `clip` of our sample options.
 
-    Raises UsageError for a scheduler that is none of ours.
+    Raises UsageError for a scheduler that we do not have.
     """
     solver = next((ours for ours, keys in CLASSES.items() if keys.name == config.get("_class_name")), None)
     if solver is None:
-        known = ", ".join(keys.name for keys in CLASSES.values())
+        classes = ", ".join(keys.name for keys in CLASSES.values())
         do = "Save it with DDIMScheduler.from_config(pipeline.scheduler.config)"
-        raise UsageError(f"{where}: {config.get('_class_name')}; known: {known}. {do}.")
+        raise UsageError(f"{where}: {config.get('_class_name')}; known: {classes}. {do}.")
     # A missing clip_sample is true in diffusers.
-    given = {"clip_sample": True, **config} if solver != "plms" else {"skip_prk_steps": False, **config}
-    s = CLASSES[solver].settings(given, where)
+    with_defaults = {"clip_sample": True, **config} if solver != "plms" else {"skip_prk_steps": False, **config}
+    s = CLASSES[solver].settings(with_defaults, where)
     predictions = {theirs: ours for ours, theirs in PREDICTIONS.items()}
     if s["prediction_type"] not in predictions:
         raise refused(where, f"prediction_type {s['prediction_type']!r}", f"known: {', '.join(predictions)}")
@@ -107,14 +107,14 @@ def from_config(config: Mapping[str, Any], where: str) -> tuple[dict[str, Any], 
 
 
 def _levels(s: Mapping[str, Any], solver: str, where: str) -> str:
-    asked = (s["timestep_spacing"], s["steps_offset"], s.get("set_alpha_to_one", True))
+    settings = (s["timestep_spacing"], s["steps_offset"], s.get("set_alpha_to_one", True))
     for ours in FITTING[solver]:
-        found = LEVELS[ours]
-        if asked == found or asked[::2] == found[::2] == ("trailing", True):
+        level_settings = LEVELS[ours]
+        if settings == level_settings or settings[::2] == level_settings[::2] == ("trailing", True):
             return ours
-    known = "; ".join(", ".join(map(str, LEVELS[ours])) for ours in FITTING[solver])
-    what = f"timestep_spacing {asked[0]}, steps_offset {asked[1]}, set_alpha_to_one {asked[2]}"
-    raise UsageError(f"{where}: {what}; known together: {known}. Edit the file to the nearest of these.")
+    accepted = "; ".join(", ".join(map(str, LEVELS[ours])) for ours in FITTING[solver])
+    what = f"timestep_spacing {settings[0]}, steps_offset {settings[1]}, set_alpha_to_one {settings[2]}"
+    raise UsageError(f"{where}: {what}; known together: {accepted}. Edit the file to the nearest of these.")
 
 
 def _betas(options: KindOptions) -> dict[str, Any]:

@@ -31,7 +31,7 @@ class Keys:
         for key, value in config.items():
             if key in self.fixed and value not in self.fixed[key]:
                 accepted = " or ".join(map(repr, self.fixed[key]))
-                raise refused(where, f"{key} {value!r}", f"with {accepted} alone it is a network of ours")
+                raise refused(where, f"{key} {value!r}", f"our networks take only {accepted}")
             if self.unused is None or key in self.read or key in self.fixed or key.startswith("_"):
                 continue
             if key not in self.unused and value not in (None, False):
@@ -71,16 +71,16 @@ def widths(channels: int, multipliers: Sequence[int], what: str) -> tuple[int, .
     return tuple(channels * multiplier for multiplier in multipliers)
 
 
-def multipliers(given: Sequence[int], where: str) -> dict[str, Any]:
+def multipliers(block_widths: Sequence[int], where: str) -> dict[str, Any]:
     """`channels` and `multipliers` of `block_out_channels`."""
-    if any(width % given[0] for width in given):
-        raise refused(where, f"block_out_channels {list(given)}", "our widths are multiples of the first one")
-    return {"channels": given[0], "multipliers": tuple(width // given[0] for width in given)}
+    if any(width % block_widths[0] for width in block_widths):
+        raise refused(where, f"block_out_channels {list(block_widths)}", "our widths are multiples of the first one")
+    return {"channels": block_widths[0], "multipliers": tuple(width // block_widths[0] for width in block_widths)}
 
 
-def attending(given: Sequence[str], plain_type: str, other: str, where: str, key: str) -> tuple[int, ...]:
+def attending(types: Sequence[str], plain_type: str, other: str, where: str, key: str) -> tuple[int, ...]:
     """Downsampling factors of the levels whose block type is `other`; all else must be `plain_type`."""
-    for name in given:
+    for name in types:
         if name not in (plain_type, other):
             raise refused(where, f"{key} with {name!r}", f"known: {plain_type!r}, {other!r}")
-    return tuple(2**level for level, name in enumerate(given) if name == other)
+    return tuple(2**level for level, name in enumerate(types) if name == other)

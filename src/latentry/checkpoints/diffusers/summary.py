@@ -1,4 +1,4 @@
-"""What a folder of diffusers holds, told from its configs and the headers of its weight files."""
+"""What a folder of diffusers holds, from its configs and the headers of its weight files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from latentry.checkpoints.diffusers.pipelines import PIPELINES
 
 
 def summary(path: Path) -> dict[str, Any]:
-    """Plain values; no weights are loaded, and nothing is asked of whether we can read the model.
+    """Plain values; no weights are loaded, and the model need not be one that we can read.
 
     class: of the pipeline, or of the one component. latent_scale: by which latents are multiplied, None where no first
     stage is known. components: by folder, each with class, config without its underscored keys, and the number of
@@ -22,12 +22,12 @@ def summary(path: Path) -> dict[str, Any]:
         return {"class": one["class"], "latent_scale": _scale(one), "components": {"": one}}
     index = read_json(path / INDEX)
     parts = {name: entry[1] for name, entry in index.items() if isinstance(entry, list) and entry[0]}
-    found = {name: _component(path / name, str(kind)) for name, kind in parts.items() if (path / name).is_dir()}
+    components = {name: _component(path / name, str(kind)) for name, kind in parts.items() if (path / name).is_dir()}
     kind = str(index.get("_class_name", ""))
-    scale = next((_scale(part) for part in found.values() if part["class"] in autoencoder.CLASSES), None)
+    scale = next((_scale(part) for part in components.values() if part["class"] in autoencoder.CLASSES), None)
     if kind in PIPELINES and PIPELINES[kind].condition == "image":
         scale = 1.0  # that pipeline does not read it
-    return {"class": kind, "latent_scale": scale, "components": found}
+    return {"class": kind, "latent_scale": scale, "components": components}
 
 
 def _component(folder: Path, kind: str) -> dict[str, Any]:
@@ -35,14 +35,14 @@ def _component(folder: Path, kind: str) -> dict[str, Any]:
     for name in (CONFIG, SCHEDULER):
         if (folder / name).is_file():
             config = read_json(folder / name)
-    told: dict[str, Any] = {
+    summary: dict[str, Any] = {
         "class": config.get("_class_name", kind),
         "config": {key: value for key, value in config.items() if not key.startswith("_")},
     }
     for stem in (NETWORK, ENCODER):
         if any(folder.glob(f"{stem}*.safetensors")) or any(folder.glob(f"{stem}*.bin")):
-            told["parameters"] = count_parameters(folder, stem)
-    return told
+            summary["parameters"] = count_parameters(folder, stem)
+    return summary
 
 
 def _scale(component: dict[str, Any]) -> float | None:

@@ -155,7 +155,7 @@ def _heads(o: UNetOptions) -> int | tuple[int, ...]:
 def _transformer(s: dict[str, Any], attention: tuple[int, ...], where: str) -> dict[str, Any]:
     if s["attention_head_dim"] is None or not isinstance(s["cross_attention_dim"], int):
         what = f"attention_head_dim {s['attention_head_dim']}, cross_attention_dim {s['cross_attention_dim']}"
-        raise refused(where, what, "known: a number, or of heads one a level")
+        raise refused(where, what, "known: one number, or one number of heads per level")
     options = {"transformer_depth": s["transformer_layers_per_block"], "context_channels": s["cross_attention_dim"]}
     heads = s["attention_head_dim"]
     if isinstance(heads, int):
@@ -167,7 +167,9 @@ def _transformer(s: dict[str, Any], attention: tuple[int, ...], where: str) -> d
         return {**options, "head_channels": sizes.pop()}
     if len({heads[level] for level in used}) == 1:
         return {**options, "heads": heads[-1]}
-    raise refused(where, f"attention_head_dim {list(heads)}", "ours are as many, or as wide, at every level")
+    raise refused(
+        where, f"attention_head_dim {list(heads)}", "ours have the same number, or the same width, at every level"
+    )
 
 
 def _maps(s: dict[str, Any], updown: bool, where: str) -> dict[str, Any]:

@@ -59,7 +59,7 @@ def split_heads(qkv: Tensor, heads: int, heads_first: bool) -> list[Tensor]:
 
 
 def join_heads(parts: list[Tensor], heads: int, heads_first: bool) -> Tensor:
-    """What `split_heads` was given."""
+    """The inverse of `split_heads`."""
     if not heads_first:
         return torch.cat(parts)
     return torch.stack([part.unflatten(0, (heads, -1)) for part in parts], dim=1).flatten(0, 2)

@@ -54,22 +54,22 @@ class _Archive:
         self.prefix = self._prefix()
 
     def _prefix(self) -> str:
-        found = [name.removesuffix(PICKLE) for name in self.members if name.endswith("/" + PICKLE)]
-        found = [name for name in found if name.count("/") == 1]
-        if len(found) != 1:
+        roots = [name.removesuffix(PICKLE) for name in self.members if name.endswith("/" + PICKLE)]
+        roots = [name for name in roots if name.count("/") == 1]
+        if len(roots) != 1:
             raise Unreadable(
-                f"is a zip file with {len(found)} members FOLDER/{PICKLE}; torch.save writes one. If it is an archive "
+                f"is a zip file with {len(roots)} members FOLDER/{PICKLE}; torch.save writes one. If it is an archive "
                 "of checkpoints, unpack it first."
             )
-        if found[0] + "constants.pkl" in self.members:
+        if roots[0] + "constants.pkl" in self.members:
             raise Unreadable("is a TorchScript program; accepted are saved weights. Save its state_dict().")
-        return found[0]
+        return roots[0]
 
     def check_byte_order(self) -> None:
         name = self.prefix + "byteorder"
         if name in self.members and self.content(name, 16) != sys.byteorder.encode():
             raise Unreadable(
-                f"was written in another byte order; accepted: {sys.byteorder}. Save it again on this kind."
+                f"was written in another byte order; accepted: {sys.byteorder}. Save it again on such a machine."
             )
 
     def span(self, name: str) -> tuple[int, int]:
@@ -117,7 +117,7 @@ class _Storages:
         if isinstance(storage_type, Dropped):
             return storage_type
         if kind != "storage" or not isinstance(storage_type, StorageType) or not isinstance(key, str):
-            raise Unreadable("is damaged: it refers to a thing that is no storage. Take another copy.")
+            raise Unreadable("is damaged: it refers to something that is not a storage. Take another copy.")
         start, length = self.archive.span(f"{self.archive.prefix}data/{key}")
         width = storage_type.dtype.itemsize if storage_type.dtype else 1
         if not is_count(elements) or elements * width > length:

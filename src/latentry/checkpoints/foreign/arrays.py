@@ -53,7 +53,7 @@ def _array(data: object, kind: object, shape: object, order: object = "C") -> ob
 
 
 def set_state(target: object, state: object) -> bool:
-    """What a pickle tells of an object after making it: needed by numpy, ignored for all else. True if it was taken."""
+    """What a pickle says of an object after making it: needed by numpy, ignored for all else. True if it was used."""
     if isinstance(target, NumpyType) and isinstance(state, tuple) and len(state) > 1 and state[1] in ("<", ">", "|"):
         target.dtype = target.dtype.newbyteorder(state[1])
         return True

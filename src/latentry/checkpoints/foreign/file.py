@@ -36,7 +36,7 @@ class ForeignFile:
 
     tensors: the weights by name. If the file is a mapping, those below the first of `WEIGHTS` that holds any, looked
     for again inside it; otherwise all. Nested names are joined by dots, rows count from 0, a lone tensor is `tensor`.
-    root: everything as found, with `Dropped` in place of objects of other classes. facts: the numbers and short texts
+    root: the whole content, with `Dropped` in place of objects of other classes. facts: the numbers and short texts
     beside the weights (`epoch`, `global_step`). dropped: dotted names of those classes.
     """
 
@@ -72,20 +72,20 @@ def headers(path: Path) -> dict[str, tuple[torch.dtype, tuple[int, ...]]]:
 
 def _opened(path: Path, kind: Kind, weights: bool) -> ForeignFile:
     if kind == "safetensors":
-        found, texts = read_safetensors(path, weights=weights)
-        root: Any = found
+        tensors, texts = read_safetensors(path, weights=weights)
+        root: Any = tensors
         facts, dropped = _facts(texts), dict[str, None]()
     else:
         root, dropped = (read_zip if kind == "zip" else read_legacy)(path, weights=weights)
         facts = _facts(root)
-        found = _named(_weights(root))
-    if not found:
+        tensors = _named(_weights(root))
+    if not tensors:
         names = ", ".join(list(dropped)[:SHOWN]) + (", ..." if len(dropped) > SHOWN else "")
         raise Unreadable(
             f"holds no tensors{f', only objects of {names}' if names else ''}; {ACCEPTED}. If it is a whole model or "
             "pipeline, save its state_dict()."
         )
-    return ForeignFile(found, root, facts, tuple(dropped), kind)
+    return ForeignFile(tensors, root, facts, tuple(dropped), kind)
 
 
 def _kind(path: Path) -> Kind:
@@ -104,7 +104,7 @@ def _kind(path: Path) -> Kind:
         raise Unreadable(f"is a web page, so its download failed; {ACCEPTED}. Download it again, logged in if need be.")
     if opening[257:262] == b"ustar":
         raise Unreadable(
-            f"is a tar archive; {ACCEPTED}. Unpack it; a torch file of before 2017 load and save with torch."
+            f"is a tar archive; {ACCEPTED}. Unpack it; load one from torch before 2017 and save it again with torch."
         )
     if opening.startswith(b"PK"):
         return "zip"
@@ -124,16 +124,16 @@ def _weights(root: Any) -> Any:
 
 
 def _named(root: Any) -> dict[str, Tensor]:
-    """All tensors in nested containers, under dotted names. A container found twice counts once."""
-    found: dict[str, Tensor] = {}
+    """All tensors in nested containers, under dotted names. A container met twice counts once."""
+    tensors: dict[str, Tensor] = {}
     seen: set[int] = set()
     waiting: list[tuple[str, Any]] = [("", root)]
     while waiting:
         name, value = waiting.pop()
         if len(name) > LONGEST_NAME:
-            raise Unreadable(f"has a name of {len(name)} letters; at most {LONGEST_NAME}. Save the weights alone.")
+            raise Unreadable(f"has a name of {len(name)} characters; at most {LONGEST_NAME}. Save the weights alone.")
         if isinstance(value, Tensor):
-            if found.setdefault(name or ONLY, value) is not value:
+            if tensors.setdefault(name or ONLY, value) is not value:
                 raise Unreadable(f"holds two tensors under the name {printable(name)}. Save the weights alone.")
         elif isinstance(value, dict | list | tuple) and id(value) not in seen:
             seen.add(id(value))
@@ -142,7 +142,7 @@ def _named(root: Any) -> dict[str, Tensor]:
                 (f"{name}.{key}" if name else str(key), part) for key, part in items if isinstance(key, str | int)
             ]
             waiting.extend(reversed(inside))
-    return found
+    return tensors
 
 
 def _facts(root: Any) -> dict[str, int | float | str]:

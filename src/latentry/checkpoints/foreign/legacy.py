@@ -20,7 +20,7 @@ LENGTH = 8
 
 @dataclass(frozen=True)
 class _Declared:
-    """What the pickle tells of a storage before its bytes come. width: bytes of an element."""
+    """What the pickle says of a storage before its bytes come. width: bytes of an element."""
 
     width: int
     elements: int
@@ -66,7 +66,9 @@ def _check_opening(stream: IO[bytes]) -> None:
     if type(protocol) is not int or protocol != PROTOCOL or not isinstance(machine, dict):
         raise Unreadable(f"is damaged: its opening is not that of protocol {PROTOCOL}. Take another copy.")
     if machine.get("little_endian", True) is not (sys.byteorder == "little"):
-        raise Unreadable(f"was written in another byte order; accepted: {sys.byteorder}. Save it again on this kind.")
+        raise Unreadable(
+            f"was written in another byte order; accepted: {sys.byteorder}. Save it again on such a machine."
+        )
 
 
 def _starts(file: Mapped, stream: IO[bytes], declared: Mapping[str, _Declared]) -> dict[str, int]:
@@ -74,17 +76,17 @@ def _starts(file: Mapped, stream: IO[bytes], declared: Mapping[str, _Declared]) 
     keys = unpickle(stream, _no_storage, {})
     if not isinstance(keys, list) or {key for key in keys if isinstance(key, str)} != declared.keys():
         raise Unreadable(f"lists other storages than its tensors need; {CUT}")
-    starts, place = {}, stream.tell()
+    starts, offset = {}, stream.tell()
     for key in keys:
         here = declared[key]
-        found = int.from_bytes(file.map[place : place + LENGTH], "little")
-        starts[key] = place + LENGTH
-        place += LENGTH + here.elements * here.width
-        if place > file.size:
-            raise Unreadable(f"ends {place - file.size} bytes too early or earlier; {CUT}")
-        if found != here.elements:
+        elements = int.from_bytes(file.map[offset : offset + LENGTH], "little")
+        starts[key] = offset + LENGTH
+        offset += LENGTH + here.elements * here.width
+        if offset > file.size:
+            raise Unreadable(f"ends {offset - file.size} bytes too early or more; {CUT}")
+        if elements != here.elements:
             raise Unreadable(
-                f"is damaged: storage {printable(key)} has {found} elements instead of {here.elements}. "
+                f"is damaged: storage {printable(key)} has {elements} elements instead of {here.elements}. "
                 "Take another copy."
             )
     return starts
@@ -102,14 +104,14 @@ class _Storages:
     def named(self, identity: Any) -> object:
         """The storage of a persistent id: ("storage", type, key, device, elements, part), or ("module", class, ...)."""
         if not isinstance(identity, tuple) or not identity:
-            raise Damaged("is damaged: it refers to a thing that is no storage. Take another copy.")
+            raise Damaged("is damaged: it refers to something that is not a storage. Take another copy.")
         if identity[0] == "module" and isinstance(identity[1], Dropped):
             return identity[1]
         kind, storage_type, key, _, elements, part = identity
         if isinstance(storage_type, Dropped):
             return storage_type
         if kind != "storage" or not isinstance(storage_type, StorageType) or not isinstance(key, str):
-            raise Unreadable("is damaged: it refers to a thing that is no storage. Take another copy.")
+            raise Unreadable("is damaged: it refers to something that is not a storage. Take another copy.")
         width = storage_type.dtype.itemsize if storage_type.dtype else 1
         here = _Declared(width, elements)
         if not is_count(elements) or self.declared.setdefault(key, here) != here:

@@ -109,13 +109,13 @@ class Machine:
             return Dropped(function.name)
         if not isinstance(function, Known) or not isinstance(arguments, tuple):
             raise Damaged(f"is damaged: it calls a {type(function).__name__}. Take another copy.")
-        self.pay(arguments)
+        self.count_copied(arguments)
         result = function.build(*arguments)
         if isinstance(result, Dropped):
             self.dropped[result.name] = None
         return result
 
-    def pay(self, values: object) -> None:
+    def count_copied(self, values: object) -> None:
         """A few bytes of a pickle can ask for any number of copies of what is already there; the sum is bounded."""
         if isinstance(values, tuple):
             self.copied += sum(
@@ -126,7 +126,7 @@ class Machine:
 
     def build(self, _: Any) -> None:
         state, target = self.stack.pop(), self.stack[-1]
-        self.pay(state)
+        self.count_copied(state)
         if not set_state(target, state) and isinstance(target, np.ndarray):
             self.drop("numpy.ndarray")
 

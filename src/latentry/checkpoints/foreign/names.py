@@ -44,7 +44,7 @@ ATTACK_PARTS = {
     "ctypes",
     "runpy",
 }
-"""A class is never found below one of these: `torch.serialization` + `os.system` is `os.system` in disguise."""
+"""No class lies below one of these: `torch.serialization` + `os.system` is `os.system` in disguise."""
 OLD_MODULES = {"__builtin__": "builtins", "copy_reg": "copyreg"}
 LONGEST_NAME = 200
 CUT = "the download or copy was probably cut short. Take another copy."
@@ -56,7 +56,7 @@ class Unreadable(Exception):
 
 
 class Damaged(Unreadable):
-    """A pickle that cannot be followed, or a file that is no pickle."""
+    """A pickle that cannot be followed, or a file that is not a pickle."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +69,7 @@ class Dropped:
 def dotted(module: object, name: object) -> str:
     """`module.name` in today's spelling. Raises `Unreadable` where it is plainly an attack, named in the text."""
     if not isinstance(module, str) or not isinstance(name, str):
-        raise Unreadable("is damaged: a name in its pickle is no text. Take another copy.")
+        raise Unreadable("is damaged: a name in its pickle is not text. Take another copy.")
     module = OLD_MODULES.get(module, module)
     full = f"{module}.{name}"
     root = full.partition(".")[0].strip()

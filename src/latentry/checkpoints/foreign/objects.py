@@ -43,24 +43,24 @@ def key(value: object) -> Any:
     return Dropped(type(value).__name__)
 
 
-def _items(given: object = ()) -> list[Any]:
+def _items(container: object = ()) -> list[Any]:
     """What is in a container; never the elements of a tensor, of which there may be any number."""
-    if isinstance(given, dict):
-        return list(given.items())
-    if isinstance(given, list | tuple | set | frozenset):
-        return list(given)
-    raise Damaged(f"is damaged: a container is made from {type(given).__name__}. Take another copy.")
+    if isinstance(container, dict):
+        return list(container.items())
+    if isinstance(container, list | tuple | set | frozenset):
+        return list(container)
+    raise Damaged(f"is damaged: a container is made from {type(container).__name__}. Take another copy.")
 
 
-def _pairs(given: object = ()) -> dict[Any, Any]:
-    pairs = _items(given)
+def _pairs(container: object = ()) -> dict[Any, Any]:
+    pairs = _items(container)
     if not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in pairs):
-        raise Damaged("is damaged: a mapping is made from what are no pairs. Take another copy.")
+        raise Damaged("is damaged: a mapping is made from items that are not pairs. Take another copy.")
     return {key(name): value for name, value in pairs}
 
 
-def _keys(given: object = ()) -> set[Any]:
-    return {key(item) for item in _items(given)}
+def _keys(container: object = ()) -> set[Any]:
+    return {key(item) for item in _items(container)}
 
 
 def _tensor(storage: object, offset: object, size: object, stride: object, *_: object) -> object:
@@ -107,8 +107,8 @@ def _plain_bytes(value: object = b"", encoding: str = "latin1") -> bytes:
     return bytes(value if isinstance(value, bytes | bytearray) else _items(value))
 
 
-def _size(given: object = ()) -> torch.Size:
-    return torch.Size(counts(given))
+def _size(sides: object = ()) -> torch.Size:
+    return torch.Size(counts(sides))
 
 
 def _device(kind: object, index: object = None) -> object:
@@ -137,7 +137,7 @@ CALLS: dict[str, Callable[..., Any]] = {
     "builtins.set": _keys,
     "builtins.frozenset": lambda items=(): frozenset(_keys(items)),
     "builtins.bytes": _plain_bytes,
-    "builtins.bytearray": lambda *given: bytearray(_plain_bytes(*given)),
+    "builtins.bytearray": lambda *arguments: bytearray(_plain_bytes(*arguments)),
     "builtins.getattr": _attribute,
     "builtins.complex": lambda real, imaginary=0.0: complex(float(real), float(imaginary)),
     "_codecs.encode": encoded,

@@ -29,7 +29,7 @@ def read_safetensors(path: Path, *, weights: bool) -> tuple[dict[str, Tensor], d
     header, data = _header(path)
     texts = header.pop(METADATA, {})
     if not isinstance(texts, dict):
-        raise Unreadable(f"has a safetensors header whose {METADATA} is no mapping. Take another copy.")
+        raise Unreadable(f"has a safetensors header whose {METADATA} is not a mapping. Take another copy.")
     metas, spans = {}, []
     for name, entry in header.items():
         metas[name], span = _described(name, entry)
@@ -49,9 +49,9 @@ def _header(path: Path) -> tuple[dict[str, Any], int]:
     try:
         header = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise Unreadable("has a safetensors header that is no JSON. Take another copy.") from error
+        raise Unreadable("has a safetensors header that is not JSON. Take another copy.") from error
     if not isinstance(header, dict):
-        raise Unreadable("has a safetensors header that is no mapping. Take another copy.")
+        raise Unreadable("has a safetensors header that is not a mapping. Take another copy.")
     return header, size - LENGTH - length
 
 
@@ -61,8 +61,10 @@ def _described(name: str, entry: object) -> tuple[Tensor, tuple[int, int]]:
     if not isinstance(entry, Mapping) or not {"dtype", "shape", "data_offsets"} <= entry.keys():
         raise Unreadable(f"has a safetensors header that does not describe {shown}. Take another copy.")
     if not isinstance(entry["dtype"], str) or entry["dtype"] not in DTYPES:
-        found = printable(str(entry["dtype"])[:40]) if isinstance(entry["dtype"], str) else "no text"
-        raise Unreadable(f"holds {shown} as {found}; known: {', '.join(DTYPES)}. Save it as one of these.")
+        stored_as = (
+            printable(str(entry["dtype"])[:40]) if isinstance(entry["dtype"], str) else "a dtype that is not text"
+        )
+        raise Unreadable(f"holds {shown} as {stored_as}; known: {', '.join(DTYPES)}. Save it as one of these.")
     dtype, shape, offsets = DTYPES[entry["dtype"]], counts(entry["shape"]), counts(entry["data_offsets"])
     if math.prod(max(n, 1) for n in shape) * dtype.itemsize >= MOST_ELEMENTS or len(offsets) != 2:
         raise Unreadable(f"has a safetensors header with an absurd {shown}. Take another copy.")
@@ -75,11 +77,11 @@ def _described(name: str, entry: object) -> tuple[Tensor, tuple[int, int]]:
 
 def _check_spans(spans: list[tuple[int, int, str]], data: int) -> None:
     """The tensors fill the file one after the other."""
-    place = 0
+    offset = 0
     for start, end, name in spans:
-        if start != place:
-            how = "overlaps the one before it" if start < place else "leaves a hole before it"
+        if start != offset:
+            how = "overlaps the one before it" if start < offset else "leaves a hole before it"
             raise Unreadable(f"has a safetensors header where {printable(name)} {how}. Take another copy.")
-        place = end
-    if place != data:
-        raise Unreadable(f"has {data} bytes of tensors where its safetensors header tells of {place}; {CUT}")
+        offset = end
+    if offset != data:
+        raise Unreadable(f"has {data} bytes of tensors where its safetensors header describes {offset}; {CUT}")

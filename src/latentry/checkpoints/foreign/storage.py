@@ -35,7 +35,7 @@ class Mapped:
     def part(self, start: int, nbytes: int, width: int) -> torch.UntypedStorage:
         """Bytes [start, start + nbytes), which lie inside the file.
 
-        width: of an element, bytes. Where `start` is no multiple of it, as happens in the legacy format, a copy.
+        width: of an element, bytes. Where `start` is not a multiple of it, as happens in the legacy format, a copy.
         """
         part: torch.UntypedStorage = self.storage[start : start + nbytes]
         return part if start % width == 0 else part.clone()
@@ -43,7 +43,7 @@ class Mapped:
 
 @dataclass(frozen=True)
 class Stored:
-    """A storage that a pickle names. dtype: None where the tensor tells it. data: None when weights are not wanted."""
+    """A storage that a pickle names. dtype: None where the tensor has it. data: None when weights are not read."""
 
     dtype: torch.dtype | None
     nbytes: int
@@ -85,7 +85,7 @@ def view(stored: Stored, dtype: torch.dtype | None, offset: object, size: object
 
 
 def counts(value: object) -> tuple[int, ...]:
-    """The value as a size or stride. Raises `Unreadable` where it is none."""
+    """The value as a size or stride. Raises `Unreadable` where it cannot be one."""
     if not isinstance(value, tuple | list) or len(value) > MOST_DIMENSIONS or not all(map(is_count, value)):
-        raise Unreadable("is damaged: a tensor's size or stride is no short row of numbers. Take another copy.")
+        raise Unreadable("is damaged: a tensor's size or stride is not a short list of numbers. Take another copy.")
     return tuple(value)

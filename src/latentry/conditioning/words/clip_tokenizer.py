@@ -68,12 +68,12 @@ def read(path: Path, length: int) -> Tokenizer:
         if path.is_dir():
             vocabulary = json.loads((path / "vocab.json").read_text(encoding="utf-8"))
             return clip_tokenizer(vocabulary, read_merges(path / "merges.txt"), length)
-        found, merges, pad = parts(path.read_text(encoding="utf-8"), str(path))
+        vocabulary, merges, pad = parts(path.read_text(encoding="utf-8"), str(path))
     except (OSError, ValueError) as error:
         raise UsageError(
             f"conditioning clip_text: {path}: {error}. Give a folder of vocab.json and merges.txt."
         ) from error
-    return clip_tokenizer(found, merges, length, pad)
+    return clip_tokenizer(vocabulary, merges, length, pad)
 
 
 def read_merges(path: Path) -> list[Pair]:
@@ -91,5 +91,5 @@ def parts(text: str, where: str) -> tuple[dict[str, int], list[Pair], str]:
         return dict(vocabulary), [(a, b) for a, b in pairs], (plain.get("padding") or {}).get("pad_token", END)
     except (ValueError, KeyError, TypeError) as error:
         raise UsageError(
-            f"conditioning clip_text: {where} is no tokenizer of byte pairs ({error!r}). Take another copy."
+            f"conditioning clip_text: {where} is not a byte-pair tokenizer ({error!r}). Take another copy."
         ) from error

@@ -1,4 +1,4 @@
-"""The class of an image from the words it is asked for with: naive Bayes over the captions of training."""
+"""The class of an image from the words of its prompt: naive Bayes over the captions of training."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class Guess:
 
     def __init__(self, images: Mapping[int, int], counts: Mapping[str, Mapping[int, int]]) -> None:
         self.images = dict(images)
-        self.counts = {feature: dict(found) for feature, found in counts.items()}
+        self.counts = {feature: dict(by_label) for feature, by_label in counts.items()}
         self.totals = Counter(dict.fromkeys(self.images, 0))
-        for found in self.counts.values():
-            self.totals.update(found)
+        for by_label in self.counts.values():
+            self.totals.update(by_label)
 
     @classmethod
     def of(cls, captions: Iterable[tuple[str, int]]) -> Guess:
@@ -46,31 +46,31 @@ class Guess:
 
     def __call__(self, text: str) -> int | None:
         """The most probable class; None where no part of the text was ever seen."""
-        known = [self.counts[feature] for feature in features(text) if feature in self.counts]
-        if not known:
+        rows = [self.counts[feature] for feature in features(text) if feature in self.counts]
+        if not rows:
             return None
 
         def score(label: int) -> float:
             total = self.totals[label] + SMOOTHING * len(self.counts)
-            told = math.fsum(math.log((found.get(label, 0) + SMOOTHING) / total) for found in known)  # in any order
-            return math.log(self.images[label]) + told
+            evidence = math.fsum(math.log((row.get(label, 0) + SMOOTHING) / total) for row in rows)  # in any order
+            return math.log(self.images[label]) + evidence
 
         return max(self.images, key=score)
 
     def to_text(self) -> str:
         """As JSON, one feature a line."""
-        rows = (f"{json.dumps(feature)}: {json.dumps(found)}" for feature, found in self.counts.items())
+        rows = (f"{json.dumps(feature)}: {json.dumps(by_label)}" for feature, by_label in self.counts.items())
         return f'{{"images": {json.dumps(self.images)},\n"counts": {{\n' + ",\n".join(rows) + "\n}}\n"
 
     @classmethod
     def parse(cls, text: str, where: str) -> Guess:
         """The reverse of `to_text`. where: the file's name, for errors."""
         try:
-            found = json.loads(text)
-            counts = {str(feature): _numbers(row) for feature, row in found["counts"].items()}
-            return cls(_numbers(found["images"]), counts)
+            table = json.loads(text)
+            counts = {str(feature): _numbers(row) for feature, row in table["counts"].items()}
+            return cls(_numbers(table["images"]), counts)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise LatentryError(f"{where}: is no table of words ({error!r}). Take another copy.") from error
+            raise LatentryError(f"{where}: is not a table of words ({error!r}). Take another copy.") from error
 
 
 def features(text: str) -> set[str]:

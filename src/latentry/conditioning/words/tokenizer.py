@@ -1,4 +1,4 @@
-"""BERT-like tokenizers: trained on captions, or read from a given vocabulary."""
+"""BERT-like tokenizers: trained on captions, or read from a vocabulary."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ def train(captions: Iterable[str], size: int) -> Tokenizer:
     return from_vocabulary(tokenizer.get_vocab())
 
 
-def train_words(captions: Iterable[str], size: int, known: Sequence[str] = SPECIAL) -> Tokenizer:
+def train_words(captions: Iterable[str], size: int, base: Sequence[str] = SPECIAL) -> Tokenizer:
     """A lower-case tokenizer of whole words, the most frequent ones; every other word is the unknown token.
 
-    known: tokens that it has in any case, by number; the special ones are among them.
+    base: tokens that it has in any case, by number; the special ones are among them.
     """
     if size <= len(SPECIAL):
         raise UsageError(
@@ -55,9 +55,9 @@ def train_words(captions: Iterable[str], size: int, known: Sequence[str] = SPECI
     for caption in captions:
         text = tokenizer.normalizer.normalize_str(clean(caption))
         counts.update(word for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(text))
-    new = sorted(counts.keys() - set(known), key=lambda word: (-counts[word], word))
+    new = sorted(counts.keys() - set(base), key=lambda word: (-counts[word], word))
     tokenizer.model = models.WordLevel(
-        {word: number for number, word in enumerate([*known, *new[: max(0, size - len(known))]])}, unk_token=UNKNOWN
+        {word: number for number, word in enumerate([*base, *new[: max(0, size - len(base))]])}, unk_token=UNKNOWN
     )
     return _complete(tokenizer)
 

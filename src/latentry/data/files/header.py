@@ -52,16 +52,16 @@ class Header:
     @property
     def notes(self) -> tuple[str, ...]:
         """Peculiarities that do not stop the file from being used, in words."""
-        found = []
+        notes = []
         if self.cmyk:
-            found.append("CMYK: converted to RGB without a colour profile")
+            notes.append("CMYK: converted to RGB without a colour profile")
         if self.palette and self.alpha:
-            found.append("palette with transparency: composited like any alpha")
+            notes.append("palette with transparency: composited like any alpha")
         if self.orientation > 1:
-            found.append(f"EXIF-rotated (orientation {self.orientation}): turned upright")
+            notes.append(f"EXIF-rotated (orientation {self.orientation}): turned upright")
         if self.frames > 1:
-            found.append(f"animated or several pages ({self.frames}): only the first is used")
-        return tuple(found)
+            notes.append(f"animated or several pages ({self.frames}): only the first is used")
+        return tuple(notes)
 
 
 def upright_size(width: int, height: int, orientation: int) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""One image file to an array and back. The kind of a file is told by its content, never by its name."""
+"""One image file to an array and back. The kind of a file is recognised by its content, never by its name."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ _ORIENTATION = 274
 
 
 def header(path: str | os.PathLike[str], limit: int = PIXEL_LIMIT) -> Header:
-    """Read only the header. Raises `BadImage` for anything that is no usable picture or has over `limit` pixels."""
+    """Read only the header. Raises `BadImage` for anything that is not a usable picture or has over `limit` pixels."""
     path = os.fspath(path)
     with reasons(path, limit):
         if _start(path, limit)[:4] in _TIFF_MAGIC:
-            found = tiff.header(path, limit)
-            if found is not None:
-                return found
+            facts = tiff.header(path, limit)
+            if facts is not None:
+                return facts
         with opened(path, limit) as image:
             return _pillow_header(image)
 
@@ -64,15 +64,15 @@ def decode(path: str | os.PathLike[str], limit: int = PIXEL_LIMIT) -> tuple[Head
     path = os.fspath(path)
     with reasons(path, limit):
         is_tiff = _start(path, limit)[:4] in _TIFF_MAGIC
-        found = tiff.header(path, limit) if is_tiff else None
-        if found is None:
+        facts = tiff.header(path, limit) if is_tiff else None
+        if facts is None:
             return _read_pillow(path, limit)
         try:
-            return found, tiff.read(path, limit)
+            return facts, tiff.read(path, limit)
         except (ValueError, ImportError) as error:
             if "imagecodecs" not in str(error):
                 raise
-        return found, _read_with_libtiff(path, limit, found)
+        return facts, _read_with_libtiff(path, limit, facts)
 
 
 def _read_with_libtiff(path: str, limit: int, expected: Header) -> Array:

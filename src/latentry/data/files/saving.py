@@ -54,8 +54,8 @@ def save(
     if path.suffix.lower() in _TIFF_SUFFIXES:
         _save_tiff(path, pixels, text)
     elif path.suffix.lower() != ".png" or channels not in _MODES:
-        known = ".png, .tif, .tiff" if channels in _MODES else ".tif, .tiff"
-        raise UsageError(f'{path}: an image of {channels} channels is saved as {known}, not "{path.suffix}".')
+        suffixes = ".png, .tif, .tiff" if channels in _MODES else ".tif, .tiff"
+        raise UsageError(f'{path}: an image of {channels} channels is saved as {suffixes}, not "{path.suffix}".')
     elif depth == 16:
         png16.write(path, pixels.astype(np.uint16), text)
     else:

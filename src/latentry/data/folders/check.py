@@ -24,7 +24,7 @@ _FORMAT_OF = {".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF"}
 
 @dataclass
 class Report:
-    """What `check` found.
+    """The result of `check`.
 
     images: number listed. bad: (path, reason) of files that cannot be used. notes: (path, what is odd) of files that
     can. problems: what is wrong with the folder as a whole. channels, depths, formats, sizes (width, height): files
@@ -66,17 +66,17 @@ def check(
     themselves are. progress: called with (done, all). Raises `UsageError` only for a folder that does not exist.
     """
     folder = real_root(root)
-    found = scan(folder)
-    report = Report(folder, foreign=found.foreign)
-    _odd_entries(report, found)
+    content = scan(folder)
+    report = Report(folder, foreign=content.foreign)
+    _odd_entries(report, content)
     try:
-        records = read_records(folder, found)
+        records = read_records(folder, content)
     except UsageError as error:
         report.problems.append(str(error))
-        records = [Record(path) for path in found.images]
+        records = [Record(path) for path in content.images]
     report.fields = known_fields(records)
-    if found.metadata:
-        report.unlisted = len(set(found.images) - {record.path for record in records})
+    if content.metadata:
+        report.unlisted = len(set(content.images) - {record.path for record in records})
     if options is not None:
         records = _apply_options(report, records, options)
     headers = _decode_all(report, records, options or DataOptions(), options is not None, progress)
@@ -84,13 +84,13 @@ def check(
     return report
 
 
-def _odd_entries(report: Report, found: Scan) -> None:
-    for path in found.links:
+def _odd_entries(report: Report, content: Scan) -> None:
+    for path in content.links:
         real = os.path.realpath(report.root / path)
         loop = (report.root / path).is_dir() and str(report.root / path).startswith(real)
         why = "a loop" if loop or not os.path.lexists(real) else f"leads to {real}"
         report.notes.append((path, f"link, not followed: {why}"))
-    report.bad += [(path, "folder cannot be opened") for path in found.unreadable]
+    report.bad += [(path, "folder cannot be opened") for path in content.unreadable]
 
 
 def _apply_options(report: Report, records: list[Record], options: DataOptions) -> list[Record]:
@@ -133,9 +133,9 @@ def _decode_all(
 
 
 def _examine_pixel_fields(report: Report, record: Record, header: Header, options: DataOptions) -> None:
-    place = transform.geometry(header.height, header.width, options)
+    geometry = transform.geometry(header.height, header.width, options)
     try:
-        pixel_fields.read(report.root, record, options, pixel_fields.KINDS, place)
+        pixel_fields.read(report.root, record, options, pixel_fields.KINDS, geometry)
     except BadImage as error:
         report.bad.append((error.path.removeprefix(f"{report.root}/"), error.reason))
     except UsageError as error:

@@ -87,10 +87,10 @@ class Listing:
             ) from None
 
 
-def take(root: Path, records: Sequence[Record], known: Listing | None = None, others: Sequence[str] = ()) -> Listing:
+def take(root: Path, records: Sequence[Record], earlier: Listing | None = None, others: Sequence[str] = ()) -> Listing:
     """List the files as they are now.
 
-    known: an earlier listing; files of the same size and time are not read again. others: files that belong to the
+    earlier: an earlier listing; files of the same size and time are not read again. others: files that belong to the
     images, such as semantic maps. Beyond `CONTENT_READ` files the modification time stands in for the content.
     """
     entries: dict[str, Entry] = {}
@@ -102,7 +102,7 @@ def take(root: Path, records: Sequence[Record], known: Listing | None = None, ot
     for path in others:
         fields.setdefault(path, [""])
     for path, texts in fields.items():
-        before = known.entries.get(path) if known else None
+        before = earlier.entries.get(path) if earlier else None
         meaning = _digest("\n".join(texts).encode()) if any(texts) else ""
         entries[path] = _entry(root / path, before, meaning, read=len(fields) <= CONTENT_READ)
     return Listing(entries)

@@ -122,7 +122,7 @@ def _first(paths: Sequence[str]) -> str:
 
 
 def read(
-    root: Path, record: Record, options: DataOptions, reads: frozenset[str], place: transform.Geometry
+    root: Path, record: Record, options: DataOptions, reads: frozenset[str], geometry: transform.Geometry
 ) -> dict[str, Any]:
     """Those of `reads` that the options name, moved into the sample, by the name of their field of `Sample`.
 
@@ -130,33 +130,33 @@ def read(
     """
     values: dict[str, Any] = {}
     if "boxes" in reads and options.boxes:
-        values["boxes"] = transform.boxes(*boxes_of(record, options.boxes), place)
+        values["boxes"] = transform.boxes(*boxes_of(record, options.boxes), geometry)
     if "semantic" in reads and options.semantic:
-        values["semantic"] = transform.labels(_classes(root, record, options.semantic, options, place), place)
+        values["semantic"] = transform.labels(_classes(root, record, options.semantic, options, geometry), geometry)
     if "mask" in reads and options.mask:
-        values["mask"] = transform.labels(_classes(root, record, options.mask, options, place) != 0, place)
+        values["mask"] = transform.labels(_classes(root, record, options.mask, options, geometry) != 0, geometry)
     if "arrays" in reads and options.arrays:
-        values["arrays"] = {field: _array(root, record, field, options, place) for field in options.arrays}
+        values["arrays"] = {field: _array(root, record, field, options, geometry) for field in options.arrays}
     return values
 
 
 def _classes(
-    root: Path, record: Record, field: str, options: DataOptions, place: transform.Geometry
+    root: Path, record: Record, field: str, options: DataOptions, geometry: transform.Geometry
 ) -> NDArray[np.int64]:
     path = _existing(root, record, field)
     numbers = maps.read_classes(path, options.pixel_limit)
-    if numbers.shape != place.source:
+    if numbers.shape != geometry.source:
         size = f"{numbers.shape[1]}x{numbers.shape[0]}"
-        image = f"{place.source[1]}x{place.source[0]}"
+        image = f"{geometry.source[1]}x{geometry.source[0]}"
         raise BadImage(path, f"is {size} pixels, but its image {shown(record.path)} is {image}")
     return numbers
 
 
-def _array(root: Path, record: Record, field: str, options: DataOptions, place: transform.Geometry) -> Array:
+def _array(root: Path, record: Record, field: str, options: DataOptions, geometry: transform.Geometry) -> Array:
     array = maps.read_array(_existing(root, record, field), options.pixel_limit)
-    if array.shape[:2] != place.source:
+    if array.shape[:2] != geometry.source:
         return array
-    return transform.amounts(array, place) if array.dtype.kind == "f" else transform.labels(array, place)
+    return transform.amounts(array, geometry) if array.dtype.kind == "f" else transform.labels(array, geometry)
 
 
 def _existing(root: Path, record: Record, field: str) -> Path:

@@ -48,38 +48,38 @@ def real_root(root: str | os.PathLike[str]) -> Path:
 
 def scan(root: Path) -> Scan:
     """Walk everything below `root`, skipping hidden names; folders behind links are never entered."""
-    found = Scan()
+    content = Scan()
     pending = [""]
     while pending:
         folder = pending.pop()
         try:
             entries = sorted(os.scandir(root / folder), key=lambda e: os.fsencode(e.name))
         except OSError:
-            found.unreadable.append(folder or ".")
+            content.unreadable.append(folder or ".")
             continue
         for entry in entries:
-            _sort_entry(found, pending, f"{folder}/{entry.name}".lstrip("/"), entry, root)
-    found.images.sort(key=os.fsencode)
-    found.metadata.sort(key=os.fsencode)
-    return found
+            _sort_entry(content, pending, f"{folder}/{entry.name}".lstrip("/"), entry, root)
+    content.images.sort(key=os.fsencode)
+    content.metadata.sort(key=os.fsencode)
+    return content
 
 
-def _sort_entry(found: Scan, pending: list[str], path: str, entry: os.DirEntry[str], root: Path) -> None:
+def _sort_entry(content: Scan, pending: list[str], path: str, entry: os.DirEntry[str], root: Path) -> None:
     suffix = Path(entry.name).suffix.lower()
     if entry.name.startswith("."):
         return
     if entry.is_symlink() and ((suffix not in EXTENSIONS and entry.name != METADATA) or not inside(root, path)):
-        found.links.append(path)
+        content.links.append(path)
     elif entry.is_dir():
         pending.append(path)
     elif not entry.is_file():
         return
     elif entry.name == METADATA:
-        found.metadata.append(path)
+        content.metadata.append(path)
     elif suffix in EXTENSIONS:
-        found.images.append(path)
+        content.images.append(path)
     elif suffix in _FOREIGN:
-        found.foreign[suffix] = found.foreign.get(suffix, 0) + 1
+        content.foreign[suffix] = content.foreign.get(suffix, 0) + 1
 
 
 def inside(root: Path, path: str) -> bool:
@@ -91,31 +91,31 @@ def inside(root: Path, path: str) -> bool:
     return target.is_relative_to(root) and target.is_file()
 
 
-def read_records(root: Path, found: Scan | None = None) -> list[Record]:
+def read_records(root: Path, content: Scan | None = None) -> list[Record]:
     """The images of a folder. A metadata.jsonl at the root, else those in subfolders, lists them; else all are taken.
 
     Raises `UsageError` for a folder without images and for metadata that cannot be followed.
     """
-    found = found or scan(root)
-    if not found.metadata:
-        if not found.images:
-            raise UsageError(f"data folder {shown(str(root))}: {_why_empty(found)}")
-        return [Record(path) for path in found.images]
-    lists = [METADATA] if METADATA in found.metadata else found.metadata
+    content = content or scan(root)
+    if not content.metadata:
+        if not content.images:
+            raise UsageError(f"data folder {shown(str(root))}: {_why_empty(content)}")
+        return [Record(path) for path in content.images]
+    lists = [METADATA] if METADATA in content.metadata else content.metadata
     records = [record for name in lists for record in _read_metadata(root, name)]
     if not records:
         raise UsageError(f"{shown(str(root / lists[0]))}: lists no images.")
-    _refuse_missing(root, records, set(found.images))
+    _refuse_missing(root, records, set(content.images))
     return records
 
 
-def _why_empty(found: Scan) -> str:
+def _why_empty(content: Scan) -> str:
     kinds = ", ".join(EXTENSIONS)
-    hints = [f"{count} {suffix} files are of a kind that is not read" for suffix, count in found.foreign.items()]
-    if found.links:
-        hints.append(f"{len(found.links)} links are not followed (first: {shown(found.links[0])})")
-    if found.unreadable:
-        hints.append(f"{len(found.unreadable)} folders cannot be opened (first: {shown(found.unreadable[0])})")
+    hints = [f"{count} {suffix} files are of a kind that is not read" for suffix, count in content.foreign.items()]
+    if content.links:
+        hints.append(f"{len(content.links)} links are not followed (first: {shown(content.links[0])})")
+    if content.unreadable:
+        hints.append(f"{len(content.unreadable)} folders cannot be opened (first: {shown(content.unreadable[0])})")
     return f"no images found in it or below; accepted: {kinds}. {'; '.join(hints)}".rstrip() + ("." if hints else "")
 
 

@@ -25,14 +25,16 @@ def value_of(record: Record, field: str) -> Any:
 
 def require_fields(records: Sequence[Record], options: DataOptions) -> None:
     """Raise a `UsageError` for a field that no image has."""
-    known = known_fields(list(records))
+    existing = known_fields(list(records))
     keys = ("text", "label", "boxes", "semantic", "mask", "balance", "split_by")
     named = [(key, getattr(options, key)) for key in keys if getattr(options, key)]
     named += [("arrays", field) for field in options.arrays] + [("where", field) for field in options.where]
     for key, field in named:
-        if field not in known and not (field == FOLDER and any("/" in r.path for r in records)):
-            have = ", ".join(known) or "none (there is no metadata.jsonl)"
-            raise UsageError(f'data.{key}: no image has a field "{field}"; fields: {have}{did_you_mean(field, known)}.')
+        if field not in existing and not (field == FOLDER and any("/" in r.path for r in records)):
+            have = ", ".join(existing) or "none (there is no metadata.jsonl)"
+            raise UsageError(
+                f'data.{key}: no image has a field "{field}"; fields: {have}{did_you_mean(field, existing)}.'
+            )
 
 
 def selected(records: Sequence[Record], options: DataOptions) -> list[Record]:
@@ -43,8 +45,8 @@ def selected(records: Sequence[Record], options: DataOptions) -> list[Record]:
         left = [r for r in kept if _key(value_of(r, field)) in accepted]
         if not left:
             values = sorted({str(value_of(r, field)) for r in kept})
-            found = ", ".join(values[:10]) + (", ..." if len(values) > 10 else "")
-            raise UsageError(f"data.where.{field}: no image has {options.where[field]!r}; values found: {found}.")
+            present = ", ".join(values[:10]) + (", ..." if len(values) > 10 else "")
+            raise UsageError(f"data.where.{field}: no image has {options.where[field]!r}; values found: {present}.")
         kept = left
     return kept
 
@@ -90,9 +92,9 @@ def _order(name: str) -> tuple[int, float, str]:
 
 
 def label_numbers(records: Sequence[Record], field: str | None, names: Sequence[str]) -> list[int]:
-    """The label of each record as its place in `names`; 0 for all where there are no labels."""
-    places = {name: place for place, name in enumerate(names)}
-    return [places[_name(value_of(r, field))] if field else 0 for r in records]
+    """The label of each record as its index in `names`; 0 for all where there are no labels."""
+    numbers = {name: number for number, name in enumerate(names)}
+    return [numbers[_name(value_of(r, field))] if field else 0 for r in records]
 
 
 def captions_of(record: Record, field: str | None) -> list[str]:

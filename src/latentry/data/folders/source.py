@@ -48,18 +48,18 @@ class Source:
     def _read_headers(self) -> dict[str, Header]:
         """Headers by path; of very large folders an even sample, the rest is checked when it is decoded."""
         step = max(1, len(self.records) // HEADERS_READ)
-        found: dict[str, Header] = {}
+        headers: dict[str, Header] = {}
         bad: list[BadImage] = []
         for record in self.records[::step]:
             header = self._header_or_reason(record.path)
             if isinstance(header, BadImage):
                 bad.append(header)
             else:
-                found[record.path] = header
+                headers[record.path] = header
         self.note(bad)
-        if not found:
+        if not headers:
             raise self._too_many(f"none of the {len(self.records)} images can be used")
-        return found
+        return headers
 
     def _header_or_reason(self, path: str) -> Header | BadImage:
         try:

@@ -40,14 +40,14 @@ def plms(denoise: Denoise, x: Tensor, levels: Sequence[Level], *, noise: Noise) 
             yield Step(index, after, x, x0)
             continue
         eps = noise_in(x0, x, level)
-        known = [eps, *history]
+        recent = [eps, *history]
         if history:
-            mean = sum(w * e for w, e in zip(WEIGHTS[len(known) - 1], known, strict=True))
+            mean = sum(w * e for w, e in zip(WEIGHTS[len(recent) - 1], recent, strict=True))
         else:
             # Improved Euler, the mean of both ends; the last level is never given to the network.
             reached, end = transfer(x, x0, level, after), after if index + 2 < len(levels) else level
             mean = (eps + noise_in(denoise(reached, end).to(x), reached, end)) / 2
-        history = known[: len(WEIGHTS) - 1]
+        history = recent[: len(WEIGHTS) - 1]
         x0 = (x - level.sigma * mean) / level.alpha
         x = transfer(x, x0, level, after)
         yield Step(index, after, x, x0)

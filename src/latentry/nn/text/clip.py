@@ -58,7 +58,7 @@ class Layer(nn.Module):
 
 
 class Embeddings(nn.Module):
-    """A learned vector for each token and each place."""
+    """A learned vector for each token and each position."""
 
     def __init__(self, vocabulary: int, length: int, width: int) -> None:
         super().__init__()

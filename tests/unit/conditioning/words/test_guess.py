@@ -53,7 +53,7 @@ def test_it_is_kept_as_text() -> None:
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"images": {"x": 1}, "counts": {}}', '{"images": {}, "counts": 3}'])
 def test_a_damaged_table_is_one_line(text: str) -> None:
-    with pytest.raises(LatentryError, match=r"words\.json: is no table of words"):
+    with pytest.raises(LatentryError, match=r"words\.json: is not a table of words"):
         Guess.parse(text, FILE)
 
 

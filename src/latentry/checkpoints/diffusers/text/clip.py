@@ -111,7 +111,7 @@ def _read_merges(path: Path) -> list[tuple[str, str]]:
     try:
         return read_merges(path)
     except (OSError, ValueError) as error:
-        raise UsageError(f"{path}: is no list of merges ({error}). Take another copy of the folder.") from error
+        raise UsageError(f"{path}: is not a list of merges ({error}). Take another copy of the folder.") from error
 
 
 ENCODER = Encoder(
