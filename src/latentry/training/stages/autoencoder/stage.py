@@ -78,7 +78,8 @@ class AutoencoderStage(Stage):
             step, number = divmod(part, t.accumulate)
             return [step * t.batch + place for place in self.world.share(t.batch, t.accumulate, number)]
 
-        source = batches(self.data, start * t.accumulate, positions_of=positions, workers=t.workers)
+        pin = self.world.device.type == "cuda"
+        source = batches(self.data, start * t.accumulate, positions_of=positions, workers=t.workers, pin=pin)
         while True:
             yield [next(source) for _ in range(t.accumulate)]
 
