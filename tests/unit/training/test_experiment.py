@@ -93,6 +93,24 @@ def test_a_resumed_run_keeps_the_first_stage_it_began_with(first, data, tmp_path
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
+@pytest.mark.parametrize(
+    "condition", [{"kind": "image", "factor": 2}, {"kind": "masked", "latent_channels": 4, "masks": "boxes"}]
+)
+def test_timing_takes_values_of_conditions_that_read_pixels(condition, data, tmp_path, monkeypatch):
+    """Such a condition has no value of its own to be timed with, and may pass its image through the first stage."""
+    timed: list[int] = []
+
+    def choose(work, device, precision):
+        timed.append(work().ndim)
+        return "fp32"
+
+    monkeypatch.setattr(CHOOSE, choose)
+    changes = {"diffusion.train.precision": "auto", "diffusion.conditioning": {"own": condition}}
+    run = run_tiny(tmp_path, data, changes)
+    assert timed == [0]
+    assert lt.load(run.path / "model").denoiser is not None
+
+
 def test_a_precision_chosen_by_timing_is_kept_for_every_resume(data, tmp_path, monkeypatch):
     auto = {"autoencoder.train.precision": "auto", "diffusion.train.precision": "auto"}
     monkeypatch.setattr(CHOOSE, lambda work, device, asked: work() is not None and "bf16")

@@ -25,6 +25,7 @@ from latentry.training.loop.compiling import compile_or_not
 from latentry.training.loop.stage import weights_of
 from latentry.training.plan.plan import Plan
 from latentry.training.recipe.diffusion import DiffusionSection, DiffusionTraining
+from latentry.training.stages.autoencoder import build as first_stage
 from latentry.training.stages.diffusion.preview import Previewer
 from latentry.training.stages.diffusion.stage import DiffusionStage
 from latentry.training.stages.kind import Parts, StageKind
@@ -109,7 +110,8 @@ def _check_nulls(model: LatentDiffusion, training: DiffusionTraining) -> None:
 def probe(plan: Plan) -> Callable[[], Tensor]:
     """A forward pass of a microbatch of noise."""
     first, device = plan.model.autoencoder, plan.world.device
-    model = fresh(plan, None).to(device)
+    through = first_stage.ready(plan) or first_stage.fresh(plan)  # where conditions pass through it
+    model = fresh(plan, through.to(device)).to(device)
     height, width = (side // first.factor for side in plan.data.options.height_width)
     microbatch = plan.world.microbatch(plan.recipe.diffusion.train)
     shape = (microbatch, first.latent_channels or first.z_channels, height, width)
