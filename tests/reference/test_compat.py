@@ -14,7 +14,8 @@ import pytest
 import torch
 
 from latentry.cli import run
-from latentry.verify.compare import verify
+from latentry.verify.compare import result_of, verify
+from latentry.verify.fixture import NotThere, Subject
 from tests.shared import SHARED, needs_shared
 
 FOLDERS = sorted(path.parent for path in (SHARED / "compat").glob("*/expected.safetensors"))
@@ -34,6 +35,25 @@ def test_every_tensor_is_the_published_one(folder: Path, tmp_path: Path) -> None
     assert [line for line in lines if not line.good] == []
     told = json.loads((folder / "expected.json").read_text())["tensors"]
     assert {line.name for line in lines} == {name for name in told if name.startswith("out.")}
+
+
+@each
+@pytest.mark.filterwarnings("ignore:.*copying from a non-meta parameter")
+def test_every_check_computes_where_the_model_is(folder: Path, tmp_path: Path) -> None:
+    """`meta` stands for a GPU: what needs numbers ends there, but nothing may meet a tensor of the CPU."""
+    subject = Subject(bring(folder, tmp_path / "model"), folder, torch.device("meta"))
+    names = [name.removeprefix("out.") for name in subject.tensors if name.startswith("out.")]
+    errors = [error for error in (error_of(subject, name) for name in names) if error]
+    assert [error for error in errors if "expected device" in error] == []
+    assert len(errors) < len(names)
+
+
+def error_of(subject: Subject, name: str) -> str:
+    try:
+        result_of(subject, name)
+    except (RuntimeError, NotThere) as error:
+        return f"{name}: {error}"
+    return ""
 
 
 def test_the_command_says_what_is_off_and_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

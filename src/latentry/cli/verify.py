@@ -14,13 +14,14 @@ from latentry.errors import LatentryError
 def verify(
     model: Annotated[Path, typer.Argument(help="A model that `latentry import` made.")],
     fixture: Annotated[Path, typer.Argument(help="A folder of config.yaml and expected.safetensors, .json.")],
+    device: Annotated[str, typer.Option(help="auto, cuda, cuda:1, mps or cpu, where the numbers come from.")] = "cpu",
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Compare a model with reference numbers, tensor by tensor; fails if any is off."""
     from latentry.verify.compare import verify as lines
 
     compared = []
-    for line in lines(model, fixture):
+    for line in lines(model, fixture, device):
         compared.append(line)
         if not as_json:
             off = "not compared" if line.off is None else f"{line.off:.2e}"

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from latentry import devices
 from latentry.errors import LatentryError
 from latentry.verify import first_stage_checks, loss_checks, process_checks, sampler_checks
 from latentry.verify.fixture import Check, NotThere, Subject
@@ -39,12 +40,13 @@ class Line(NamedTuple):
         return self.off is not None and self.off <= self.allowed
 
 
-def verify(model: str | Path, fixture: str | Path) -> Iterator[Line]:
+def verify(model: str | Path, fixture: str | Path, device: str = "cpu") -> Iterator[Line]:
     """Compare every result of a fixture folder with what a model folder gives; nothing is skipped in silence.
 
-    Whole numbers must be equal. Raises UsageError for folders that are not what they should be.
+    Whole numbers must be equal. device: where the model computes; the published numbers come from a CPU.
+    Raises UsageError for folders that are not what they should be.
     """
-    subject = Subject(Path(model), Path(fixture))
+    subject = Subject(Path(model), Path(fixture), devices.choose(device))
     for name in sorted(n for n in subject.tensors if n.startswith("out.")):
         yield compare(subject, name)
 
@@ -54,20 +56,21 @@ def compare(subject: Subject, name: str) -> Line:
     expected = subject.tensors[name]
     allowed = WALK if WALKS.fullmatch(name) else SINGLE if expected.is_floating_point() else 0.0
     try:
-        result = _result(subject, name.removeprefix("out.")).detach()
+        result = result_of(subject, name.removeprefix("out.")).detach()
     except (NotThere, LatentryError, RuntimeError, KeyError) as error:  # of another model than the fixture's, say
         return Line(name, None, allowed, str(error).splitlines()[0])
     if result.shape != expected.shape:
         return Line(name, None, allowed, f"shape {tuple(result.shape)}, expected {tuple(expected.shape)}")
-    largest = float(expected.double().abs().max())
-    off = float((result.double() - expected.double()).abs().max())
+    expected, result = expected.cpu().double(), result.cpu().double()
+    largest, off = float(expected.abs().max()), float((result - expected).abs().max())
     return Line(name, off / largest if largest else off, allowed)
 
 
-def _result(subject: Subject, name: str) -> Tensor:
+def result_of(subject: Subject, name: str) -> Tensor:
+    """What the model gives for a tensor's name behind `out.`. Raises NotThere without a check, or what it needs."""
     for pattern, check in CHECKS.items():
         match = re.fullmatch(pattern, name)
         if match:
-            with torch.no_grad():
+            with torch.no_grad(), subject.device:  # what a check makes itself is there too
                 return check(subject, *match.groups())
     raise NotThere("there is no check for it")

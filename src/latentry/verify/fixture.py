@@ -42,16 +42,18 @@ class NotThere(Exception):
 class Subject:
     """A fixture's folder (config.yaml, expected.safetensors, expected.json) and our model folder.
 
+    device: where the model computes, and where the fixture's tensors are brought.
     Raises UsageError where either is not what it should be.
     """
 
-    def __init__(self, model: Path, fixture: Path) -> None:
+    def __init__(self, model: Path, fixture: Path, device: torch.device) -> None:
         if not (fixture / "expected.safetensors").is_file():
             raise UsageError(f"{fixture}: no expected.safetensors; give a folder of reference numbers")
         if not model_folder.is_model(model):
             raise UsageError(f"{model}: no model folder; make one with `latentry import`")
-        self.model, self.fixture = model, fixture
-        self.tensors: dict[str, Tensor] = files.read(fixture / "expected.safetensors")
+        self.model, self.fixture, self.device = model, fixture, device
+        stored = files.read(fixture / "expected.safetensors")
+        self.tensors: dict[str, Tensor] = {name: tensor.to(device) for name, tensor in stored.items()}
         self.notes: dict[str, Any] = json.loads((fixture / "expected.json").read_text(encoding="utf-8"))["tensors"]
         self.params: dict[str, Any] = tools.load_yaml(fixture / "config.yaml")["model"]["params"]
         self._kept: dict[Hashable, Any] = {}
@@ -74,9 +76,9 @@ class Subject:
     @cached_property
     def pipes(self) -> dict[str, Pipeline]:
         """The model with averaged and with raw weights, where it has both."""
-        pipes = {"ema": load(self.model, device="cpu")}
+        pipes = {"ema": load(self.model, device="cpu").to(self.device)}
         if model_folder.has(self.model, "unet_raw"):
-            pipes["raw"] = load(self.model, device="cpu", weights="raw")
+            pipes["raw"] = load(self.model, device="cpu", weights="raw").to(self.device)
         elif "ema_updates" not in pipes["ema"].config.trained:
             pipes["raw"] = pipes["ema"]  # the file had no averages
         return pipes

@@ -28,6 +28,7 @@ def parts(s: Subject, mode: str) -> tuple[Autoencoder, AdversarialObjective, int
     own = model_folder.read(s.model).tensors.get("objective", {})
     weights = {n: t for n, t in own.items() if not n.startswith("perceptual.")}
     objective.load_state_dict({**objective.state_dict(), **weights})
+    objective.to(s.device)
     assert options.discriminator is not None
     return model, objective.train(mode == "train"), options.discriminator.start
 

@@ -45,15 +45,15 @@ def predicted_mean(s: Subject) -> Tensor:
 
 def one_step(s: Subject) -> Tensor:
     t = s["in.t4"]
-    deviation = (0.5 * posterior_log_variance(schedule(s))[t]).exp().float() * (t > 0)
+    deviation = (0.5 * posterior_log_variance(schedule(s))[t.cpu()]).exp().float().to(t.device) * (t > 0)
     return predicted_mean(s) + deviation.view(-1, 1, 1, 1) * s["in.p_noise"]
 
 
 DDPM: dict[str, Check] = {
     "x0_from_eps": x0_from_eps,
     "posterior_mean": lambda s: posterior_mean(schedule(s), s["in.x0"], s["in.x_t4"], s["in.t4"]),
-    "posterior_variance": lambda s: posterior_variance(schedule(s))[s["in.t4"]],
-    "posterior_log_variance": lambda s: posterior_log_variance(schedule(s))[s["in.t4"]],
+    "posterior_variance": lambda s: posterior_variance(schedule(s))[s["in.t4"].cpu()],
+    "posterior_log_variance": lambda s: posterior_log_variance(schedule(s))[s["in.t4"].cpu()],
     "mean_from_eps": lambda s: posterior_mean(schedule(s), x0_from_eps(s), s["in.x_t4"], s["in.t4"]),
     "p_mean": predicted_mean,
     "p_sample": one_step,
@@ -93,7 +93,7 @@ def call(module: nn.Module, x: Tensor, s: Subject) -> Tensor:
 def loss(s: Subject) -> DenoisingLoss:
     """Of raw weights at the fixture's times and noise, with the config's weights."""
     model = s.denoiser("raw")
-    objective = Objective(diffusion_objective(s.params), model.schedule, model.options.prediction)
+    objective = Objective(diffusion_objective(s.params), model.schedule, model.options.prediction).to(s.device)
     x_t = q_sample(s["in.x0"], s["in.noise"], *schedule(s).at(s["in.t4"]))
     out = model(x_t, s["in.t4"], s.condition("raw", twice=True))
     target = model.prediction.target(s["in.x0"], s["in.noise"], *levels(s))
@@ -102,7 +102,7 @@ def loss(s: Subject) -> DenoisingLoss:
 
 def log_variance(s: Subject, objective: Objective) -> Tensor:
     kept = model_folder.read(s.model).tensors.get("objective", {})
-    return kept.get("log_variance", objective.initial_log_variance())
+    return kept.get("log_variance", objective.initial_log_variance()).to(s.device)
 
 
 def gamma(s: Subject) -> Tensor:

@@ -89,7 +89,7 @@ def test_published_ddim_takes_any_output_for_the_noise(tmp_path: Path, predictio
 def test_the_model_keeps_its_own_prediction(tmp_path: Path) -> None:
     """Else what is checked after a sampler would be another model than the one imported."""
     _, model, fixture = subject(tmp_path, "velocity")
-    s = Subject(model, fixture)
+    s = Subject(model, fixture, torch.device("cpu"))
     prediction = s.denoiser().prediction
     walk(s, "ddim", str(STEPS), None, None)
     assert s.denoiser().prediction is prediction
@@ -98,7 +98,7 @@ def test_the_model_keeps_its_own_prediction(tmp_path: Path) -> None:
 def test_one_walk_for_all_its_tensors(tmp_path: Path) -> None:
     """A sampler or a loss computed anew for each of its tensors makes a check of minutes one of an hour."""
     _, model, fixture = subject(tmp_path, "epsilon")
-    s = Subject(model, fixture)
+    s = Subject(model, fixture, torch.device("cpu"))
     name, calls = f"out.ddim{STEPS}", []
     s.denoiser().unet.register_forward_pre_hook(lambda *_: calls.append(1))
     s.tensors |= {f"{name}.{part}": torch.zeros(1) for part in ("x_steps", "x0_last")}
