@@ -27,13 +27,14 @@ def check_groups(channels: int, multipliers: tuple[int, ...], groups: int) -> No
         raise ValueError(f"norm_groups {groups} does not divide the width {bad[0]}; these fit: {fits}")
 
 
-def check_attention(factors: tuple[int, ...], levels: int | None) -> None:
+def check_attention(factors: tuple[int, ...], levels: int | None, patch: int = 1) -> None:
     """Attention is placed by downsampling factors: powers of two that exist."""
     for f in factors:
         if f & (f - 1):
             raise ValueError(f"attention at factor {f}: factors are powers of two (1, 2, 4, ...)")
-        if levels is not None and f >= 2**levels:
-            raise ValueError(f"attention at factor {f}: the {levels} levels have factors up to {2 ** (levels - 1)}")
+        if levels is not None and not patch <= f < patch * 2**levels:
+            existing = ", ".join(str(patch * 2**level) for level in range(levels))
+            raise ValueError(f"attention at factor {f}: the {levels} levels have the factors {existing}")
 
 
 class AutoencoderOptions(Options):
@@ -42,7 +43,9 @@ class AutoencoderOptions(Options):
     kind: `kl` (Gaussian posterior), `vq` (codebook of `codes` vectors), or `identity`: none, f = 1, the latent is the
     image itself; then the other keys say nothing, save z_channels, which must be the image's channels.
     z_channels: channels at the encoder's end; `latent_channels` of the latent itself (default: the same).
-    channels, multipliers: width per level; the downsampling factor is 2^(levels - 1).
+    channels, multipliers: width per level; the downsampling factor is patch * 2^(levels - 1).
+    patch: squares of this side are folded into channels before the first convolution and unfolded after the last
+    (space to depth), so that no layer works at the full size; 1, as published, folds nothing.
     attention: downsampling factors that get self-attention; middle_attention: one more at the bottleneck.
     """
 
@@ -57,18 +60,19 @@ class AutoencoderOptions(Options):
     middle_attention: bool = True
     norm_groups: PositiveInt = 32
     dropout: float = Field(0.0, ge=0, lt=1)
+    patch: Literal[1, 2, 4, 8] = 1
 
     @property
     def factor(self) -> int:
         """Downsampling per side."""
-        return 1 if self.kind == "identity" else int(2 ** (len(self.multipliers) - 1))
+        return 1 if self.kind == "identity" else int(self.patch * 2 ** (len(self.multipliers) - 1))
 
     @model_validator(mode="after")
     def _check(self) -> AutoencoderOptions:
         if self.kind == "identity":
             return self
         check_groups(self.channels, self.multipliers, self.norm_groups)
-        check_attention(self.attention, len(self.multipliers))
+        check_attention(self.attention, len(self.multipliers), self.patch)
         return self
 
 

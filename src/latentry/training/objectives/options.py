@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from latentry.kinds import Options
 
@@ -32,18 +32,31 @@ class PerceptualOptions(Options):
 class DiscriminatorOptions(Options):
     """The adversarial term: a patch discriminator trained against the decoder (Esser et al. 2021).
 
-    loss: of the discriminator. start: first step at which the term counts; before it the discriminator rests.
-    weight: of the term, relative to the gradient of the likelihood if `adaptive`, else absolute. factor: multiplies
-    the term and the discriminator's own loss. channels, layers: width and depth; 3 layers see patches of 70 pixels.
+    loss: of the discriminator. start: first step at which the term counts; a recipe that does not say it has it after
+    a third of the stage's steps.
+    lead: the discriminator learns alone for so many steps before `start`: its term is worth nothing until it can tell
+    anything. ramp: steps over which the term rises from its start to its full weight.
+    weight: of the term, relative to the gradient of the likelihood if `adaptive`, else absolute. max_weight: the most
+    that the term is multiplied by if `adaptive`, beside a likelihood averaged over an image's values. A discriminator
+    that tells nothing has almost no gradient; scaled up to the likelihood's size, as published (`max_weight: 1e4`), it
+    weaves a grid over every picture. factor: multiplies the term and the discriminator's own loss.
+    channels, layers: width and depth; 3 layers see patches of 70 pixels (as published), 2 of 34.
     """
 
     loss: Literal["hinge", "vanilla"] = "hinge"
     start: NonNegativeInt = 0
+    lead: NonNegativeInt = 500
+    ramp: NonNegativeInt = 500
     weight: NonNegativeFloat = 0.5
+    max_weight: PositiveFloat = 0.1
     factor: NonNegativeFloat = 1.0
     channels: PositiveInt = 64
-    layers: PositiveInt = 3
+    layers: PositiveInt = 2
     adaptive: bool = True
+
+    def first_step(self) -> int:
+        """The step at which the discriminator begins to learn."""
+        return max(0, self.start - self.lead)
 
 
 class ObjectiveOptions(Options):

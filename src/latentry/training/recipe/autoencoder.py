@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
-from pydantic import Field, PositiveFloat
+from pydantic import Field, PositiveFloat, model_validator
 
 from latentry.models.config import AutoencoderOptions
 from latentry.training.objectives.options import ObjectiveOptions
 from latentry.training.recipe.training import Beta, StageTraining
+
+LATE = 3
+"""The discriminator's term starts after one part in so many of the steps, where a recipe does not say when."""
 
 
 class AutoencoderTraining(StageTraining):
@@ -31,6 +35,19 @@ class AutoencoderSection(AutoencoderOptions):
     objective: ObjectiveOptions = ObjectiveOptions()
     latent_scale: PositiveFloat | Literal["measure"] | None = None
     train: AutoencoderTraining = AutoencoderTraining()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _settle_start(cls, values: Any) -> Any:
+        """The discriminator's start in numbers, so that a run whose steps are raised keeps it."""
+        objective = values.get("objective") if isinstance(values, Mapping) else None
+        options = objective.get("discriminator") if isinstance(objective, Mapping) else None
+        if not isinstance(options, Mapping) or options.get("start") is not None:
+            return values
+        train = values.get("train")
+        steps = train.get("steps") if isinstance(train, Mapping) else None
+        steps = steps if isinstance(steps, int) else AutoencoderTraining().steps
+        return {**values, "objective": {**objective, "discriminator": {**options, "start": steps // LATE}}}
 
     @property
     def trains(self) -> bool:

@@ -110,7 +110,7 @@ class AutoencoderStage(Stage):
             self.updater.step(step, metrics["gradient_norm"])
             if self.ema:
                 self.ema.update()
-            if self.critic is not None and self.objective.factor(step):
+            if self.critic is not None and self.objective.learns(step):
                 metrics |= self._discriminator(step, parts)
                 finite = math.isfinite(metrics["discriminator_gradient_norm"])
                 if finite:
@@ -199,7 +199,11 @@ class AutoencoderStage(Stage):
                 m = self.model.moments(x.to(self.world.device))
                 moments.append(m.float().cpu())
                 scores.append(psnr(to_unit(self.model.decode(self.model.latent(m))), to_unit(x), 1.0))
-        return {f"{self.split}_psnr": float(torch.cat(scores).mean()), **self.health.latents(torch.cat(moments))}
+        score = float(torch.cat(scores).mean())
+        row = {f"{self.split}_psnr": score, **self.health.latents(torch.cat(moments))}
+        if self.critic is None:
+            return row
+        return row | self.health.reconstructed(score, before=not self.objective.factor(step - 1))
 
     def warnings(self, metrics: Mapping[str, float], step: int) -> list[str]:
         """What goes wrong, in plain words."""
