@@ -88,7 +88,9 @@ class Pipeline:
                     progress(done, total)
             images.append(self.decode(x))
         finished = entry.task.finish(torch.cat(images), request)
-        return Output(to_unit(finished), self.config.data.depth, self._facts(request, chosen))
+        data = self.config.data
+        units = request.units or ([data.units] * request.count if data.units else ())
+        return Output(to_unit(finished), data.depth, self._facts(request, chosen), units, data.alpha)
 
     def steps(
         self, text: str | Sequence[str] | None = None, *, task: str = "generate", bf16: bool = False, **options: Any
