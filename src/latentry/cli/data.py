@@ -79,7 +79,7 @@ def print_report(report: Report) -> None:
     """The report for people: what there is, then what is odd, then what is wrong."""
     plain = plain_report(report)
     say(f"{report.root}: {report.images} images")
-    for what in ("formats", "channels", "depths", "sizes", "labels", "split", "fields", "foreign"):
+    for what in ("formats", "channels", "depths", "values", "sizes", "labels", "split", "fields", "foreign"):
         counts = [f"{name} ({count})" for name, count in plain[what].items()]
         if counts:
             more = f", and {len(counts) - 12} more" if len(counts) > 12 else ""
@@ -90,6 +90,8 @@ def print_report(report: Report) -> None:
         say(f"  unlisted  {report.unlisted} images that metadata.jsonl does not name")
     for path, note in report.notes:
         say(f"note: {path}: {note}")
+    for advice in report.advice:
+        say(f"note: {advice}")
     for path, reason in report.bad:
         say(f"bad: {path}: {reason}")
     for problem in report.problems:

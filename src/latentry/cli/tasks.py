@@ -75,6 +75,8 @@ def draw(
 
     check_target(out, 1 if sheet else count)
     pipe = pipeline.load(model, **how)
+    if not sheet:
+        pipe.check_target(out)
     text = options.get("text")
     unknown = pipe.unknown_words(text) if text else []
     runs = [options] if each is None else [{**options, each: (value,)} for value in options[each]]

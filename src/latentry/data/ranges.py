@@ -62,10 +62,13 @@ def number(value: float) -> str:
 
 
 def range_of(header: Header, options: DataOptions) -> Range | None:
-    """The range that a file's values are mapped by, where it is known before decoding."""
+    """The range that a file's values are mapped by, where it is known before decoding; of 12 bits, if it says so."""
     if isinstance(options.range, tuple):
         return Range(*options.range)
-    return Range(*OWN[header.dtype]) if options.range == "auto" and header.dtype in OWN else None
+    if options.range != "auto" or header.dtype not in OWN:
+        return None
+    stated = header.dtype == "uint16" and header.bits is not None and header.bits < 16
+    return Range(0.0, 2.0**header.bits - 1) if stated and header.bits else Range(*OWN[header.dtype])
 
 
 def measured(array: Array, header: Header, options: DataOptions) -> NDArray[np.bool_] | None:
@@ -109,6 +112,7 @@ def meaning(path: str, header: Header, array: Array, options: DataOptions) -> tu
         raise BadImage(path, "holds nothing but no-data values")
     if options.range == "auto":
         if there is not None:
+            in_own_range(path, known(array, header, options))
             array = np.where(there, array, array.dtype.type(0))
         return in_own_range(path, array), None
     _refuse_not_finite(path, array, there)

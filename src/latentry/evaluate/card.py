@@ -88,7 +88,7 @@ def _facts(config: ModelConfig, about: About, minutes: Mapping[str, float]) -> d
         "images": about.images,
         "licence of the images": about.licence or "not recorded; it applies to what may be done with this model",
         "format": f"{size[0]}x{size[1]}, {config.data.channels} channels, {config.data.depth} bit",
-        "values": about.values or _values(config),
+        "values": "; ".join(filter(None, (_values(config), about.values))),
         "recipe": f"{about.name}, seed {about.seed}",
         "first stage": f"{first}, {about.first_stage}" if about.first_stage else first,
     }

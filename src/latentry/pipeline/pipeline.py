@@ -11,6 +11,7 @@ from torch import Tensor
 
 from latentry import __version__, config
 from latentry.conditioning.words.prompts import Prompts
+from latentry.data.files.saving import refuse_suffix
 from latentry.diffusion.contracts import Step
 from latentry.errors import UsageError
 from latentry.kinds import KindOptions, lookup
@@ -20,7 +21,7 @@ from latentry.models.latent_diffusion import LatentDiffusion
 from latentry.models.model import Model
 from latentry.pipeline.facts import facts
 from latentry.pipeline.images import to_unit
-from latentry.pipeline.output import Output
+from latentry.pipeline.output import SUFFIXES, Output
 from latentry.pipeline.sampling import levels_of, solve
 from latentry.tasks import TASKS, Entry, Request
 
@@ -58,6 +59,12 @@ class Pipeline:
         """Move the weights."""
         self.model.to(device)
         return self
+
+    def check_target(self, path: Path) -> None:
+        """Raise `UsageError` for a single file's name that cannot hold this model's images, before they are drawn."""
+        data = self.config.data
+        if path.suffix.lower() in SUFFIXES:
+            refuse_suffix(path, data.channels, data.alpha, data.units)
 
     def run(
         self,

@@ -16,7 +16,7 @@ from latentry.data.files import images
 from latentry.data.files.header import BadImage, BadValues, Header, shown
 from latentry.data.folders import pixel_fields, select
 from latentry.data.folders.records import Record, read_records, real_root
-from latentry.data.folders.survey import Survey, Tally, proposal, range_of_set, survey
+from latentry.data.folders.survey import Survey, Tally, advice_on_values, range_of_set, survey
 from latentry.data.options import DataOptions
 from latentry.data.prepare import mismatch
 from latentry.data.transform import enlargement
@@ -140,15 +140,6 @@ class Source:
         lines = [f"  {shown(path)}: {reason}" for path, reason in sorted(self.bad.items())[:100]]
         advice = f"Repair or remove them (latentry data check {shown(str(self.root))} lists all)."
         return LatentryError("\n".join([f"data folder {shown(str(self.root))}: {what}:", *lines, advice]))
-
-
-def advice_on_values(found: Survey, options: DataOptions, finite: bool) -> str:
-    """What to do about values that have no range of their own, or (not `finite`) are no numbers."""
-    advice = [] if finite else ["Fill in values that are not finite, or set data.no_data: nan if nothing was measured"]
-    if options.range == "auto" and (found.full is None or found.clipped):
-        accepted = "accepted without data.range are 8 and 16 bits from 0, and float in 0..1"
-        advice.append(f"Their values run over {found.seen}; {accepted}. {proposal(found)}")
-    return f"{'. '.join(advice)}."
 
 
 def stated_bits(headers: dict[str, Header]) -> int | None:

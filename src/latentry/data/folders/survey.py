@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 
 import numpy as np
@@ -84,9 +85,14 @@ class Survey:
                 "values: filled with the low end of the range"
             )
         if (narrow := self.narrow_text()) is not None:
-            advice = proposal(self) if options.range == "auto" else "Set data.range to what they use, or set"
-            said.append(f"{narrow}: {advice[0].lower()}{advice[1:]}")
+            said.append(f"WARNING: {narrow}: the model is trained in that part alone. {self.advice()}")
         return said
+
+    def advice(self) -> str:
+        """What to do about a range of which too little is used."""
+        if self.used_range is not None and self.used_range.low == self.used_range.high:
+            return "There is nothing to learn in them."
+        return f"{proposal(self)}; figures are relative to what is used."
 
     def narrow_text(self) -> str | None:
         """`values use 0..4095 of 0..65535 (6%)`, where they use too little."""
@@ -117,6 +123,15 @@ def proposal(survey: Survey) -> str:
     return f"Set data.range: [{text}], or set (percentiles over all images)"
 
 
+def advice_on_values(found: Survey, options: DataOptions, finite: bool) -> str:
+    """What to do about values that have no range of their own, or (not `finite`) are no numbers."""
+    advice = [] if finite else ["Fill in values that are not finite, or set data.no_data: nan if nothing was measured"]
+    if options.range == "auto" and (found.full is None or found.clipped):
+        accepted = "accepted without data.range are 8 and 16 bits from 0, and float in 0..1"
+        advice.append(f"Their values run over {found.seen}; {accepted}. {proposal(found)}")
+    return f"{'. '.join(advice)}."
+
+
 def nearest_range(low: float, high: float, floating: bool) -> Range:
     """A round range around values: whole numbers from 0 up to 2^bits - 1, others outward to two digits of the span."""
     if low >= 0 and not floating:
@@ -132,7 +147,7 @@ class Tally:
     def __init__(self, options: DataOptions, expected: int) -> None:
         self.options, self.odd = options, int(expected * ODD)
         self.dtypes: Counter[str] = Counter()
-        self.ends: list[Range] = []
+        self.seen: dict[str, Range] = {}
         self.shares: list[tuple[float, float]] = []
         self.fulls: Counter[Range] = Counter()
         self.values = self.outside = self.empty = self.with_empty = 0
@@ -152,7 +167,7 @@ class Tally:
             return
         self.dtypes[header.dtype] += 1
         ends = Range(float(known.min()), float(known.max()))
-        self.ends.append(ends)
+        self.seen[header.dtype] = _both(self.seen.get(header.dtype, ends), ends)
         full = ranges.range_of(header, self.options)
         if full is not None:
             self.fulls[full] += 1
@@ -179,12 +194,16 @@ class Tally:
 
     def survey(self) -> Survey:
         """The sum."""
-        seen = Range(min(e.low for e in self.ends), max(e.high for e in self.ends)) if self.ends else Range(0, 0)
+        seen = reduce(_both, self.seen.values()) if self.seen else Range(0, 0)
         full = self.fulls.most_common(1)[0][0] if self.fulls else None
         values = max(self.values, 1)
         count = sum(self.dtypes.values())
         no_data = (self.with_empty, self.empty / values)
         return Survey(count, dict(self.dtypes), seen, full, self.used, self.outside / values, no_data)
+
+
+def _both(a: Range, b: Range) -> Range:
+    return Range(min(a.low, b.low), max(a.high, b.high))
 
 
 def survey(root: Path, headers: Mapping[str, Header], options: DataOptions) -> Survey:
