@@ -70,9 +70,16 @@ class Source:
             self.report(f"data.range: [{ranges.number(limits.low)}, {ranges.number(limits.high)}], percentiles {low} "
                         f"and {high} over all images")
             return options.model_copy(update={"range": tuple(limits)})
-        stated = stated_bits(headers)
-        if options.range == "auto" and stated is not None:
-            return options.model_copy(update={"range": (0.0, 2.0**stated - 1), "depth": "auto"})
+        stated = stated_bits(headers) if options.range == "auto" else None
+        if stated is not None:
+            top = 2**stated - 1
+            if options.depth != "auto":
+                raise UsageError(
+                    f"data.depth: {options.depth}, but the files use {stated} bits of 16; accepted with a range: auto. "
+                    f"Set data.range: [0, {top}] and leave depth out."
+                )
+            self.report(f"data.range: [0, {top}], the {stated} bits that every file says it uses")
+            return options.model_copy(update={"range": (0.0, float(top))})
         return options
 
     def named_files(self) -> list[str]:
@@ -193,6 +200,7 @@ def common_depth(headers: dict[str, Header], options: DataOptions) -> int:
     """
     if options.range != "auto":
         return 32
+    stated_bits(headers)
     if options.depth != "auto":
         return options.depth
     kinds: dict[int, list[str]] = {}
