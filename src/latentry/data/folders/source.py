@@ -9,6 +9,7 @@ from pathlib import Path
 
 from latentry.data.files import images
 from latentry.data.files.header import BadImage, BadValues, Header, shown
+from latentry.data.files.limits import Limits
 from latentry.data.folders import pixel_fields, select
 from latentry.data.folders.records import Record, read_records, real_root
 from latentry.data.options import DataOptions
@@ -63,7 +64,7 @@ class Source:
 
     def _header_or_reason(self, path: str) -> Header | BadImage:
         try:
-            header = images.header(self.root / path, self.options.pixel_limit)
+            header = images.header(self.root / path, self.options.limits)
             refuse_too_small(path, header, self.options)
         except BadImage as error:
             return error
@@ -74,7 +75,7 @@ class Source:
         wrong: list[str] = []
         for path in float_paths:
             with contextlib.suppress(BadImage):
-                wrong += _bad_values(self.root, path, self.options.pixel_limit)
+                wrong += _bad_values(self.root, path, self.options.limits)
         if wrong:
             raise UsageError(
                 f"data folder {shown(str(self.root))}: {len(wrong)} of {len(float_paths)} float images cannot be used: "
@@ -99,9 +100,9 @@ class Source:
         return LatentryError("\n".join([f"data folder {shown(str(self.root))}: {what}:", *lines, advice]))
 
 
-def _bad_values(root: Path, path: str, limit: int) -> list[str]:
+def _bad_values(root: Path, path: str, limits: Limits) -> list[str]:
     try:
-        images.picture(root / path, limit)
+        images.picture(root / path, limits)
     except BadValues as error:
         return [f"{shown(path)} ({error.reason})"]
     return []
