@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import os
+import re
 import stat
 
 from latentry.errors import UsageError
@@ -60,27 +61,33 @@ def read_bytes(path: str | os.PathLike[str], limit: int = LIMIT, where: str | No
 
     where: names the file in errors; its path, if None. Errors: `UsageError`, one line.
     """
-    where = where or printable(os.fspath(path))
+    where = where or one_line(os.fspath(path))
+    data = start_of(path, limit + 1, where)
+    if len(data) > limit:
+        raise UsageError(
+            f"{where}: is longer than {limit} bytes; accepted: at most that much text. Shorten or split it."
+        )
+    return data
+
+
+def start_of(path: str | os.PathLike[str], count: int, where: str) -> bytes:
+    """The first `count` bytes of a file, fewer where it is shorter; else as `read_bytes`."""
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-        facts = os.fstat(descriptor)
-        if not stat.S_ISREG(facts.st_mode):
+        kind = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(kind):
             os.close(descriptor)
-            raise UsageError(f"{where}: is {kind_of(facts.st_mode)}; accepted: a text file. Name a file.")
+            raise UsageError(f"{where}: is {kind_of(kind)}; accepted: a text file. Name a file.")
         with os.fdopen(descriptor, "rb") as file:
-            data = file.read(limit + 1)
+            return file.read(count)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UsageError(f"{where}: cannot be read ({reason}); accepted: a text file that may be read.") from None
-    if len(data) > limit:
-        size = f"has {facts.st_size} bytes" if facts.st_size > limit else "is longer"
-        raise UsageError(f"{where}: {size}; accepted: at most {limit} bytes of text. Shorten or split it.")
-    return data
 
 
 def read(path: str | os.PathLike[str], limit: int = LIMIT, where: str | None = None) -> str:
     """The text of a file: `read_bytes` and `decode` in one."""
-    return decode(read_bytes(path, limit, where), where or printable(os.fspath(path)))
+    return decode(read_bytes(path, limit, where), where or one_line(os.fspath(path)))
 
 
 def kind_of(mode: int) -> str:
@@ -101,10 +108,20 @@ def printable(text: str) -> str:
 
     Text files, terminals and JSON refuse such halves (lone surrogates), which is how Python keeps those bytes.
     """
-    if not any("\ud800" <= letter <= "\udfff" for letter in text):
-        return text
-    return "".join(_escaped(ord(letter)) if "\ud800" <= letter <= "\udfff" else letter for letter in text)
+    return _HALVES.sub(_escaped, text)
 
 
-def _escaped(code: int) -> str:
-    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
+def one_line(text: str) -> str:
+    r"""`text` for a line that people read: `printable`, and what moves the cursor or turns the text written as `\n`."""
+    return _UNSEEN.sub(_escaped, text)
+
+
+_HALVES = re.compile("[\ud800-\udfff]")
+_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_NAMED = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+def _escaped(found: re.Match[str]) -> str:
+    letter, code = found[0], ord(found[0])
+    byte = code - 0xDC00 if 0xDC80 <= code <= 0xDCFF else code
+    return _NAMED.get(letter) or (f"\\x{byte:02x}" if byte < 0x100 else f"\\u{code:04x}")

@@ -50,7 +50,7 @@ def test_a_pipe_a_folder_and_a_file_that_is_too_long_are_refused_at_once(tmp_pat
         (tmp_path / "pipe.txt", "is a named pipe"),
         (tmp_path, "a"),
         (Path("/dev/zero"), "is a device"),
-        (tmp_path / "long.txt", "has 11 bytes; accepted: at most 10 bytes"),
+        (tmp_path / "long.txt", "is longer than 10 bytes"),
         (tmp_path / "none.txt", "No such file"),
         (tmp_path / "nul\0.txt", "cannot be read"),
     ):
@@ -64,3 +64,5 @@ def test_names_that_are_not_utf8_have_a_form_that_files_can_hold() -> None:
     assert text.printable(os.fsdecode(b"caf\xe9")) == "caf\\xe9"
     assert text.printable("half \ud83d, whole 🍎") == "half \\ud83d, whole 🍎"
     text.printable("\udc00\udfff\udce9").encode()
+    assert text.printable("a\nb") == "a\nb"
+    assert text.one_line("a\nb\x1b[31m\u202e\udce9 🍎") == "a\\nb\\x1b[31m\\u202e\\xe9 🍎"

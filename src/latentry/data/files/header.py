@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentry.errors import LatentryError
+from latentry.text import one_line
 
 Array = NDArray[Any]
 PIXEL_LIMIT = 89_478_485
@@ -101,4 +102,4 @@ def check_pixels(path: str | os.PathLike[str], width: int, height: int, limit: i
 
 def shown(path: str) -> str:
     """A path as text that can be printed, whatever its bytes."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+    return one_line(path)

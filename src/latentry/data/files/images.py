@@ -24,6 +24,7 @@ from PIL import (
 
 from latentry.data.files import png16, tiff
 from latentry.data.files.header import PIXEL_LIMIT, Array, BadImage, Header, check_pixels, upright, upright_size
+from latentry.data.files.kinds import why_unreadable
 from latentry.data.files.saving import save
 from latentry.data.files.values import in_own_range
 
@@ -123,8 +124,7 @@ def reasons(path: str, limit: int = PIXEL_LIMIT) -> Iterator[None]:
     except BadImage:
         raise
     except UnidentifiedImageError:
-        with Path(path).open("rb") as file:
-            raise BadImage(path, f"not an image that can be read (begins with {file.read(8)!r})") from None
+        raise BadImage(path, why_unreadable(path)) from None
     except FileNotFoundError:
         raise BadImage(path, "no such file") from None
     except Image.DecompressionBombError as error:
