@@ -25,6 +25,7 @@ class DataOptions(Options):
     where: keep images whose fields have these
     values. balance: draw each value of this field equally often. flip: mirror half of the draws. crop: cover the size
     and cut the middle or a random part, or pad to it. split_by: images alike in this field go to one side of the split.
+    splits: auto heeds folders at the top called train, test, val, ... and a field `split`; off does not.
     held_out: share kept from training. max_bad: files that may be skipped. enlarge: a file that would be enlarged more
     counts as bad. pixel_limit, byte_limit: most pixels an image may have, most bytes its decoded values may take.
     pages: of a file with several images: the first, each, or all pages as bands of one; auto is what its axes say.
@@ -45,6 +46,7 @@ class DataOptions(Options):
     flip: bool = False
     crop: Literal["center", "random", "pad"] = "center"
     split_by: str | None = None
+    splits: Literal["auto", "off"] = "auto"
     held_out: float = Field(0.1, ge=0, lt=1)
     max_bad: int = Field(10, ge=0)
     enlarge: float = Field(8.0, ge=1)

@@ -13,6 +13,7 @@ from pathlib import Path
 from PIL import Image, UnidentifiedImageError
 
 from latentry.data.files.header import BadImage
+from latentry.data.files.kinds import content_kind, why_unreadable
 from latentry.data.files.limits import Limits
 
 _SPOKEN = {
@@ -21,16 +22,6 @@ _SPOKEN = {
     r"checksum|crc|broken png|bad header|broken data|data stream": "its data do not fit together",
 }
 """What decoders say of damage, as patterns, and what is said instead."""
-_KINDS = {
-    b"\x89PNG": "PNG",
-    b"\xff\xd8\xff": "JPEG",
-    b"GIF8": "GIF",
-    b"RIFF": "WebP",
-    b"BM": "BMP",
-    b"II": "TIFF",
-    b"MM": "TIFF",
-    b"\x93NUMPY": "npy",
-}
 
 
 def start_of(path: str) -> bytes:
@@ -54,7 +45,7 @@ def reasons(path: str, limits: Limits) -> Iterator[None]:
     except BadImage:
         raise
     except UnidentifiedImageError:
-        raise BadImage(path, _unknown(path)) from None
+        raise BadImage(path, why_unreadable(path)) from None
     except FileNotFoundError:
         raise BadImage(path, "no such file") from None
     except PermissionError:
@@ -68,30 +59,10 @@ def reasons(path: str, limits: Limits) -> Iterator[None]:
         raise BadImage(path, _plain(path, error)) from None
 
 
-def _start_or_nothing(path: str) -> bytes:
-    try:
-        return start_of(path)
-    except (OSError, BadImage):
-        return b""
-
-
-def _kind(start: bytes) -> str | None:
-    return next((name for magic, name in _KINDS.items() if start.startswith(magic)), None)
-
-
-def _unknown(path: str) -> str:
-    """What begins as an image and cannot be recognised further is damaged."""
-    start = _start_or_nothing(path)
-    kind = _kind(start)
-    if kind in ("PNG", "JPEG", "GIF") or start[8:12] == b"WEBP":
-        return f"damaged: begins as {kind}, but its header cannot be read"
-    return f"not an image that can be read (begins with {start[:8]!r})"
-
-
 def _plain(path: str, error: BaseException) -> str:
     text = str(error).lower()
     for pattern, words in _SPOKEN.items():
         if re.search(pattern, text):
             return f"damaged: {words}"
-    kind = _kind(_start_or_nothing(path))
+    kind = content_kind(path)
     return f"damaged or of a kind that is not read ({kind})" if kind else "damaged or of a kind that is not read"

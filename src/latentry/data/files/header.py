@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from latentry.data.files.limits import PIXEL_LIMIT as PIXEL_LIMIT
 from latentry.data.files.limits import Limits
 from latentry.errors import LatentryError
+from latentry.text import one_line
 
 Array = NDArray[Any]
 
@@ -115,4 +116,4 @@ def check_size(path: str | os.PathLike[str], width: int, height: int, pixel_byte
 
 def shown(path: str) -> str:
     """A path as text that can be printed, whatever its bytes."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+    return one_line(path)

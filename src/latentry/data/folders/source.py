@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from latentry.data.files import images
 from latentry.data.files.header import BadImage, BadValues, Header, shown
+from latentry.data.files.kinds import POINTER
 from latentry.data.files.limits import Limits
 from latentry.data.folders import pixel_fields, select
-from latentry.data.folders.records import Record, read_records, real_root
+from latentry.data.folders.record import Record, Remarks
+from latentry.data.folders.records import read_folder, real_root
 from latentry.data.options import DataOptions
 from latentry.data.prepare import mismatch
 from latentry.data.transform import enlargement
@@ -23,16 +25,21 @@ HEADERS_READ = 20_000
 class Source:
     """The images that both splits draw from.
 
-    depth: 8, 16, or 32 (float) bits a channel of prepared images. bad: reason by path of files that cannot be used.
+    remarks: how the folder was read, and what of it takes no part. depth: 8, 16, or 32 (float) bits a channel of
+    prepared images. bad: reason by path of files that cannot be used.
     Raises `UsageError` for a folder that does not fit the options and `LatentryError` for too many bad files.
     """
 
     def __init__(self, options: DataOptions, root: str | os.PathLike[str], report: Callable[[str], None]) -> None:
         self.options, self.report = options, report
         self.root: Path = real_root(root)
-        everything = read_records(self.root)
-        select.require_fields(everything, options)
-        self.records: list[Record] = select.selected(everything, options)
+        folder = read_folder(self.root, options)
+        select.require_fields(folder.records, options)
+        self.records: list[Record] = select.selected(folder.records, options)
+        self.remarks: Remarks = folder.remarks
+        self.remarks.read += select.long_captions(self.records, options.text)
+        for line in self.remarks.lines():
+            report(f"data: {line}")
         self.labels: list[str] = select.label_names(self.records, options.label)
         pixel_fields.check(self.root, self.records, options, HEADERS_READ)
         self.bad: dict[str, str] = {}
@@ -44,7 +51,7 @@ class Source:
 
     def named_files(self) -> list[str]:
         """The files that metadata of the images names and the options read, each once."""
-        return list(dict.fromkeys(pixel_fields.files_of(self.records, self.options)))
+        return list(dict.fromkeys(pixel_fields.files_of(self.root, self.records, self.options)))
 
     def _read_headers(self) -> dict[str, Header]:
         """Headers by path; of very large folders an even sample, the rest is checked when it is decoded."""
@@ -84,20 +91,35 @@ class Source:
 
     def note(self, bad: Iterable[BadImage]) -> None:
         """Remember and report bad files; raises `LatentryError` naming them once there are over `max_bad`."""
+        pointers = self._pointers()
         for error in bad:
             path = error.path.removeprefix(f"{self.root}/")
             if path not in self.bad:
                 self.bad[path] = error.reason
-                self.report(f"skipped {shown(path)}: {error.reason}")
+                if error.reason != POINTER:
+                    self.report(f"skipped {shown(path)}: {error.reason}")
+        if len(self._pointers()) > len(pointers):
+            self.report(f"skipped: {pointer_line(self._pointers())}")
         if len(self.bad) > self.options.max_bad:
             raise self._too_many(
                 f"{len(self.bad)} files cannot be used, more than data.max_bad = {self.options.max_bad}"
             )
 
+    def _pointers(self) -> list[str]:
+        return sorted(path for path, reason in self.bad.items() if reason == POINTER)
+
     def _too_many(self, what: str) -> LatentryError:
-        lines = [f"  {shown(path)}: {reason}" for path, reason in sorted(self.bad.items())[:100]]
+        lines = [f"  {shown(path)}: {reason}" for path, reason in sorted(self.bad.items())[:100] if reason != POINTER]
+        lines += [f"  {pointer_line(self._pointers())}"] if self._pointers() else []
         advice = f"Repair or remove them (latentry data check {shown(str(self.root))} lists all)."
         return LatentryError("\n".join([f"data folder {shown(str(self.root))}: {what}:", *lines, advice]))
+
+
+def pointer_line(paths: Sequence[str]) -> str:
+    """One line for all of them: a clone without git-lfs has nothing else."""
+    are = "is a git-lfs pointer" if len(paths) == 1 else "are git-lfs pointers"
+    files = f"{len(paths)} file{'s' * (len(paths) != 1)}"
+    return f"{files} {are}, not images (first: {shown(paths[0])}): run `git lfs pull` in the folder"
 
 
 def _bad_values(root: Path, path: str, limits: Limits) -> list[str]:
