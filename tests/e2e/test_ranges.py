@@ -79,8 +79,11 @@ def test_figures_of_dark_images_are_relative_to_what_they_use(tmp_path: Path) ->
     assert data.in_use is not None
     used = data.in_use[1] - data.in_use[0]
     assert figures[name] == pytest.approx(float(psnr(again, real, 2 * used).mean()), abs=0.01)
-    assert float(psnr(-torch.ones_like(real), real, 2 * used).mean()) < 10 < 24 < float(
-        psnr(-torch.ones_like(real), real, 2).mean()
+    assert (
+        float(psnr(-torch.ones_like(real), real, 2 * used).mean())
+        < 10
+        < 24
+        < float(psnr(-torch.ones_like(real), real, 2).mean())
     )
     rows = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     assert all(abs(row["held_out_psnr"] - figures[name]) < 12 for row in rows if "held_out_psnr" in row)
@@ -98,7 +101,8 @@ def test_usual_images_are_measured_and_described_as_before(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("dtype", "low", "high"), [("int16", -1000, 2000), ("float32", -0.5, 7.5), ("uint16", 0, 4095), ("uint32", 0, 70000)]
+    ("dtype", "low", "high"),
+    [("int16", -1000, 2000), ("float32", -0.5, 7.5), ("uint16", 0, 4095), ("uint32", 0, 70000)],
 )
 def test_samples_come_back_in_the_units_of_the_files(dtype: str, low: float, high: float, tmp_path: Path) -> None:
     """Who trains on Hounsfield units or heights in metres measures the samples in them."""
@@ -156,7 +160,9 @@ def test_each_image_by_its_own_percentiles_goes_back_to_them(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("channels", [2, 4])
-def test_bands_without_transparency_stay_bands(channels: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bands_without_transparency_stay_bands(
+    channels: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A near-infrared band saved as alpha: the reconstruction opens all but empty."""
     run, _ = trained(tmp_path, scenes(12, 0, 200, "uint8", channels))
     assert model_yaml(run)["transparent"] is False
@@ -192,7 +198,9 @@ def test_other_programs_are_not_left_to_guess_the_range(tmp_path: Path) -> None:
     said: list[str] = []
     export_model(tmp_path / "run", "compvis", tmp_path / "out.ckpt", said.append)
     assert len(said) == 1
-    assert said[0].startswith("data.range: compvis has no place for it; images are -1 to 1 there, which here is -1000..1000")
+    assert said[0].startswith(
+        "data.range: compvis has no place for it; images are -1 to 1 there, which here is -1000..1000"
+    )
     back = import_model(tmp_path / "out.ckpt", report=lambda _: None)
     assert back.config.data.units == lt.load(tmp_path / "run" / "model").config.data.units
 

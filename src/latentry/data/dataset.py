@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentry import rng
-from latentry.data import prepare, ranges, transform
+from latentry.data import prepare, transform
 from latentry.data.files import images
 from latentry.data.files.header import Array, BadImage
 from latentry.data.folders import listing, pixel_fields, select
@@ -19,6 +19,7 @@ from latentry.data.folders.source import Source, refuse_too_small
 from latentry.data.memory import ImageCache, Sizes
 from latentry.data.options import DataOptions
 from latentry.data.order import Order
+from latentry.data.ranges.meaning import meaning
 from latentry.data.sample import FIELDS, Sample
 from latentry.errors import LatentryError
 
@@ -193,7 +194,7 @@ class ImageData:
         """(height, width) of the upright source; only its header is read."""
         size = self._sizes.get(index)
         if size is None:
-            header = images.header(self.root / self.records[index].path, self.options.pixel_limit)
+            header = images.header(self.root / self.records[index].path, self.options.limits)
             size = header.height, header.width
             self._sizes.put(index, *size)
         return size
@@ -211,12 +212,12 @@ class ImageData:
         return made
 
     def _decode(self, index: int, path: str, crop: transform.Crop) -> Array:
-        header, array = images.decode(self.root / path, self.options.pixel_limit)
+        header, array = images.decode(self.root / path, self.options.limits)
         refuse_too_small(path, header, self.options)
         wrong = prepare.mismatch(header, self.options)
         if wrong:
             raise BadImage(path, f"{wrong}, but data.channels is {self.options.channels}")
-        array, mapped = ranges.meaning(path, header, array, self.options)
+        array, mapped = meaning(path, header, array, self.options)
         if mapped is None and self.source.depth != header.depth and self.options.depth == "auto":
             raise BadImage(path, f"its depth is {header.depth} bits, that of the others {self.source.depth}")
         self._sizes.put(index, header.height, header.width)

@@ -91,7 +91,7 @@ def reconstructions(pipe: Pipeline, samples: Sequence[Sample]) -> tuple[Tensor, 
 
 
 def stretched(images: Tensor, part: tuple[float, float] | None) -> Tensor:
-    """Images whose part (low, high) of [0, 1] is [0, 1]: errors are then relative to what is used; None: as they are."""
+    """Images with their part (low, high) of [0, 1] as [0, 1], so that errors are relative to it; None: as they are."""
     return images if part is None else (images - part[0]) / (part[1] - part[0])
 
 

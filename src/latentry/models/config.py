@@ -9,7 +9,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_
 
 from latentry.conditioning import CONDITIONERS
 from latentry.data.options import DataOptions
-from latentry.data.ranges import Units
+from latentry.data.ranges.meaning import Units
 from latentry.diffusion.levels import LEVELS
 from latentry.diffusion.schedule import SCHEDULES
 from latentry.diffusion.solvers import SOLVERS
@@ -142,9 +142,9 @@ class SampleOptions(Options):
 class DataFacts(Options):
     """What the model knows of the images it was trained on: size (H, W), channels, bits a channel, class names.
 
-    range: in the files' own units, what is -1 and 1; `file`: of each image its own `percentiles`; None: the whole of 8 or
-    16 bits. dtype: the type that holds those units, as numpy names it. no_data: the value where nothing was measured.
-    transparent: whether the last of 2 or 4 channels is transparency or a band; None (older models): transparency.
+    range: in the files' own units, what is -1 and 1; `file`: of each image its own `percentiles`; None: the whole of
+    8 or 16 bits. dtype: the type that holds those units, as numpy names it. no_data: the value where nothing
+    was measured. transparent: whether the last of 2 or 4 channels is transparency or a band; None (older models): transparency.
     """
 
     size: tuple[int, int]

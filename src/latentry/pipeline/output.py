@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor, cat
 
 from latentry.data.files.saving import default_suffix, in_units, quantise, refuse_suffix, save
-from latentry.data.ranges import Units
+from latentry.data.ranges.meaning import Units
 from latentry.errors import LatentryError, UsageError
 
 SUFFIXES = (".png", ".tif", ".tiff")
@@ -64,7 +64,10 @@ class Output:
         written = []
         pictures = self.tensor.permute(0, 2, 3, 1).numpy()
         for image, facts, unit in zip(pictures, self.facts, units, strict=True):
-            stem, suffix = facts.get("name") or f"seed-{facts.get('seed', '0')}", default_suffix(channels, self.alpha, unit)
+            stem, suffix = (
+                facts.get("name") or f"seed-{facts.get('seed', '0')}",
+                default_suffix(channels, self.alpha, unit),
+            )
             target = path if single else _free(path, stem, suffix)
             text = {k: v for k, v in facts.items() if k != "name"}
             written.append(save(target, image, self.depth, text, alpha=self.alpha, units=unit))

@@ -10,7 +10,7 @@ from latentry.errors import UsageError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from latentry.data.ranges import Units
+    from latentry.data.ranges.meaning import Units
     from latentry.models.config import DataFacts
 
 
@@ -21,25 +21,28 @@ def read_image(path: Path, facts: DataFacts) -> tuple[Tensor, Units | None]:
     """
     import torch
 
-    from latentry.data import prepare, ranges
+    from latentry.data import prepare
     from latentry.data.files import images
     from latentry.data.files.header import BadValues
+    from latentry.data.ranges.meaning import Units, meaning
     from latentry.data.sample import to_float
 
     if path.is_dir():
         raise UsageError(f"{path}: is a folder; name image files, as in {path}/*.png")
     options = facts.options()
-    header, array = images.decode(path, options.pixel_limit)
+    header, array = images.decode(path, options.limits)
     problem = prepare.mismatch(header, options)
     if problem:
         raise UsageError(f"{path}: {problem}; the model takes {facts.channels}. Convert the file first.")
     try:
-        array, mapped = ranges.meaning(str(path), header, array, options)
+        array, mapped = meaning(str(path), header, array, options)
     except BadValues as error:
-        takes = "8 or 16 bits from 0, or float in 0..1" if facts.units is None else f"finite values, {facts.units.range}"
+        takes = (
+            "8 or 16 bits from 0, or float in 0..1" if facts.units is None else f"finite values, {facts.units.range}"
+        )
         raise UsageError(f"{path}: {error.reason}; the model takes {takes}. Convert the file first.") from None
     fitted = to_float(prepare.fit_channels(array, header, options))
-    units = facts.units or (ranges.Units(*mapped, header.dtype) if mapped else None)
+    units = facts.units or (Units(*mapped, header.dtype) if mapped else None)
     return torch.from_numpy(fitted.transpose(2, 0, 1).copy()), units
 
 

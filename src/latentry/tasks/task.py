@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from latentry.data.ranges import Units
+    from latentry.data.ranges.meaning import Units
     from latentry.diffusion.contracts import Denoise
     from latentry.diffusion.schedule import Level
     from latentry.models.model import Model

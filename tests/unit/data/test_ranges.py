@@ -11,14 +11,13 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
-from latentry.data import ranges
 from latentry.data.dataset import ImageData
 from latentry.data.files import images, saving
 from latentry.data.files.header import Header
 from latentry.data.folders.check import check
 from latentry.data.folders.source import stated_bits
-from latentry.data.folders.survey import nearest_range
-from latentry.data.ranges import Range, Units
+from latentry.data.ranges.meaning import Range, Units, range_of
+from latentry.data.ranges.survey import nearest_range
 from latentry.errors import LatentryError, UsageError
 from tests.unit.data.files import noise, options
 
@@ -96,8 +95,8 @@ def test_values_outside_the_range_are_clipped_and_their_share_is_said(tmp_path: 
     assert float(data.sample(0).image.max()) == 1
     (line,) = data.source.survey.lines(data.options)
     assert line == (
-        "data.range 0..4095 of uint16 is black to white; 25% of the values looked at lie outside (26..60000 seen) and are "
-        "clipped"
+        "data.range 0..4095 of uint16 is black to white; 25% of the values looked at lie outside (26..60000 seen) "
+        "and are clipped"
     )
 
 
@@ -242,8 +241,10 @@ def test_usual_images_are_judged_by_the_whole_range(tmp_path: Path, kind: str) -
 def test_images_of_one_value_are_told(tmp_path: Path) -> None:
     for number in range(3):
         Image.fromarray(np.zeros((16, 16), np.uint8)).save(tmp_path / f"{number}.png")
-    assert opened(tmp_path).source.survey.lines(options())[0].startswith(
-        "WARNING: every image holds the value 0 alone, of 0..255"
+    assert (
+        opened(tmp_path)
+        .source.survey.lines(options())[0]
+        .startswith("WARNING: every image holds the value 0 alone, of 0..255")
     )
 
 
@@ -251,7 +252,7 @@ def test_files_that_state_twelve_bits_are_mapped_by_them() -> None:
     twelve = Header(8, 8, 1, 16, "TIFF", dtype="uint16", bits=12)
     assert stated_bits({"a": twelve, "b": twelve}) == 12
     assert stated_bits({"a": Header(8, 8, 1, 16, "TIFF", dtype="uint16", bits=16)}) is None
-    assert ranges.range_of(twelve, options()) == Range(0, 4095)
+    assert range_of(twelve, options()) == Range(0, 4095)
     with pytest.raises(UsageError, match=r"1 of 2 files use other bits of 16 than the rest: b \(12\)"):
         stated_bits({"a": Header(8, 8, 1, 16, "TIFF", dtype="uint16"), "b": twelve})
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from latentry.data.files import images
 from latentry.data.files.saving import save
-from latentry.data.ranges import Units
+from latentry.data.ranges.meaning import Units
 from latentry.errors import LatentryError, UsageError
 from latentry.pipeline.output import Output, check_target, grid
 

@@ -1,4 +1,4 @@
-"""Images out: PNG for grey, colours and their transparency, TIFF for bands and other values, with the text they carry."""
+"""Images out: PNG for grey, colours and transparency, TIFF for bands and other values, with the text they carry."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from PIL import Image, PngImagePlugin
 
 from latentry.data.files import png16
 from latentry.data.files.header import Array
-from latentry.data.ranges import Units
+from latentry.data.ranges.meaning import Units
 from latentry.errors import UsageError
 
 _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
@@ -134,4 +134,7 @@ def _save_tiff(path: Path, pixels: Array, text: Mapping[str, str], alpha: bool, 
 def _shown_range(units: Units, channels: int) -> list[tuple[int, int, int, tuple[float, ...], bool]]:
     """SMinSampleValue and SMaxSampleValue (TIFF 6.0, section 19): what a viewer is to show as black and white."""
     double = 12
-    return [(340, double, channels, (units.low,) * channels, True), (341, double, channels, (units.high,) * channels, True)]
+    return [
+        (340, double, channels, (units.low,) * channels, True),
+        (341, double, channels, (units.high,) * channels, True),
+    ]

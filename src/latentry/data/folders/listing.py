@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from latentry.data.files.header import shown
-from latentry.data.folders.records import Record
+from latentry.data.folders.record import Record
 from latentry.errors import LatentryError
 
 CONTENT_READ = 100_000

@@ -5,20 +5,23 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from latentry.data import ranges
 from latentry.data.files import images
 from latentry.data.files.header import BadImage, BadValues, Header, shown
+from latentry.data.files.kinds import POINTER
 from latentry.data.folders import pixel_fields, select
-from latentry.data.folders.records import Record, read_records, real_root
-from latentry.data.folders.survey import Survey, Tally, advice_on_values, range_of_set, survey
+from latentry.data.folders.record import Record, Remarks
+from latentry.data.folders.records import read_folder, real_root
 from latentry.data.options import DataOptions
 from latentry.data.prepare import mismatch
+from latentry.data.ranges.meaning import meaning, number
+from latentry.data.ranges.survey import Survey, advice_on_values
+from latentry.data.ranges.tally import Tally, range_of_set, survey
 from latentry.data.transform import enlargement
 from latentry.errors import LatentryError, UsageError
 
@@ -28,18 +31,22 @@ HEADERS_READ = 20_000
 class Source:
     """The images that both splits draw from.
 
-    options: with `range: set` as numbers. depth: 8, 16, or 32 (float) bits a channel of prepared images. dtype: that
-    holds the values of all files. transparent: the last of 2 or 4 channels is transparency, not a band.
-    bad: reason by path of files that cannot be used.
+    remarks: how the folder was read, and what of it takes no part. options: with `range: set` as numbers. depth: 8, 16,
+    or 32 (float) bits a channel of prepared images. dtype: that holds the values of all files. transparent: the last of
+    2 or 4 channels is transparency, not a band. bad: reason by path of files that cannot be used.
     Raises `UsageError` for a folder that does not fit the options and `LatentryError` for too many bad files.
     """
 
     def __init__(self, options: DataOptions, root: str | os.PathLike[str], report: Callable[[str], None]) -> None:
         self.options, self.report = options, report
         self.root: Path = real_root(root)
-        everything = read_records(self.root)
-        select.require_fields(everything, options)
-        self.records: list[Record] = select.selected(everything, options)
+        folder = read_folder(self.root, options)
+        select.require_fields(folder.records, options)
+        self.records: list[Record] = select.selected(folder.records, options)
+        self.remarks: Remarks = folder.remarks
+        self.remarks.read += select.long_captions(self.records, options.text)
+        for line in self.remarks.lines():
+            report(f"data: {line}")
         self.labels: list[str] = select.label_names(self.records, options.label)
         pixel_fields.check(self.root, self.records, options, HEADERS_READ)
         self.bad: dict[str, str] = {}
@@ -66,9 +73,11 @@ class Source:
             limits = range_of_set(self.root, list(headers), options, HEADERS_READ)
             if limits is None:
                 raise self._too_many("no image holds a value that data.range: set could be taken of")
-            low, high = map(ranges.number, options.percentiles)
-            self.report(f"data.range: [{ranges.number(limits.low)}, {ranges.number(limits.high)}], percentiles {low} "
-                        f"and {high} over all images")
+            low, high = map(number, options.percentiles)
+            self.report(
+                f"data.range: [{number(limits.low)}, {number(limits.high)}], percentiles {low} "
+                f"and {high} over all images"
+            )
             return options.model_copy(update={"range": tuple(limits)})
         stated = stated_bits(headers) if options.range == "auto" else None
         if stated is not None:
@@ -84,7 +93,7 @@ class Source:
 
     def named_files(self) -> list[str]:
         """The files that metadata of the images names and the options read, each once."""
-        return list(dict.fromkeys(pixel_fields.files_of(self.records, self.options)))
+        return list(dict.fromkeys(pixel_fields.files_of(self.root, self.records, self.options)))
 
     def _read_headers(self) -> dict[str, Header]:
         """Headers by path; of very large folders an even sample, the rest is checked when it is decoded."""
@@ -104,7 +113,7 @@ class Source:
 
     def _header_or_reason(self, path: str) -> Header | BadImage:
         try:
-            header = images.header(self.root / path, self.options.pixel_limit)
+            header = images.header(self.root / path, self.options.limits)
             refuse_too_small(path, header, self.options)
         except BadImage as error:
             return error
@@ -116,10 +125,10 @@ class Source:
         tally = Tally(self.options, len(headers))
         for path in headers:
             with contextlib.suppress(BadImage):
-                header, array = images.decode(self.root / path, self.options.pixel_limit)
+                header, array = images.decode(self.root / path, self.options.limits)
                 tally.add(header, array)
                 try:
-                    ranges.meaning(path, header, array, self.options)
+                    meaning(path, header, array, self.options)
                 except BadValues as error:
                     wrong.append(f"{shown(path)} ({error.reason})")
         if wrong:
@@ -133,24 +142,32 @@ class Source:
 
     def note(self, bad: Iterable[BadImage]) -> None:
         """Remember and report bad files; raises `LatentryError` naming them once there are over `max_bad`."""
+        pointers = self._pointers()
         for error in bad:
             path = error.path.removeprefix(f"{self.root}/")
             if path not in self.bad:
                 self.bad[path] = error.reason
-                self.report(f"skipped {shown(path)}: {error.reason}")
+                if error.reason != POINTER:
+                    self.report(f"skipped {shown(path)}: {error.reason}")
+        if len(self._pointers()) > len(pointers):
+            self.report(f"skipped: {pointer_line(self._pointers())}")
         if len(self.bad) > self.options.max_bad:
             raise self._too_many(
                 f"{len(self.bad)} files cannot be used, more than data.max_bad = {self.options.max_bad}"
             )
 
+    def _pointers(self) -> list[str]:
+        return sorted(path for path, reason in self.bad.items() if reason == POINTER)
+
     def _too_many(self, what: str) -> LatentryError:
-        lines = [f"  {shown(path)}: {reason}" for path, reason in sorted(self.bad.items())[:100]]
+        lines = [f"  {shown(path)}: {reason}" for path, reason in sorted(self.bad.items())[:100] if reason != POINTER]
+        lines += [f"  {pointer_line(self._pointers())}"] if self._pointers() else []
         advice = f"Repair or remove them (latentry data check {shown(str(self.root))} lists all)."
         return LatentryError("\n".join([f"data folder {shown(str(self.root))}: {what}:", *lines, advice]))
 
 
 def stated_bits(headers: dict[str, Header]) -> int | None:
-    """The bits that every file says it uses, where they are fewer than its type has. Raises `UsageError` for several."""
+    """The bits that every file says it uses, where its type has more. Raises `UsageError` for several."""
     bits = Counter(header.bits or header.depth for header in headers.values())
     fewer = [p for p, h in headers.items() if h.dtype == "uint16" and (h.bits or 16) < 16]
     if not fewer:
@@ -163,6 +180,13 @@ def stated_bits(headers: dict[str, Header]) -> int | None:
         f"Set data.range: [0, {2 ** max(bits) - 1}], or set (percentiles over all images), or move them to a folder of "
         "their own."
     )
+
+
+def pointer_line(paths: Sequence[str]) -> str:
+    """One line for all of them: a clone without git-lfs has nothing else."""
+    are = "is a git-lfs pointer" if len(paths) == 1 else "are git-lfs pointers"
+    files = f"{len(paths)} file{'s' * (len(paths) != 1)}"
+    return f"{files} {are}, not images (first: {shown(paths[0])}): run `git lfs pull` in the folder"
 
 
 def refuse_too_small(path: str, header: Header, options: DataOptions) -> None:

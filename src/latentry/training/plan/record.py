@@ -39,7 +39,7 @@ def may_change(key: str) -> bool:
 
 
 def begun_with(recipe: Recipe, out: Path) -> Recipe:
-    """The recipe with the numbers that `data.range: set` became when the run began: images that came since move none."""
+    """The recipe with the numbers that `data.range: set` became when the run began, whatever images came since."""
     if recipe.data.range != "set" or not (out / RECIPE).is_file():
         return recipe
     earlier = validated(read_recipe(out), str(out / RECIPE)).data

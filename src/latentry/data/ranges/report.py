@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from latentry.data import ranges
 from latentry.data.files.header import Array, BadImage, BadValues, Header, shown
-from latentry.data.folders.survey import Tally, advice_on_values
 from latentry.data.options import DataOptions
+from latentry.data.ranges.meaning import meaning
+from latentry.data.ranges.survey import advice_on_values
+from latentry.data.ranges.tally import Tally
 
 
 class Values:
@@ -19,7 +20,7 @@ class Values:
         """One decoded image. Raises `BadImage` for one that holds NaN, or nothing that was measured."""
         try:
             self.tally.add(header, array)
-            ranges.meaning(path, header, array, self.options)
+            meaning(path, header, array, self.options)
         except BadValues as error:
             if "not finite" in error.reason:
                 raise
