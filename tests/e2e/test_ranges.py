@@ -38,9 +38,13 @@ def write_images(folder: Path, arrays: list[NDArray[Any]], suffix: str = ".tif")
     folder.mkdir(parents=True, exist_ok=True)
     for number, array in enumerate(arrays):
         one = array[..., 0] if array.shape[2] == 1 else array
-        layout = {"planarconfig": "contig"} if one.ndim == 3 else {}
         if suffix == ".tif":
-            tifffile.imwrite(folder / f"{number}.tif", one, photometric="minisblack", **layout)
+            tifffile.imwrite(
+                folder / f"{number}.tif",
+                one,
+                photometric="minisblack",
+                planarconfig="contig" if one.ndim == 3 else None,
+            )
         else:
             Image.fromarray(one).save(folder / f"{number}{suffix}")
     return folder

@@ -144,7 +144,7 @@ class DataFacts(Options):
 
     range: in the files' own units, what is -1 and 1; `file`: of each image its own `percentiles`; None: the whole of
     8 or 16 bits. dtype: the type that holds those units, as numpy names it. no_data: the value where nothing
-    was measured. transparent: whether the last of 2 or 4 channels is transparency or a band; None (older models): it is.
+    was measured. transparent: whether the last of 2 or 4 channels is transparency or a band; None: transparency.
     """
 
     size: tuple[int, int]

@@ -56,7 +56,8 @@ class Output:
     def save(self, path: str | Path) -> list[Path]:
         """Write every image into a folder, or a single one to a file; the files carry what made them."""
         path = Path(path)
-        channels, units = self.tensor.shape[1], list(self.units) or [None] * len(self.tensor)
+        channels = self.tensor.shape[1]
+        units: list[Units | None] = [*self.units] or [None] * len(self.tensor)
         single = check_target(path, len(self.tensor))
         if single:
             refuse_suffix(path, channels, self.alpha, units[0])

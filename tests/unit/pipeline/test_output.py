@@ -158,4 +158,5 @@ def test_images_are_saved_in_the_units_of_their_source(units, suffix, tmp_path):
 def test_transparency_is_no_value_in_units(tmp_path):
     values = torch.ones(1, 2, 2, 2)
     (path,) = Output(values, 16, [{}], [Units(0, 4095, "uint16")]).save(tmp_path)
+    assert "range" not in Image.open(path).info  # nothing is said in a file that is to say nothing
     assert images.decode(path)[1].reshape(-1, 2)[0].tolist() == [4095, 65535]

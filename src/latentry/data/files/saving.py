@@ -79,7 +79,7 @@ def save(
 
     path: ending in .png (1 to 4 channels) or .tif/.tiff (any number). array: (H, W, C) in [0, 1]. depth: 8 or 16.
     metadata: text by name; PNG text chunks, or JSON in a TIFF's ImageDescription. alpha: the last of 2 or 4 channels is
-    transparency. units: save values in these instead of `depth`, and say so in the text. Returns the path.
+    transparency. units: save values in these instead of `depth`, and say so in the text, if there is any. Returns the path.
     Raises `UsageError` where the format cannot hold the channels.
     """
     path = Path(path)
@@ -88,12 +88,12 @@ def save(
     channels = values.shape[2]
     refuse_suffix(path, channels, alpha, units)
     pixels = quantise(values, depth) if units is None else in_units(values, units, alpha and channels in (2, 4))
-    if units is not None:
+    if units is not None and text:
         text["range"] = f"{units}: what the model sees as black to white"
     if path.suffix.lower() in _TIFF_SUFFIXES:
         _save_tiff(path, pixels, text, alpha, units)
     elif pixels.dtype == np.uint16:
-        png16.write(path, pixels, text)
+        png16.write(path, pixels.astype(np.uint16), text)
     else:
         info = PngImagePlugin.PngInfo()
         for key, value in text.items():

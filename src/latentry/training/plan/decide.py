@@ -76,7 +76,7 @@ def plan(
                 STAGES[name].check(made)
     problems.raise_all(f"recipe {wanted.name}")
     listing = check_images(images, out, accept_data_change)
-    for line in images.source.survey.lines(images.options):
+    for line in (*images.source.survey.lines(images.options), *_other_range(model, sources)):
         report(f"data: {line}")
     return precision.settle(replace(made, held_out=_held_out(images, report), images=listing))
 
@@ -170,6 +170,18 @@ def _facts(data: ImageData, conditions: Conditions | None) -> DataFacts:
         no_data=None if options.no_data == "auto" else options.no_data,
         transparent=data.source.transparent if options.channels in (2, 4) else None,
     )
+
+
+def _other_range(model: ModelConfig, sources: Sources) -> list[str]:
+    """A line where the first stage was trained on values that meant something else."""
+    if sources.first is None or sources.first.config.data.range == model.data.range:
+        return []
+    theirs, ours = (config.data.range or "auto" for config in (sources.first.config, model))
+    theirs, ours = (list(one) if isinstance(one, tuple) else one for one in (theirs, ours))
+    return [
+        f"WARNING: the first stage was trained with data.range: {theirs}, these images have {ours}: the same value is "
+        f"another grey to it. Set data.range: {theirs}, or go on if the pictures look alike."
+    ]
 
 
 def _held_out(data: ImageData, report: Report) -> ImageData | None:
