@@ -22,7 +22,7 @@ ROWS = [
     {"conditioning", "metrics"},
     {"nn", "diffusion", "data"},
     {"config", "kinds", "rng", "devices", "recipes"},
-    {"safe_header"},
+    {"text", "safe_header"},
     {"errors"},
 ]
 HEIGHT = {name: -row for row, names in enumerate(ROWS) for name in names}
