@@ -16,6 +16,7 @@ from torch import Tensor
 
 from latentry.data.files.saving import default_suffix, quantise, save
 from latentry.errors import LatentryError, UsageError
+from latentry.pipeline.record import KEY, Made
 
 SUFFIXES = (".png", ".tif", ".tiff")
 OTHERS = (".jpg", ".jpeg", ".webp", ".gif", ".bmp")
@@ -24,11 +25,15 @@ MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 @dataclass(frozen=True)
 class Output:
-    """tensor: (B, C, H, W) fp32 in [0, 1]. depth: bits a channel when saved. facts: of each image, for its file."""
+    """tensor: (B, C, H, W) fp32 in [0, 1]. depth: bits a channel when saved. facts: of each image, for its file.
+
+    made: how they were drawn, for their files, so that they can be drawn again; None where nothing was drawn.
+    """
 
     tensor: Tensor
     depth: int
     facts: Sequence[dict[str, str]]
+    made: Made | None = None
 
     @property
     def arrays(self) -> list[NDArray[Any]]:
@@ -40,28 +45,48 @@ class Output:
         """PIL images; arrays (H, W, C) where PIL cannot hold the format."""
         return [to_pil(array) for array in self.arrays]
 
-    def save(self, path: str | Path) -> list[Path]:
-        """Write every image into a folder, or a single one to a file; the files carry what made them."""
+    def only(self, index: int) -> Output:
+        """One of the images by itself."""
+        made = None if self.made is None else self.made.only(index)
+        return Output(self.tensor[index : index + 1], self.depth, self.facts[index : index + 1], made)
+
+    def save(self, path: str | Path, *, metadata: bool = True) -> list[Path]:
+        """Write every image into a folder, or a single one to a file; the files carry what made them.
+
+        metadata: False leaves out all text, prompts among it.
+        """
         path = Path(path)
         suffix = default_suffix(self.tensor.shape[1])
         single = check_target(path, len(self.tensor))
         (path.parent if single else path).mkdir(parents=True, exist_ok=True)
         written = []
-        for image, facts in zip(self.tensor.permute(0, 2, 3, 1).numpy(), self.facts, strict=True):
+        for index, (image, facts) in enumerate(zip(self.tensor.permute(0, 2, 3, 1).numpy(), self.facts, strict=True)):
             target = path if single else _free(path, facts.get("name") or f"seed-{facts.get('seed', '0')}", suffix)
-            written.append(save(target, image, self.depth, {k: v for k, v in facts.items() if k != "name"}))
+            written.append(save(target, image, self.depth, self._text(index) if metadata else None))
         return written
+
+    def _text(self, index: int) -> dict[str, str]:
+        """What the file of one image carries: for people by name, and for `--from` as one record."""
+        text = {name: value for name, value in self.facts[index].items() if name != "name"}
+        return text if self.made is None else {**text, KEY: self.made.image(index)}
 
     def grid(self, columns: int | None = None) -> Image.Image:
         """All images on one sheet: 8-bit RGB (three bands of many; one band as grey)."""
         return grid(self.tensor, columns)
 
-    def save_sheet(self, path: str | Path) -> Path:
-        """Write the sheet as one PNG that carries what made the first image, and how many there are."""
+    def save_sheet(self, path: str | Path, *, metadata: bool = True) -> Path:
+        """Write the sheet as one PNG that carries what made the images, the seeds of all among it.
+
+        metadata: False leaves out all text.
+        """
         path = Path(path)
         check_target(path, 1)
         path.parent.mkdir(parents=True, exist_ok=True)
-        return save(path, np.asarray(self.grid()) / 255, 8, {**self.facts[0], "images": str(len(self.tensor))})
+        text = {**self._text(0), "images": str(len(self.tensor))}
+        if len(self.tensor) > 1:
+            text["seeds"] = ", ".join(facts["seed"] for facts in self.facts if "seed" in facts)
+            text |= {} if self.made is None else {KEY: self.made.sheet()}
+        return save(path, np.asarray(self.grid()) / 255, 8, text if metadata else None)
 
 
 def check_target(path: Path, count: int) -> bool:

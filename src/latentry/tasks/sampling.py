@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import ConfigDict, Field, InstanceOf
+from pydantic import ConfigDict, Field, InstanceOf, field_validator
 
-from latentry.errors import UsageError, did_you_mean
+from latentry.errors import UsageError, did_you_mean, shown
 from latentry.kinds import KindOptions
 from latentry.tasks.options import AtLeast, OnCommandLine, TaskOptions
 
@@ -38,7 +38,7 @@ class Sampling(TaskOptions):
     )
     steps: int | None = Field(None, ge=1, description="Solver steps; default: the model's.")
     solver: str | InstanceOf[KindOptions] | dict[str, Any] | None = Field(
-        None, description="Solver; default: the model's."
+        None, description="Solver, with options as in ddim:eta=0.5; default: the model's."
     )
     levels: str | None = Field(None, description="How noise levels are chosen; default: the model's.")
     guidance: float | None = Field(None, description="Guidance scale; 1 is none; default: the model's.")
@@ -48,6 +48,11 @@ class Sampling(TaskOptions):
     seed: Annotated[int, AtLeast(0, "seeds are 0 or above")] = Field(
         0, description="Image i of seed S is image 0 of seed S + i."
     )
+
+    @field_validator("solver", mode="before")
+    @classmethod
+    def _with_options(cls, solver: Any) -> Any:
+        return solver_of(solver) if isinstance(solver, str) else solver
 
     @property
     def count(self) -> int:
@@ -60,6 +65,25 @@ class Sampling(TaskOptions):
         """Those that are set, by name: the values of each as a list."""
         named = {"text": self.text, "label": self.label, **(self.model_extra or {})}
         return {name: _listed(value) for name, value in named.items() if value is not None}
+
+
+def solver_of(text: str) -> str | dict[str, Any]:
+    """`ddim`, `ddim:eta=0.5` (more options after commas) or `{kind: ddim, eta: 0.5}`. Raises ValueError."""
+    from latentry.config import parse_value
+
+    try:
+        if text.lstrip().startswith("{"):
+            value = parse_value(text, "solver")
+            if not isinstance(value, dict):
+                raise ValueError(f"{shown(text)}; accepted: as in ddim:eta=0.5")
+            return value
+        kind, colon, options = text.partition(":")
+        parts = [part.partition("=") for part in options.split(",")] if colon else []
+        if not all(name.strip() and equals for name, equals, _ in parts):
+            raise ValueError(f"{shown(text)}; accepted: as in ddim:eta=0.5")
+        return {"kind": kind, **{n.strip(): parse_value(v, "solver") for n, _, v in parts}} if parts else text
+    except UsageError as error:
+        raise ValueError(str(error).removeprefix("solver: ")) from None
 
 
 def values_and_seeds(options: Sampling, model: Model) -> tuple[dict[str, list[Any]], list[int]]:
