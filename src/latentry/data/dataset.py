@@ -205,7 +205,7 @@ class ImageData:
         return made
 
     def _decode(self, index: int, path: str, crop: transform.Crop) -> Array:
-        header, array = images.decode(self.root / path, self.options.pixel_limit)
+        header, array = images.picture(self.root / path, self.options.pixel_limit)
         refuse_too_small(path, header, self.options)
         wrong = prepare.mismatch(header, self.options)
         if wrong:

@@ -27,15 +27,18 @@ class BadImage(LatentryError):
 
 
 class BadValues(BadImage):
-    """The file can be decoded, but its float values are no picture."""
+    """The file can be decoded, but its values have no range that they could be shown in without being named."""
 
 
 @dataclass(frozen=True)
 class Header:
     """Facts known before decoding.
 
-    width, height: pixels, upright (EXIF orientation applied). channels: what `images.read` gives. depth: 8, 16 or 32
-    (32 = float in [0, 1]). alpha: the last channel is transparency. frames: pictures in the file; the first is used.
+    width, height: pixels, upright (EXIF orientation applied). channels: what `images.decode` gives. depth: bits of a
+    decoded value, 8, 16 or 32. alpha: the last channel is transparency. frames: pictures in the file; the first is used.
+    dtype: what `images.decode` gives, as numpy names it: uint8, uint16, uint32, int8, int16, int32 or float32.
+    bits: how many of a value the file says that it uses, where it says so (12 in a 16-bit array). no_data: the value
+    that the file has where nothing was measured.
     """
 
     width: int
@@ -48,6 +51,14 @@ class Header:
     frames: int = 1
     cmyk: bool = False
     palette: bool = False
+    dtype: str = "uint8"
+    bits: int | None = None
+    no_data: float | None = None
+
+    @property
+    def plain(self) -> bool:
+        """Whether values have a range of their own: 0 to the largest number of 8 or 16 bits."""
+        return self.dtype in ("uint8", "uint16")
 
     @property
     def notes(self) -> tuple[str, ...]:

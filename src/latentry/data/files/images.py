@@ -25,8 +25,9 @@ from PIL import (
 from latentry.data.files import png16, tiff
 from latentry.data.files.header import PIXEL_LIMIT, Array, BadImage, Header, check_pixels, upright, upright_size
 from latentry.data.files.saving import save
+from latentry.data.files.values import in_own_range
 
-__all__ = ["PIXEL_LIMIT", "BadImage", "Header", "header", "read", "save"]
+__all__ = ["PIXEL_LIMIT", "BadImage", "Header", "decode", "header", "picture", "read", "save"]
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 _FORMATS = [
     PngImagePlugin.PngImageFile.format,
@@ -55,12 +56,21 @@ def header(path: str | os.PathLike[str], limit: int = PIXEL_LIMIT) -> Header:
 
 
 def read(path: str | os.PathLike[str], limit: int = PIXEL_LIMIT) -> Array:
-    """Decode to (H, W, C) uint8, uint16, or float32 in [0, 1]; upright; palettes and CMYK as RGB(A); all bits kept."""
-    return decode(path, limit)[1]
+    """Decode to (H, W, C) uint8, uint16, or float32 in [0, 1]; upright; palettes and CMYK as RGB(A); all bits kept.
+
+    Raises `BadValues` for values without a range of their own: signed, 32-bit, or float that leaves 0..1.
+    """
+    return picture(path, limit)[1]
+
+
+def picture(path: str | os.PathLike[str], limit: int = PIXEL_LIMIT) -> tuple[Header, Array]:
+    """`header` and `read` in one."""
+    facts, array = decode(path, limit)
+    return facts, in_own_range(os.fspath(path), array)
 
 
 def decode(path: str | os.PathLike[str], limit: int = PIXEL_LIMIT) -> tuple[Header, Array]:
-    """`header` and `read` in one."""
+    """The header and the file's own values, (H, W, C) of `Header.dtype`: signed stay signed, float is not checked."""
     path = os.fspath(path)
     with reasons(path, limit):
         is_tiff = _start(path, limit)[:4] in _TIFF_MAGIC
@@ -167,7 +177,7 @@ def _pillow_header(image: ImageFile.ImageFile) -> Header:
     channels = max(channels if deep != 2 else 2, deep)
     if deep == 3 and "transparency" in image.info:
         channels = 4
-    return Header(width, height, channels, depth, name, alpha, orientation, frames, cmyk, palette)
+    return Header(width, height, channels, depth, name, alpha, orientation, frames, cmyk, palette, f"uint{depth}")
 
 
 def orientation_of(image: ImageFile.ImageFile) -> int:

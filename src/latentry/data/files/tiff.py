@@ -1,4 +1,4 @@
-"""TIFF by tifffile: any number of bands, either planar layout, 8 and 16 bit and float."""
+"""TIFF by tifffile: any number of bands, either planar layout, whole numbers and float."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 import tifffile
 
-from latentry.data.files.header import Array, BadImage, BadValues, Header, check_pixels, upright, upright_size
+from latentry.data.files.header import Array, BadImage, Header, check_pixels, upright, upright_size
 
-_DEPTHS = {"u1": 8, "u2": 16, "f2": 32, "f4": 32, "f8": 32}
+_DTYPES = {
+    **{"u1": "uint8", "u2": "uint16", "u4": "uint32", "i1": "int8", "i2": "int16", "i4": "int32"},
+    **{"f2": "float32", "f4": "float32", "f8": "float32"},
+}
+_NO_DATA = 42113
+"""GDAL's tag: the value where nothing was measured, as text."""
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2
 
 
@@ -29,18 +34,28 @@ def header(path: str, limit: int) -> Header | None:
     """Facts of a TIFF that this module reads; None for kinds that Pillow reads (palette, CMYK, JPEG colour, 1 bit)."""
     with tifffile.TiffFile(path) as file:
         page = _first_page(path, file, limit)
-        depth = _depth(page)
-        if depth is None:
+        dtype = _dtype(page)
+        if dtype is None:
             return None
         layout = _layout(path, file)
         check_pixels(path, layout.width, layout.height, limit)
         orientation = _orientation(page)
         width, height = upright_size(layout.width, layout.height, orientation)
-        return Header(width, height, layout.channels, depth, "TIFF", orientation=orientation, frames=layout.frames)
+        return Header(
+            width,
+            height,
+            layout.channels,
+            np.dtype(dtype).itemsize * 8,
+            "TIFF",
+            orientation=orientation,
+            frames=layout.frames,
+            dtype=dtype,
+            no_data=_no_data(page),
+        )
 
 
 def read(path: str, limit: int) -> Array:
-    """Decode to (H, W, C): uint8, uint16, or float32 in [0, 1]. Extra samples are bands, never transparency."""
+    """Decode to (H, W, C) of the header's dtype. Extra samples are bands, never transparency."""
     with tifffile.TiffFile(path) as file:
         page = _first_page(path, file, limit)
         layout = _layout(path, file)
@@ -52,9 +67,9 @@ def read(path: str, limit: int) -> Array:
             array = np.moveaxis(array.reshape(shape[2], shape[0], shape[1]), 0, -1)
         array = array.reshape(shape)
         if page.photometric == _WHITE_IS_ZERO:
-            array = (np.iinfo(array.dtype).max if array.dtype.kind == "u" else 1) - array
+            array = 1 - array if array.dtype.kind == "f" else ~array
         if array.dtype.kind == "f":
-            array = _checked_float(path, array)
+            array = array.astype(np.float32)
         return upright(array, _orientation(page))
 
 
@@ -65,11 +80,18 @@ def _first_page(path: str, file: tifffile.TiffFile, limit: int) -> tifffile.Tiff
     return page
 
 
-def _depth(page: tifffile.TiffPage) -> int | None:
+def _dtype(page: tifffile.TiffPage) -> str | None:
     plain = page.photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB)
     if page.dtype is None or not plain or page.bitspersample not in (8, 16, 32, 64):
         return None
-    return _DEPTHS.get(page.dtype.str[1:])
+    return _DTYPES.get(page.dtype.str[1:])
+
+
+def _no_data(page: tifffile.TiffPage) -> float | None:
+    try:
+        return float(str(page.tags.valueof(_NO_DATA)).strip("\0 "))
+    except ValueError:
+        return None
 
 
 def _layout(path: str, file: tifffile.TiffFile) -> _Layout:
@@ -100,13 +122,3 @@ def _refuse_bomb(path: str, page: tifffile.TiffPage) -> None:
     stored, plain = sum(page.databytecounts), page.nbytes
     if page.compression != 1 and stored > plain + plain // 8 + 4096:
         raise BadImage(path, f"holds {stored} compressed bytes for {plain} bytes of pixels")
-
-
-def _checked_float(path: str, array: Array) -> Array:
-    values = np.asarray(array, dtype=np.float64)
-    if not np.isfinite(values).all():
-        count = int((~np.isfinite(values)).sum())
-        raise BadValues(path, f"{count} values are not finite (NaN or infinity)")
-    if values.min() < 0 or values.max() > 1:
-        raise BadValues(path, f"float values run from {values.min():g} to {values.max():g}, not in 0..1")
-    return values.astype(np.float32)

@@ -144,7 +144,7 @@ def _examine_pixel_fields(report: Report, record: Record, header: Header, option
 
 def _examine(report: Report, path: str, options: DataOptions, strict: bool) -> Header | None:
     try:
-        header, _ = images.decode(report.root / path, options.pixel_limit)
+        header, _ = images.picture(report.root / path, options.pixel_limit)
         if strict:
             refuse_too_small(path, header, options)
     except BadImage as error:

@@ -38,7 +38,7 @@ class Source:
         headers = self._read_headers()
         self.records = [record for record in self.records if record.path not in self.bad]
         refuse_mixed_channels(headers, options)
-        self._refuse_bad_values([path for path, header in headers.items() if header.depth == 32])
+        self._refuse_bad_values([path for path, header in headers.items() if not header.plain])
         self.depth = common_depth(headers, options)
 
     def named_files(self) -> list[str]:
@@ -101,7 +101,7 @@ class Source:
 
 def _bad_values(root: Path, path: str, limit: int) -> list[str]:
     try:
-        images.decode(root / path, limit)
+        images.picture(root / path, limit)
     except BadValues as error:
         return [f"{shown(path)} ({error.reason})"]
     return []
