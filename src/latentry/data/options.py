@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Annotated, Any, Literal
 
@@ -12,6 +13,7 @@ from latentry.kinds import Options
 
 NAMED_COLOURS = {"white": (255, 255, 255), "black": (0, 0, 0)}
 Scalar = str | int | float | bool | None
+_Percent = Annotated[float, Field(ge=0, le=100)]
 _Side = Annotated[int, Field(ge=1, le=16384)]
 
 
@@ -20,7 +22,9 @@ class DataOptions(Options):
 
     size: side in pixels, or [height, width]. channels: of the images that the model takes. background: colour behind
     transparency; null keeps transparency as a channel. depth: bits a channel, 8, 16, or auto (what the files have).
-    text, label: metadata fields (label: folder = first subfolder's name). boxes: field with objects' boxes and classes.
+    range: [low, high] in the files' own units, `file` (each image by its own percentiles), `set` (percentiles over all),
+    or auto: what the type can hold. percentiles: of file and set. no_data: the value where nothing was measured, auto:
+    what each file names. text, label: metadata fields (label: folder = first subfolder's name). boxes: field with objects' boxes and classes.
     semantic, mask: fields naming image files of class numbers, and of zero or not. arrays: fields naming .npy files.
     where: keep images whose fields have these
     values. balance: draw each value of this field equally often. flip: mirror half of the draws. crop: cover the size
@@ -33,6 +37,9 @@ class DataOptions(Options):
     channels: int = Field(3, ge=1, le=512)
     background: str | None = "white"
     depth: Literal["auto", 8, 16] = "auto"
+    range: Literal["auto", "file", "set"] | tuple[float, float] = "auto"
+    percentiles: tuple[_Percent, _Percent] = (0.1, 99.9)
+    no_data: Literal["auto", "nan"] | float = "auto"
     text: str | None = None
     label: str | None = None
     boxes: str | None = None
@@ -55,6 +62,27 @@ class DataOptions(Options):
         if value is None or value in NAMED_COLOURS or re.fullmatch(r"#[0-9a-fA-F]{6}", value):
             return value
         raise ValueError(f'no colour "{value}"; accepted: white, black, "#rrggbb", null')
+
+    @field_validator("range", mode="before")
+    @classmethod
+    def _absent_is_auto(cls, value: Any) -> Any:
+        return "auto" if value is None else value
+
+    @field_validator("no_data", mode="before")
+    @classmethod
+    def _nan_by_name(cls, value: Any) -> Any:
+        """NaN as text: no number equals it, so that a resumed run would seem to be another."""
+        return "auto" if value is None else "nan" if isinstance(value, float) and math.isnan(value) else value
+
+    @model_validator(mode="after")
+    def _rising(self) -> DataOptions:
+        for name in ("range", "percentiles"):
+            pair = getattr(self, name)
+            if isinstance(pair, tuple) and not pair[0] < pair[1]:
+                raise ValueError(f"{name} {list(pair)}: the first must be below the second")
+        if self.range != "auto" and self.depth != "auto":
+            raise ValueError(f"depth {self.depth} with range: values go by the range alone; leave depth out")
+        return self
 
     @model_validator(mode="after")
     def _gray_behind_gray(self) -> DataOptions:

@@ -8,6 +8,8 @@ from typing import Any, Literal
 from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 
 from latentry.conditioning import CONDITIONERS
+from latentry.data.options import DataOptions
+from latentry.data.ranges import Units
 from latentry.diffusion.levels import LEVELS
 from latentry.diffusion.schedule import SCHEDULES
 from latentry.diffusion.solvers import SOLVERS
@@ -138,13 +140,51 @@ class SampleOptions(Options):
 
 
 class DataFacts(Options):
-    """What the model knows of the images it was trained on: size (H, W), channels, bits a channel, class names."""
+    """What the model knows of the images it was trained on: size (H, W), channels, bits a channel, class names.
+
+    range: in the files' own units, what is -1 and 1; `file`: of each image its own `percentiles`; None: the whole of 8 or
+    16 bits. dtype: the type that holds those units, as numpy names it. no_data: the value where nothing was measured.
+    transparent: whether the last of 2 or 4 channels is transparency or a band; None (older models): transparency.
+    """
 
     size: tuple[int, int]
     channels: int
     depth: Literal[8, 16] = 8
     background: str | None = None
     labels: tuple[str, ...] = ()
+    range: Literal["file"] | tuple[float, float] | None = None
+    percentiles: tuple[float, float] | None = None
+    dtype: Literal["uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "float64"] | None = None
+    no_data: Literal["nan"] | float | None = None
+    transparent: bool | None = None
+
+    @property
+    def alpha(self) -> bool:
+        """Whether the last channel is transparency."""
+        return self.channels in (2, 4) and self.transparent is not False
+
+    @property
+    def units(self) -> Units | None:
+        """The own units that samples are saved in; None: the whole of 8 or 16 bits."""
+        return Units(*self.range, self.dtype or "float32") if isinstance(self.range, tuple) else None
+
+    def options(self) -> DataOptions:
+        """How a file becomes an image for the model."""
+        mapped = self.range is not None
+        return DataOptions(
+            channels=self.channels,
+            background=self.background,
+            depth="auto" if mapped else self.depth,
+            range=self.range or "auto",
+            percentiles=self.percentiles or DataOptions().percentiles,
+            no_data="auto" if self.no_data is None else self.no_data,
+        )
+
+    @model_validator(mode="after")
+    def _rising(self) -> DataFacts:
+        if isinstance(self.range, tuple) and not self.range[0] < self.range[1]:
+            raise ValueError(f"range {list(self.range)}: the first must be below the second")
+        return self
 
 
 class DiffusionOptions(Options):

@@ -97,7 +97,9 @@ class Pipeline:
         if isinstance(checked, Sampling):
             precision: Literal["fp32", "bf16"] = "bf16" if bf16 else "fp32"
             made = Made(task, checked, chosen, request.size, batch, precision, str(self.device), self.drawn_by())
-        return Output(to_unit(finished), self.config.data.depth, facts, made)
+        data = self.config.data
+        units = request.units or ([data.units] * request.count if data.units else ())
+        return Output(to_unit(finished), data.depth, facts, units, data.alpha, made)
 
     def again(self, picture: str | Path, **changes: Any) -> Output:
         """The picture in a file that `save` or `save_sheet` wrote, drawn again: on the same machine equal to the bit.

@@ -17,6 +17,7 @@ def about(plan: Plan) -> About:
         text=recipe.about,
         images=f"{recipe.data_from or data.root.name}, {len(data)} for training (fingerprint {fingerprint})",
         licence=recipe.licence,
+        values=data.source.survey.narrow_text() or "",
         notes="; ".join(plan.images.changes),
         first_stage=f"{'begun with' if first.tune else 'of'} {first.from_}" if first.from_ else "",
         batches={name: train.batch for name, train in sections.items()},

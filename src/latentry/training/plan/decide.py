@@ -48,8 +48,9 @@ def plan(
         raise UsageError("data: name the folder of images (--data DIR)")
     world, out = world or join(), Path(out)
     _check_batches(wanted, world)
-    wanted = resolve(wanted, Path(data), report)
+    wanted = record.begun_with(resolve(wanted, Path(data), report), out)
     images = ImageData(wanted.data, data, "train", wanted.seed, report=report)
+    wanted = wanted.model_copy(update={"data": images.options})
     if not len(images):
         held_out = len(images.other("held_out"))
         raise UsageError(f"{data}: no images to train on; {held_out} are held out. Lower data.held_out.")
@@ -75,6 +76,8 @@ def plan(
                 STAGES[name].check(made)
     problems.raise_all(f"recipe {wanted.name}")
     listing = check_images(images, out, accept_data_change)
+    for line in images.source.survey.lines(images.options):
+        report(f"data: {line}")
     return precision.settle(replace(made, held_out=_held_out(images, report), images=listing))
 
 
@@ -141,20 +144,31 @@ def _check_size(recipe: Recipe, sources: Sources) -> None:
 
 
 def _model(recipe: Recipe, data: ImageData, sources: Sources, conditions: Conditions | None) -> ModelConfig:
-    facts = DataFacts(
-        size=data.options.height_width,
-        channels=data.options.channels,
-        depth=data.depth,
-        background=data.options.background,
-        labels=conditions.labels if conditions else (),
-    )
     return ModelConfig(
         name=recipe.name,
         version=__version__,
-        data=facts,
+        data=_facts(data, conditions),
         autoencoder=sources.architecture(recipe),
         diffusion=conditions.options if conditions else None,
         sample=recipe.sample,
+    )
+
+
+def _facts(data: ImageData, conditions: Conditions | None) -> DataFacts:
+    """What the model will know of the images."""
+    options = data.options
+    mapped = None if options.range in ("auto", "set") else options.range
+    return DataFacts(
+        size=options.height_width,
+        channels=options.channels,
+        depth=data.depth,
+        background=options.background,
+        labels=conditions.labels if conditions else (),
+        range=mapped,
+        percentiles=options.percentiles if mapped == "file" else None,
+        dtype=data.source.dtype if isinstance(mapped, tuple) else None,
+        no_data=None if options.no_data == "auto" else options.no_data,
+        transparent=data.source.transparent if options.channels in (2, 4) else None,
     )
 
 
