@@ -22,7 +22,7 @@ ROWS = [
     {"conditioning", "metrics"},
     {"nn", "diffusion", "data"},
     {"config", "kinds", "rng", "devices", "recipes"},
-    {"errors"},
+    {"errors", "interrupts"},
 ]
 HEIGHT = {name: -row for row, names in enumerate(ROWS) for name in names}
 FILES = sorted(ROOT.rglob("*.py"))

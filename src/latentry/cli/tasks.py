@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from latentry.cli.output import JSON, bar, emit_json, one_of, say, warn
+from latentry.interrupts import working
 from latentry.tasks import TASKS, Entry
 
 
@@ -78,7 +79,7 @@ def draw(
     text = options.get("text")
     unknown = pipe.unknown_words(text) if text else []
     runs = [options] if each is None else [{**options, each: (value,)} for value in options[each]]
-    with bar(entry.command) as progress:
+    with working(), bar(entry.command) as progress:
         outputs = (pipe.run(task, **one, progress=progress) for one in runs)
         files = [[output.save_sheet(out)] if sheet else output.save(out) for output in outputs]
     paths = [[str(path) for path in written] for written in files]
