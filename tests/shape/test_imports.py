@@ -23,7 +23,7 @@ ROWS = [
     {"nn", "diffusion", "data"},
     {"config", "kinds", "rng", "devices", "recipes"},
     {"text", "safe_header"},
-    {"errors"},
+    {"errors", "interrupts"},
 ]
 HEIGHT = {name: -row for row, names in enumerate(ROWS) for name in names}
 FILES = sorted(ROOT.rglob("*.py"))

@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from latentry.cli.output import JSON, bar, emit_json, one_of, say, warn
 from latentry.errors import UsageError
+from latentry.interrupts import working
 from latentry.tasks import TASKS, Entry
 
 
@@ -115,7 +116,7 @@ def draw(task: str, entry: Entry, words: dict[str, Any], line: Line) -> None:
     pipe = pipeline.load(line.model, **line.how)
     unknown = _unknown_words(pipe, options.get("text"))
     runs = [options] if each is None else [{**options, each: (value,)} for value in options[each]]
-    with bar(entry.command) as progress:
+    with working(), bar(entry.command) as progress:
         outputs = (pipe.run(task, **one, progress=progress) for one in runs)
         paths = [_saved(output, line, sheet) for output in outputs]
     _warn_of(unknown)
@@ -142,7 +143,7 @@ def draw_again(picture: Path, entry: Entry, changes: dict[str, Any], line: Line)
     check_target(line.out, 1 if sheet else count)
     pipe = again.opened(picture, record, line.model, line.how, line.typed)
     unknown = _unknown_words(pipe, changes.get("text"))
-    with bar(entry.command) as progress:
+    with working(), bar(entry.command) as progress:
         paths = _saved(records.again(pipe, record, changes, progress=progress), line, sheet)
     _warn_of(unknown)
     if line.as_json:
