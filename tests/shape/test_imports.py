@@ -22,7 +22,7 @@ ROWS = [
     {"conditioning", "metrics"},
     {"nn", "diffusion", "data"},
     {"config", "kinds", "rng", "devices", "recipes"},
-    {"text", "safe_header"},
+    {"bounds", "text", "safe_header"},
     {"errors", "interrupts"},
 ]
 HEIGHT = {name: -row for row, names in enumerate(ROWS) for name in names}

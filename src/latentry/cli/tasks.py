@@ -50,7 +50,12 @@ def task_command(task: str) -> Any:
         named("context", typer.Context, None),
         *fields.values(),
         named("weights", str, typer.Option(help="ema or raw."), "ema"),
-        named("step", int | None, typer.Option(min=0, help="A checkpoint of a run; default: the newest."), None),
+        named(
+            "step",
+            int | None,
+            typer.Option(min=0, max=10**12, help="A checkpoint of a run; default: the newest."),
+            None,
+        ),
         named("device", str, typer.Option(help="auto, cuda, cuda:1, mps or cpu."), "auto"),
         named("out", Path, typer.Option(help=f"Folder for the images; a .png: {file}.")),
         named("no_metadata", bool, typer.Option("--no-metadata", help="Files without text, prompts among it."), False),

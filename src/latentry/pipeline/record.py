@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import tifffile
@@ -14,10 +14,11 @@ from PIL import Image
 from pydantic import Field
 
 from latentry import __version__, config
+from latentry.bounds import MOST_IMAGES, Name, Seed
 from latentry.errors import UsageError, shown
 from latentry.kinds import Options
 from latentry.models.config import SampleOptions
-from latentry.tasks.sampling import MOST_IMAGES, Sampling
+from latentry.tasks.sampling import Sampling
 
 if TYPE_CHECKING:
     from latentry.pipeline.output import Output
@@ -54,13 +55,13 @@ class Record(Options):
     """
 
     task: str = Field(max_length=100)
-    conditions: dict[str, list[Any]] = Field(max_length=100)
+    conditions: dict[str, Annotated[list[Any], Field(max_length=MOST_IMAGES)]] = Field(max_length=100)
     options: dict[str, Any] = Field(max_length=100)
     n: int = Field(ge=1, le=MOST_IMAGES)
-    seed: int = Field(ge=0)
+    seed: Seed
     batch: int = Field(ge=1, le=MOST_AT_ONCE)
     index: int | None = Field(None, ge=0, lt=MOST_AT_ONCE)
-    incomplete: list[str] = Field([], max_length=100)
+    incomplete: list[Name] = Field([], max_length=100)
     precision: Literal["fp32", "bf16"] = "fp32"
     device: str = Field("cpu", max_length=40)
     model: DrawnBy = DrawnBy()

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import ConfigDict, Field, InstanceOf, field_validator
+from pydantic import ConfigDict, Field, InstanceOf, field_validator, model_validator
 
+from latentry.bounds import LARGEST_SEED, LONGEST_PROMPT, MOST_IMAGES, Guidance
 from latentry.errors import UsageError, did_you_mean, shown
 from latentry.kinds import KindOptions
-from latentry.tasks.options import AtLeast, OnCommandLine, TaskOptions
+from latentry.tasks.options import Between, OnCommandLine, TaskOptions
+from latentry.text import whole
 
 if TYPE_CHECKING:
     from latentry.models.model import Model
 
-MOST_IMAGES = 1_000_000
 OF_SAMPLING = ("steps", "solver", "levels", "guidance", "clip")
 """The options that replace the model's own, where they are set."""
 
@@ -33,19 +34,19 @@ class Sampling(TaskOptions):
     )
     label: Any = Field(None, description="The class, for models with classes.")
     # The one option with two defaults: who types a command wants to see what a model can do, a call wants an image.
-    n: Annotated[int, AtLeast(1, "ask for at least one image"), OnCommandLine(flags=("-n", "--count"), default=16)] = (
-        Field(1, description="How many images.")
-    )
-    steps: int | None = Field(None, ge=1, description="Solver steps; default: the model's.")
-    solver: str | InstanceOf[KindOptions] | dict[str, Any] | None = Field(
+    n: Annotated[
+        int, Between(1, "ask for at least one image", MOST_IMAGES), OnCommandLine(flags=("-n", "--count"), default=16)
+    ] = Field(1, description="How many images.")
+    steps: int | None = Field(None, ge=1, le=1_000_000, description="Solver steps; default: the model's.")
+    solver: str | InstanceOf[KindOptions] | Annotated[dict[str, Any], Field(max_length=100)] | None = Field(
         None, description="Solver, with options as in ddim:eta=0.5; default: the model's."
     )
     levels: str | None = Field(None, description="How noise levels are chosen; default: the model's.")
-    guidance: float | None = Field(None, description="Guidance scale; 1 is none; default: the model's.")
+    guidance: Guidance | None = Field(None, description="Guidance scale; 1 is none; default: the model's.")
     clip: Annotated[bool | None, OnCommandLine(hidden=True)] = Field(
         None, description="Hold every predicted x0 inside [-1, 1], for models of pixels; default: the model's."
     )
-    seed: Annotated[int, AtLeast(0, "seeds are 0 or above")] = Field(
+    seed: Annotated[int, Between(0, "seeds are 0 or above", LARGEST_SEED - MOST_IMAGES)] = Field(
         0, description="Image i of seed S is image 0 of seed S + i."
     )
 
@@ -53,6 +54,19 @@ class Sampling(TaskOptions):
     @classmethod
     def _with_options(cls, solver: Any) -> Any:
         return solver_of(solver) if isinstance(solver, str) else solver
+
+    @model_validator(mode="after")
+    def _whole_texts(self) -> Sampling:
+        """Tokenizers and files refuse half letters, each with a traceback of its own."""
+        for name, values in self.conditions().items():
+            for value in values:
+                if isinstance(value, str) and len(value) > LONGEST_PROMPT:
+                    raise ValueError(f"{name}: {len(value)} letters; accepted: at most {LONGEST_PROMPT}")
+                try:
+                    whole(value, shown(name)) if isinstance(value, str) else None
+                except UsageError as error:
+                    raise ValueError(str(error)) from None
+        return self
 
     @property
     def count(self) -> int:

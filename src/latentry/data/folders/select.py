@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from latentry import text
 from latentry.data.files.header import shown
 from latentry.data.folders.records import Record, known_fields
 from latentry.data.options import DataOptions
@@ -88,7 +89,8 @@ def _name(value: Any) -> str:
 
 
 def _order(name: str) -> tuple[int, float, str]:
-    return (0, int(name), name) if name.lstrip("-").isdecimal() else (1, 0, name)
+    value = text.number(name)
+    return (1, 0, name) if value is None else (0, value, name)
 
 
 def label_numbers(records: Sequence[Record], field: str | None, names: Sequence[str]) -> list[int]:
