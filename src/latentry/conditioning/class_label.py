@@ -81,13 +81,14 @@ class ClassLabel(Conditioner):
         """The row of a label. Errors: `UsageError` that lists the labels."""
         if isinstance(value, str) and value in self.names:
             return self.names.index(value)
-        if value is None or str(value) == "-1":
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        row = value if value is None or whole else number(str(value))
+        if value is None or row == -1:
             if self.null_row is None:
                 raise UsageError(
                     "label: none; this model was trained on labelled images alone. Give a label, and guidance 1."
                 )
             return self.null_row
-        row = value if isinstance(value, int) else number(str(value))
         if row is not None and 0 <= row < self.classes:
             return row
         accepted = ", ".join(map(shown, self.names[:SHOWN])) + (", ..." if len(self.names) > SHOWN else "")

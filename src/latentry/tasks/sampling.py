@@ -111,7 +111,7 @@ def values_and_seeds(options: Sampling, model: Model) -> tuple[dict[str, list[An
         if name not in accepted:
             fields = [field for field in type(options).model_fields if field not in ("text", "label")]
             raise UsageError(
-                f"{name}: this model takes no such condition; it takes: {', '.join(accepted) or 'none'}"
+                f"{shown(name)}: this model takes no such condition; it takes: {', '.join(accepted) or 'none'}"
                 f"{did_you_mean(name, [*accepted, *fields])}. Leave it out."
             )
     if options.count > MOST_IMAGES:
@@ -119,7 +119,7 @@ def values_and_seeds(options: Sampling, model: Model) -> tuple[dict[str, list[An
     most = options.count // options.n
     for name, values in conditions.items():
         if not most:
-            raise UsageError(f"{name}: an empty list; give at least one value, or leave it out")
+            raise UsageError(f"{shown(name)}: an empty list; give at least one value, or leave it out")
         if len(values) not in (1, most):
             raise UsageError(f"{name}: {len(values)} values where others have {most}; give one, or as many")
     spread = {name: [v[i % len(v)] for i in range(most) for _ in range(options.n)] for name, v in conditions.items()}
