@@ -20,9 +20,9 @@ app = typer.Typer(help="Look at a folder of images, or make one to try things on
 @app.command("shapes")
 def shapes(
     out: Annotated[Path, typer.Option(help="Folder to write.")],
-    count: Annotated[int, typer.Option(min=1, help="How many images.")],
+    count: Annotated[int, typer.Option(min=1, max=10_000_000, help="How many images.")],
     size: Annotated[str, typer.Option(metavar="HxW", help="Size of the images.")] = "64",
-    seed: Annotated[int, typer.Option(min=0, help="Another seed, other images.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=(1 << 63) - 1, help="Another seed, other images.")] = 0,
 ) -> None:
     """Write coloured shapes on backgrounds, with captions, labels, boxes and semantic maps."""
     shape = parse_size(size) or (64, 64)

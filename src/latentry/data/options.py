@@ -8,13 +8,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from latentry.bounds import Name, Side, Value, Whole
 from latentry.data.files.limits import BYTE_LIMIT, PIXEL_LIMIT, Limits, Pages
+from latentry.errors import shown
 from latentry.kinds import Options
 
 NAMED_COLOURS = {"white": (255, 255, 255), "black": (0, 0, 0)}
-Scalar = str | int | float | bool | None
+Scalar = str | Whole | Value | bool | None
 _Percent = Annotated[float, Field(ge=0, le=100)]
-_Side = Annotated[int, Field(ge=1, le=16384)]
 
 
 class DataOptions(Options):
@@ -36,28 +37,28 @@ class DataOptions(Options):
     pages: of a file with several images: the first, each, or all pages as bands of one; auto is what its axes say.
     """
 
-    size: _Side | tuple[_Side, _Side] = 64
+    size: Side | tuple[Side, Side] = 64
     channels: int = Field(3, ge=1, le=512)
     background: str | None = "white"
     depth: Literal["auto", 8, 16] = "auto"
-    range: Literal["auto", "file", "set"] | tuple[float, float] = "auto"
+    range: Literal["auto", "file", "set"] | tuple[Value, Value] = "auto"
     percentiles: tuple[_Percent, _Percent] = (0.1, 99.9)
-    no_data: Literal["auto", "nan"] | float = "auto"
+    no_data: Literal["auto", "nan"] | Value = "auto"
     text: str | None = None
     label: str | None = None
     boxes: str | None = None
     semantic: str | None = None
     mask: str | None = None
-    arrays: tuple[str, ...] = ()
-    where: dict[str, Scalar | list[Scalar]] = {}
+    arrays: tuple[Name, ...] = Field((), max_length=100)
+    where: dict[Name, Scalar | Annotated[list[Scalar], Field(max_length=100_000)]] = Field({}, max_length=1000)
     balance: str | None = None
     flip: bool = False
     crop: Literal["center", "random", "pad"] = "center"
     split_by: str | None = None
     splits: Literal["auto", "off"] = "auto"
     held_out: float = Field(0.1, ge=0, lt=1)
-    max_bad: int = Field(10, ge=0)
-    enlarge: float = Field(8.0, ge=1)
+    max_bad: int = Field(10, ge=0, le=1_000_000_000)
+    enlarge: float = Field(8.0, ge=1, le=16384)
     pixel_limit: int = Field(PIXEL_LIMIT, ge=1, le=178_956_970)
     byte_limit: int = Field(BYTE_LIMIT, ge=1, le=2**40)
     pages: Pages = "auto"
@@ -67,7 +68,7 @@ class DataOptions(Options):
     def _known_colour(cls, value: str | None) -> str | None:
         if value is None or value in NAMED_COLOURS or re.fullmatch(r"#[0-9a-fA-F]{6}", value):
             return value
-        raise ValueError(f'no colour "{value}"; accepted: white, black, "#rrggbb", null')
+        raise ValueError(f'no colour "{shown(value)}"; accepted: white, black, "#rrggbb", null')
 
     @field_validator("range", mode="before")
     @classmethod

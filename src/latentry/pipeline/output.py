@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from torch import Tensor, cat
 from latentry.data.files.saving import default_suffix, in_units, quantise, refuse_suffix, save
 from latentry.data.ranges.meaning import Units
 from latentry.errors import LatentryError, UsageError
+from latentry.pipeline.record import KEY, Made
 
 SUFFIXES = (".png", ".tif", ".tiff")
 OTHERS = (".jpg", ".jpeg", ".webp", ".gif", ".bmp")
@@ -28,6 +29,7 @@ class Output:
     """tensor: (B, C, H, W) fp32 in [0, 1]. depth: bits a channel when saved. facts: of each image, for its file.
 
     units: of each image, where it is saved in own units instead. alpha: the last of 2 or 4 channels is transparency.
+    made: how they were drawn, for their files, so that they can be drawn again; None where nothing was drawn.
     """
 
     tensor: Tensor
@@ -35,6 +37,7 @@ class Output:
     facts: Sequence[dict[str, str]]
     units: Sequence[Units] = ()
     alpha: bool = True
+    made: Made | None = None
 
     @property
     def arrays(self) -> list[NDArray[Any]]:
@@ -53,8 +56,17 @@ class Output:
         """PIL images; arrays (H, W, C) where PIL cannot hold the format."""
         return [to_pil(array, self.alpha) for array in self.arrays]
 
-    def save(self, path: str | Path) -> list[Path]:
-        """Write every image into a folder, or a single one to a file; the files carry what made them."""
+    def only(self, index: int) -> Output:
+        """One of the images by itself."""
+        made = None if self.made is None else self.made.only(index)
+        rows = slice(index, index + 1)
+        return replace(self, tensor=self.tensor[rows], facts=self.facts[rows], units=self.units[rows], made=made)
+
+    def save(self, path: str | Path, *, metadata: bool = True) -> list[Path]:
+        """Write every image into a folder, or a single one to a file; the files carry what made them.
+
+        metadata: False leaves out all text, prompts among it.
+        """
         path = Path(path)
         channels = self.tensor.shape[1]
         units: list[Units | None] = [*self.units] or [None] * len(self.tensor)
@@ -64,26 +76,38 @@ class Output:
         (path.parent if single else path).mkdir(parents=True, exist_ok=True)
         written = []
         pictures = self.tensor.permute(0, 2, 3, 1).numpy()
-        for image, facts, unit in zip(pictures, self.facts, units, strict=True):
+        for index, (image, facts, unit) in enumerate(zip(pictures, self.facts, units, strict=True)):
             stem, suffix = (
                 facts.get("name") or f"seed-{facts.get('seed', '0')}",
                 default_suffix(channels, self.alpha, unit),
             )
             target = path if single else _free(path, stem, suffix)
-            text = {k: v for k, v in facts.items() if k != "name"}
+            text = self._text(index) if metadata else None
             written.append(save(target, image, self.depth, text, alpha=self.alpha, units=unit))
         return written
+
+    def _text(self, index: int) -> dict[str, str]:
+        """What the file of one image carries: for people by name, and for `--from` as one record."""
+        text = {name: value for name, value in self.facts[index].items() if name != "name"}
+        return text if self.made is None else {**text, KEY: self.made.image(index)}
 
     def grid(self, columns: int | None = None) -> Image.Image:
         """All images on one sheet: 8-bit RGB (three bands of many; one as grey, two as grey side by side)."""
         return grid(self.tensor, columns, alpha=self.alpha)
 
-    def save_sheet(self, path: str | Path) -> Path:
-        """Write the sheet as one PNG that carries what made the first image, and how many there are."""
+    def save_sheet(self, path: str | Path, *, metadata: bool = True) -> Path:
+        """Write the sheet as one PNG that carries what made the images, the seeds of all among it.
+
+        metadata: False leaves out all text.
+        """
         path = Path(path)
         check_target(path, 1)
         path.parent.mkdir(parents=True, exist_ok=True)
-        return save(path, np.asarray(self.grid()) / 255, 8, {**self.facts[0], "images": str(len(self.tensor))})
+        text = {**self._text(0), "images": str(len(self.tensor))}
+        if len(self.tensor) > 1:
+            text["seeds"] = ", ".join(facts["seed"] for facts in self.facts if "seed" in facts)
+            text |= {} if self.made is None else {KEY: self.made.sheet()}
+        return save(path, np.asarray(self.grid()) / 255, 8, text if metadata else None)
 
 
 def check_target(path: Path, count: int) -> bool:

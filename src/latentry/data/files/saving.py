@@ -79,8 +79,8 @@ def save(
 
     path: ending in .png (1 to 4 channels) or .tif/.tiff (any number). array: (H, W, C) in [0, 1]. depth: 8 or 16.
     metadata: text by name; PNG text chunks, or JSON in a TIFF's ImageDescription. alpha: the last of 2 or 4 channels is
-    transparency. units: save values in these instead of `depth`, and say so in the text, if there is any. Returns the path.
-    Raises `UsageError` where the format cannot hold the channels.
+    transparency. units: save values in these instead of `depth`, and say so in the text, if there is any.
+    Returns the path. Raises `UsageError` where the format cannot hold the channels.
     """
     path = Path(path)
     values = np.atleast_3d(array)

@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from latentry import text
 from latentry.data.files.header import shown
 from latentry.data.folders.captions import LONGEST
 from latentry.data.folders.record import Record
@@ -105,7 +106,8 @@ def name_of(value: Any) -> str:
 
 
 def _order(name: str) -> tuple[int, float, str]:
-    return (0, int(name), name) if name.lstrip("-").isdecimal() else (1, 0, name)
+    value = text.number(name)
+    return (1, 0, name) if value is None else (0, value, name)
 
 
 def label_numbers(records: Sequence[Record], field: str | None, names: Sequence[str]) -> list[int]:
