@@ -209,6 +209,16 @@ def test_other_programs_are_not_left_to_guess_the_range(tmp_path: Path) -> None:
     assert back.config.data.units == lt.load(tmp_path / "run" / "model").config.data.units
 
 
+def test_a_first_stage_of_another_range_is_warned_of(tmp_path: Path) -> None:
+    """The same value would be another grey to it, and nothing else would show."""
+    run, _ = trained(tmp_path / "a", scenes(8, 0, 1000, "int16"), range=[0, 1000])
+    said: list[str] = []
+    changes = {"data.held_out": 0.25, "data.channels": 1, "data.range": [0, 2000]}
+    changes |= {"autoencoder": {"from": str(run / "model")}}
+    run_tiny(tmp_path / "b", tmp_path / "a" / "data", changes, report=said.append)
+    assert any("the first stage was trained with data.range: [0, 1000], these images have [0, 2000]" in s for s in said)
+
+
 def test_a_file_that_needs_a_range_is_refused_by_a_model_without_one(tmp_path: Path) -> None:
     run, _ = trained(tmp_path, scenes(8, 0, 255, "uint8"), ".png")
     write_images(tmp_path / "other", scenes(1, -5, 5, "int16"), ".tif")

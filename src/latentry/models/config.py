@@ -190,7 +190,7 @@ class DataFacts(Options):
     labels: tuple[Name, ...] = Field((), max_length=1 << 22)
     range: Literal["file"] | tuple[Value, Value] | None = None
     percentiles: tuple[Value, Value] | None = None
-    dtype: Literal["uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "float64"] | None = None
+    dtype: Literal["uint8", "uint16", "uint32", "int8", "int16", "int32", "float32"] | None = None
     no_data: Literal["nan"] | Value | None = None
     transparent: bool | None = None
 

@@ -16,8 +16,9 @@ from latentry.data.files import images, saving
 from latentry.data.files.header import Header
 from latentry.data.folders.check import check
 from latentry.data.folders.source import stated_bits
-from latentry.data.ranges.meaning import Range, Units, range_of
-from latentry.data.ranges.survey import nearest_range
+from latentry.data.ranges.meaning import Range, Units, dtype_of, range_of
+from latentry.data.ranges.survey import nearest_range, proposal
+from latentry.data.ranges.tally import Tally
 from latentry.errors import LatentryError, UsageError
 from tests.unit.data.files import noise, options
 
@@ -95,8 +96,8 @@ def test_values_outside_the_range_are_clipped_and_their_share_is_said(tmp_path: 
     assert float(data.sample(0).image.max()) == 1
     (line,) = data.source.survey.lines(data.options)
     assert line == (
-        "data.range 0..4095 of uint16 is black to white; 25% of the values looked at lie outside (26..60000 seen) "
-        "and are clipped"
+        "WARNING: data.range 0..4095 of uint16 is black to white; 25% of the values looked at lie outside "
+        "(26..60000 seen) and are clipped"
     )
 
 
@@ -199,6 +200,37 @@ def test_transparency_is_a_share_whatever_the_range_of_colours(tmp_path: Path) -
     kept = opened(tmp_path, channels=4, range=[0, 100], background=None).sample(0).image
     assert (kept[3, :8] == -1).all()
     assert (kept[3, 8:] == 1).all()
+
+
+def test_transparency_is_kept_with_a_range_where_images_are_resized(tmp_path: Path) -> None:
+    pixels = np.full((32, 32, 4), 50, np.uint8)
+    pixels[:16, :, 3] = 0
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    image = opened(tmp_path, channels=4, range=[0, 100], background=None).sample(0).image
+    assert image[0, 12].tolist() == pytest.approx([0] * 16, abs=1e-6)
+    assert image[3, 2].tolist() == [-1] * 16
+
+
+def test_types_that_differ_are_saved_as_one_that_holds_all() -> None:
+    assert [dtype_of(kinds) for kinds in (["uint8", "uint16"], ["uint8", "int8"], ["uint16", "int16"])] == [
+        "uint16",
+        "int16",
+        "int32",
+    ]
+    assert dtype_of(["uint32", "int32"]) == dtype_of(["uint32", "float32"]) == "float32"
+
+
+def test_the_window_of_the_files_is_proposed(tmp_path: Path) -> None:
+    """A scanner writes down in what window its values are to be seen."""
+    tally = Tally(options(), 2)
+    for seed in range(2):
+        tally.add(Header(16, 16, 1, 16, "DICOM", dtype="int16", window=(-160, 240)), values(-1000, 3000, "int16", seed))
+    assert "Set data.range: [-1000, 3000], [-160, 240] (the files' own window), or set" in proposal(tally.survey())
+
+
+def test_a_range_that_clips_much_is_warned_of(tmp_path: Path) -> None:
+    data = opened(folder(tmp_path, [values(0, 4000, "uint16")]), range=[0, 1000])
+    assert data.source.survey.lines(data.options)[0].startswith("WARNING: data.range 0..1000 of uint16")
 
 
 def test_twelve_bits_in_sixteen_are_told_with_a_range_to_set(tmp_path: Path) -> None:

@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-
 from latentry.data.files import images
 from latentry.data.files.header import BadImage, BadValues, Header, shown
 from latentry.data.files.kinds import POINTER
@@ -19,7 +17,7 @@ from latentry.data.folders.record import Record, Remarks
 from latentry.data.folders.records import read_folder, real_root
 from latentry.data.options import DataOptions
 from latentry.data.prepare import mismatch
-from latentry.data.ranges.meaning import meaning, number
+from latentry.data.ranges.meaning import dtype_of, meaning, number
 from latentry.data.ranges.survey import Survey, advice_on_values
 from latentry.data.ranges.tally import Tally, range_of_set, survey
 from latentry.data.transform import enlargement
@@ -54,7 +52,7 @@ class Source:
         self.records = [record for record in self.records if record.path not in self.bad]
         refuse_mixed_channels(headers, options)
         self._headers = headers
-        self.dtype = str(np.result_type(*(header.dtype for header in headers.values())))
+        self.dtype = dtype_of({header.dtype for header in headers.values()})
         self.transparent = 2 * sum(h.alpha for h in headers.values()) > len(headers)
         self.options = self._with_numbers(headers)
         self._refuse_bad_values({path: header for path, header in headers.items() if not header.plain})

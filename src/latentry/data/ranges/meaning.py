@@ -5,7 +5,7 @@ Without a range the numbers of uint8 and uint16 mean what they always do, 0 to t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -59,6 +59,12 @@ class Units(NamedTuple):
 def number(value: float) -> str:
     """A value as a person would write it: whole ones in full, others to six digits."""
     return str(int(value)) if value == int(value) and abs(value) < 1e15 else f"{value:.6g}"
+
+
+def dtype_of(kinds: Iterable[str]) -> str:
+    """The type that holds the values of all these types; float32 where no whole number of 32 bits does."""
+    common = np.result_type(*kinds)
+    return "float32" if common.kind == "f" or common.itemsize > 4 else str(common)
 
 
 def range_of(header: Header, options: DataOptions) -> Range | None:

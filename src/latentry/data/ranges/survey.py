@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from latentry.data.options import DataOptions
 from latentry.data.ranges.meaning import Range, number
 
+MUCH = 0.05
+"""A greater share of clipped values is no outliers: the range is hardly the one that was meant."""
 NARROW = 0.5
 """Below this share of the range, figures are relative to what is used: half costs 6 dB, the tenth part 20."""
 _FLAT = 1 / 255
@@ -21,7 +23,7 @@ class Survey:
     images: how many were looked at. dtypes: images by type. seen: their least and greatest values, own units, all of
     them. full: what is mapped to [0, 1]; None where each image has its own, or its type has none. used: least and
     greatest of [0, 1] that all but a few images keep to. clipped: share of values outside `full`. no_data: images with
-    values where nothing was measured, and the share of all values.
+    values where nothing was measured, and the share of all values. window: in which all the files ask to be shown.
     """
 
     images: int
@@ -31,6 +33,7 @@ class Survey:
     used: tuple[float, float] = (0.0, 1.0)
     clipped: float = 0.0
     no_data: tuple[int, float] = (0, 0.0)
+    window: Range | None = None
 
     @property
     def share(self) -> float:
@@ -57,7 +60,8 @@ class Survey:
         """What a person should know before training, each in a line."""
         said = []
         if isinstance(options.range, tuple) and self.full is not None:
-            said.append(f"data.range {self.full} of {self._types()} is black to white{self._clipped()}")
+            loud = "WARNING: " if self.clipped > MUCH else ""
+            said.append(f"{loud}data.range {self.full} of {self._types()} is black to white{self._clipped()}")
         if options.range == "file":
             low, high = map(number, options.percentiles)
             said.append(
@@ -105,7 +109,8 @@ def proposal(survey: Survey) -> str:
     low, high = survey.seen if survey.used_range is None else survey.used_range
     near = nearest_range(low, high, "float" in "".join(survey.dtypes))
     text = ", ".join(map(number, near))
-    return f"Set data.range: [{text}], or set (percentiles over all images)"
+    window = "" if survey.window is None else f", [{', '.join(map(number, survey.window))}] (the files' own window)"
+    return f"Set data.range: [{text}]{window}, or set (percentiles over all images)"
 
 
 def advice_on_values(found: Survey, options: DataOptions, finite: bool) -> str:

@@ -35,6 +35,7 @@ class Tally:
         self.seen: dict[str, Range] = {}
         self.shares: list[tuple[float, float]] = []
         self.fulls: Counter[Range] = Counter()
+        self.windows: Counter[tuple[float, float] | None] = Counter()
         self.values = self.outside = self.empty = self.with_empty = 0
 
     def add(self, header: Header, array: Array) -> None:
@@ -51,6 +52,7 @@ class Tally:
         if not known.size:
             return
         self.dtypes[header.dtype] += 1
+        self.windows[header.window] += 1
         ends = Range(float(known.min()), float(known.max()))
         self.seen[header.dtype] = _both(self.seen.get(header.dtype, ends), ends)
         full = meaning.range_of(header, self.options)
@@ -84,7 +86,9 @@ class Tally:
         values = max(self.values, 1)
         count = sum(self.dtypes.values())
         no_data = (self.with_empty, self.empty / values)
-        return Survey(count, dict(self.dtypes), seen, full, self.used, self.outside / values, no_data)
+        window = next(iter(self.windows)) if len(self.windows) == 1 else None
+        shown = None if window is None else Range(*window)
+        return Survey(count, dict(self.dtypes), seen, full, self.used, self.outside / values, no_data, shown)
 
 
 def _both(a: Range, b: Range) -> Range:

@@ -10,6 +10,7 @@ from typing import Any
 
 from latentry import __version__
 from latentry.data.dataset import ImageData
+from latentry.data.ranges.meaning import number
 from latentry.errors import LatentryError, UsageError, did_you_mean
 from latentry.models.config import DataFacts, ModelConfig, check_size
 from latentry.training.loop.log import Report
@@ -177,7 +178,7 @@ def _other_range(model: ModelConfig, sources: Sources) -> list[str]:
     if sources.first is None or sources.first.config.data.range == model.data.range:
         return []
     theirs, ours = (config.data.range or "auto" for config in (sources.first.config, model))
-    theirs, ours = (list(one) if isinstance(one, tuple) else one for one in (theirs, ours))
+    theirs, ours = (f"[{', '.join(map(number, r))}]" if isinstance(r, tuple) else r for r in (theirs, ours))
     return [
         f"WARNING: the first stage was trained with data.range: {theirs}, these images have {ours}: the same value is "
         f"another grey to it. Set data.range: {theirs}, or go on if the pictures look alike."
