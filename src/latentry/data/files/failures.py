@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 import stat
-import struct
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,25 +36,34 @@ def start_of(path: str) -> bytes:
 
 
 @contextmanager
-def reasons(path: str, limits: Limits) -> Iterator[None]:
-    """Turn every failure into a `BadImage`: no text of Python or of a library reaches a person."""
+def reasons(path: str, limits: Limits, name: str = "") -> Iterator[None]:
+    """Turn every failure into a `BadImage`: no text of Python or of a library reaches a person.
+
+    name: what the error names, where that is not the file alone but an image in it.
+    """
     try:
         yield
-    except BadImage:
-        raise
-    except UnidentifiedImageError:
-        raise BadImage(path, why_unreadable(path)) from None
-    except FileNotFoundError:
-        raise BadImage(path, "no such file") from None
-    except PermissionError:
-        raise BadImage(path, "no permission to read it") from None
-    except Image.DecompressionBombError as error:
+    except BadImage as error:
+        if name in ("", error.path):
+            raise
+        raise BadImage(name, error.reason) from None
+    except Exception as error:  # whatever a decoder throws: each has errors of its own
+        raise BadImage(name or path, _reason(path, error, limits)) from None
+
+
+def _reason(path: str, error: Exception, limits: Limits) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return why_unreadable(path)
+    if isinstance(error, FileNotFoundError):
+        return "no such file"
+    if isinstance(error, PermissionError):
+        return "no permission to read it"
+    if isinstance(error, Image.DecompressionBombError):
         count = "".join(filter(str.isdigit, str(error).split("pixels")[0]))
-        raise BadImage(path, f"{count} pixels, more than data.pixel_limit = {limits.pixels}") from None
-    except MemoryError:
-        raise BadImage(path, "there is not enough memory to decode it") from None
-    except (Exception, zlib.error, struct.error) as error:
-        raise BadImage(path, _plain(path, error)) from None
+        return f"{count} pixels, more than data.pixel_limit = {limits.pixels}"
+    if isinstance(error, MemoryError):
+        return "there is not enough memory to decode it"
+    return _plain(path, error)
 
 
 def _plain(path: str, error: BaseException) -> str:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from latentry.data import pages
 from latentry.data.files import images
 from latentry.data.files.header import BadImage, BadValues, Header, shown
 from latentry.data.files.kinds import POINTER
@@ -35,7 +36,7 @@ class Source:
         self.root: Path = real_root(root)
         folder = read_folder(self.root, options)
         select.require_fields(folder.records, options)
-        self.records: list[Record] = select.selected(folder.records, options)
+        self.records: list[Record] = pages.expanded(self.root, select.selected(folder.records, options), options)
         self.remarks: Remarks = folder.remarks
         self.remarks.read += select.long_captions(self.records, options.text)
         for line in self.remarks.lines():
@@ -44,10 +45,17 @@ class Source:
         pixel_fields.check(self.root, self.records, options, HEADERS_READ)
         self.bad: dict[str, str] = {}
         headers = self._read_headers()
+        self._tell_stacks(headers)
         self.records = [record for record in self.records if record.path not in self.bad]
         refuse_mixed_channels(headers, options)
         self._refuse_bad_values([path for path, header in headers.items() if not header.plain])
         self.depth = common_depth(headers, options)
+
+    def _tell_stacks(self, headers: dict[str, Header]) -> None:
+        lines = pages.remarks(headers.values())
+        self.remarks.read += lines
+        for line in lines:
+            self.report(f"data: {line}")
 
     def named_files(self) -> list[str]:
         """The files that metadata of the images names and the options read, each once."""
