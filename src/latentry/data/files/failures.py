@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
@@ -23,13 +23,16 @@ _SPOKEN = {
 
 
 def start_of(path: str) -> bytes:
-    """The first bytes. Raises `BadImage` for what is no file: opening a pipe would wait for ever."""
-    mode = Path(path).stat().st_mode
-    if not stat.S_ISREG(mode):
-        kind = "a folder" if stat.S_ISDIR(mode) else "a pipe" if stat.S_ISFIFO(mode) else "a device or socket"
-        raise BadImage(path, f"is {kind}, not a file")
-    with Path(path).open("rb") as file:
-        start = file.read(132)
+    """The first bytes. Raises `BadImage` for what is no file, without waiting for a pipe that nobody writes to."""
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode):
+            kind = "a folder" if stat.S_ISDIR(mode) else "a pipe" if stat.S_ISFIFO(mode) else "a device or socket"
+            raise BadImage(path, f"is {kind}, not a file")
+        start = os.read(descriptor, 132)
+    finally:
+        os.close(descriptor)
     if not start:
         raise BadImage(path, "empty file")
     return start

@@ -56,7 +56,8 @@ def decode(path: str, limits: Limits) -> tuple[Header, Array]:
             turn = _turn_behind_pixels(path, image)
         else:
             image.load()
-            turn = orientation_of(image)
+            late = image.format == "PNG" and facts.orientation == 1
+            turn = orientation_of(image) if late else facts.orientation
             mode = None if image.mode.startswith("I;16") else _MODE_OF[facts.channels]
             array = array_of(image, mode)
         if array.dtype == np.uint16:
