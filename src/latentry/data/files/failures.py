@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import stat
-import struct
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
@@ -25,38 +23,50 @@ _SPOKEN = {
 
 
 def start_of(path: str) -> bytes:
-    """The first bytes. Raises `BadImage` for what is no file: opening a pipe would wait for ever."""
-    mode = Path(path).stat().st_mode
-    if not stat.S_ISREG(mode):
-        kind = "a folder" if stat.S_ISDIR(mode) else "a pipe" if stat.S_ISFIFO(mode) else "a device or socket"
-        raise BadImage(path, f"is {kind}, not a file")
-    with Path(path).open("rb") as file:
-        start = file.read(132)
+    """The first bytes. Raises `BadImage` for what is no file, without waiting for a pipe that nobody writes to."""
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode):
+            kind = "a folder" if stat.S_ISDIR(mode) else "a pipe" if stat.S_ISFIFO(mode) else "a device or socket"
+            raise BadImage(path, f"is {kind}, not a file")
+        start = os.read(descriptor, 132)
+    finally:
+        os.close(descriptor)
     if not start:
         raise BadImage(path, "empty file")
     return start
 
 
 @contextmanager
-def reasons(path: str, limits: Limits) -> Iterator[None]:
-    """Turn every failure into a `BadImage`: no text of Python or of a library reaches a person."""
+def reasons(path: str, limits: Limits, name: str = "") -> Iterator[None]:
+    """Turn every failure into a `BadImage`: no text of Python or of a library reaches a person.
+
+    name: what the error names, where that is not the file alone but an image in it.
+    """
     try:
         yield
-    except BadImage:
-        raise
-    except UnidentifiedImageError:
-        raise BadImage(path, why_unreadable(path)) from None
-    except FileNotFoundError:
-        raise BadImage(path, "no such file") from None
-    except PermissionError:
-        raise BadImage(path, "no permission to read it") from None
-    except Image.DecompressionBombError as error:
+    except BadImage as error:
+        if name in ("", error.path):
+            raise
+        raise BadImage(name, error.reason) from None
+    except Exception as error:  # whatever a decoder throws: each has errors of its own
+        raise BadImage(name or path, _reason(path, error, limits)) from None
+
+
+def _reason(path: str, error: Exception, limits: Limits) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return why_unreadable(path)
+    if isinstance(error, FileNotFoundError):
+        return "no such file"
+    if isinstance(error, PermissionError):
+        return "no permission to read it"
+    if isinstance(error, Image.DecompressionBombError):
         count = "".join(filter(str.isdigit, str(error).split("pixels")[0]))
-        raise BadImage(path, f"{count} pixels, more than data.pixel_limit = {limits.pixels}") from None
-    except MemoryError:
-        raise BadImage(path, "there is not enough memory to decode it") from None
-    except (Exception, zlib.error, struct.error) as error:
-        raise BadImage(path, _plain(path, error)) from None
+        return f"{count} pixels, more than data.pixel_limit = {limits.pixels}"
+    if isinstance(error, MemoryError):
+        return "there is not enough memory to decode it"
+    return _plain(path, error)
 
 
 def _plain(path: str, error: BaseException) -> str:

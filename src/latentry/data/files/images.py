@@ -27,11 +27,18 @@ def file_of(path: str) -> tuple[str, int]:
     return (found.group(1), int(found.group(2))) if found and not os.path.lexists(path) else (path, 0)
 
 
+def stack_file(path: str) -> str:
+    """The file of a path that may name an image in it, without a look at the disk."""
+    found = _NUMBERED.fullmatch(path) if "#" in path else None
+    return found.group(1) if found else path
+
+
 def header(path: str | os.PathLike[str], limit: int | Limits = PIXEL_LIMIT) -> Header:
     """Read only the header. Raises `BadImage` for anything that is not a usable picture or is over the limits."""
     limits = limits_of(limit)
-    path, index = file_of(os.fspath(path))
-    with reasons(path, limits):
+    name = os.fspath(path)
+    path, index = file_of(name)
+    with reasons(path, limits, name):
         start = start_of(path)
         if start[:4] in tiff.MAGIC:
             return tiff.header(path, limits, index)
@@ -61,8 +68,9 @@ def picture(path: str | os.PathLike[str], limit: int | Limits = PIXEL_LIMIT) -> 
 def decode(path: str | os.PathLike[str], limit: int | Limits = PIXEL_LIMIT) -> tuple[Header, Array]:
     """The header and the file's own values, (H, W, C) of `Header.dtype`: signed stay signed, float is not checked."""
     limits = limits_of(limit)
-    path, index = file_of(os.fspath(path))
-    with reasons(path, limits):
+    name = os.fspath(path)
+    path, index = file_of(name)
+    with reasons(path, limits, name):
         start = start_of(path)
         if start[:4] in tiff.MAGIC:
             return tiff.header(path, limits, index), _tiff(path, limits, index)

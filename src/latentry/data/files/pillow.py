@@ -23,6 +23,7 @@ from PIL import (
 from latentry.data.files import png16
 from latentry.data.files.header import Array, BadImage, Header, check_size, upright, upright_size
 from latentry.data.files.limits import Limits
+from latentry.data.files.parts import array_of
 
 _FORMATS = [
     PngImagePlugin.PngImageFile.format,
@@ -33,10 +34,9 @@ _FORMATS = [
 ]
 _CHANNELS = {"1": 1, "L": 1, "I;16": 1, "I;16B": 1, "LA": 2, "PA": 4, "RGBA": 4, "RGBa": 4}
 _MODES = {*_CHANNELS, "P", "RGB", "RGBX", "CMYK", "YCbCr", "LAB"}
+_MODE_OF = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 _ORIENTATION = 274
 _XMP = re.compile(rb"tiff:Orientation\s*(?:=\s*[\"']|>)\s*([1-8])")
-_LARGE = 2**24
-"""A picture of more bytes is taken from Pillow part by part."""
 _MOST_SCANS = 200
 """A progressive JPEG usually has ten; each passes over all pixels."""
 
@@ -56,8 +56,10 @@ def decode(path: str, limits: Limits) -> tuple[Header, Array]:
             turn = _turn_behind_pixels(path, image)
         else:
             image.load()
-            turn = orientation_of(image)
-            array = _taken(image, facts.channels - ("transparency" in image.info and image.mode[:4] == "I;16"))
+            late = image.format == "PNG" and facts.orientation == 1
+            turn = orientation_of(image) if late else facts.orientation
+            mode = None if image.mode.startswith("I;16") else _MODE_OF[facts.channels]
+            array = array_of(image, mode)
         if array.dtype == np.uint16:
             array = _with_colour_key(array, image.info.get("transparency"))
     if array.shape[2] != facts.channels:
@@ -155,27 +157,6 @@ def _turn_behind_pixels(path: str, image: ImageFile.ImageFile) -> int:
                 return value if isinstance(value, int) and 1 <= value <= 8 else 1
             at += 12 + length
     return orientation_of(image)
-
-
-def _taken(image: ImageFile.ImageFile, channels: int) -> Array:
-    """(H, W, channels) of a loaded picture. Pillow copies what it converts and what it gives: large ones in parts."""
-    mode = image.mode if image.mode.startswith("I;16") else {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[channels]
-    width, height = image.size
-    if width * height * channels <= _LARGE:
-        return _part(image, mode, channels)
-    out = np.empty((height, width, channels), np.uint16 if mode.startswith("I;16") else np.uint8)
-    step = max(1, _LARGE // (4 * width * channels))
-    for top in range(0, height, step):
-        bottom = min(top + step, height)
-        out[top:bottom] = _part(image.crop((0, top, width, bottom)), mode, channels)
-    return out
-
-
-def _part(image: Image.Image, mode: str, channels: int) -> Array:
-    if not mode.startswith("I;16"):
-        pixels = np.asarray(image.convert(mode))
-        return pixels.reshape(image.height, image.width, channels)
-    return np.asarray(image).astype(np.uint16).reshape(image.height, image.width, channels)
 
 
 def _with_colour_key(array: Array, key: object) -> Array:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from latentry.data import transform
+from latentry.data import pages, transform
 from latentry.data.files import images
 from latentry.data.files.header import BadImage, Header
 from latentry.data.files.kinds import POINTER
@@ -24,7 +24,7 @@ from latentry.data.ranges.report import Values
 from latentry.errors import UsageError
 
 _TINY = 8
-_FORMAT_OF = {".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF"}
+_FORMAT_OF = {".dcm": "DICOM", ".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF"}
 
 
 @dataclass
@@ -85,7 +85,7 @@ def check(
     records = _read(report, content, options)
     report.fields = known_fields(records)
     if options is not None:
-        records = _apply_options(report, records, options)
+        records = pages.expanded(folder, _apply_options(report, records, options), options)
     headers = _decode_all(report, records, options or DataOptions(), options is not None, progress)
     _mixtures(report, headers, options)
     pointers = [path for path, reason in report.bad if reason == POINTER]
@@ -181,7 +181,7 @@ def _examine(report: Report, path: str, options: DataOptions, strict: bool, valu
     report.depths[header.depth] += 1
     report.formats[header.format] += 1
     report.sizes[header.width, header.height] += 1
-    suffix = Path(path).suffix.lower()
+    suffix = Path(images.stack_file(path)).suffix.lower()
     if _FORMAT_OF.get(suffix, suffix[1:].upper()) != header.format:
         report.notes.append((path, f"named {suffix} but is {header.format}: read by its content"))
     report.notes += [(path, note) for note in header.notes]

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 
+from latentry.data import pages
 from latentry.data.files import images
 from latentry.data.files.header import BadImage, BadValues, Header, shown
 from latentry.data.files.kinds import POINTER
@@ -40,7 +41,7 @@ class Source:
         self.root: Path = real_root(root)
         folder = read_folder(self.root, options)
         select.require_fields(folder.records, options)
-        self.records: list[Record] = select.selected(folder.records, options)
+        self.records: list[Record] = pages.expanded(self.root, select.selected(folder.records, options), options)
         self.remarks: Remarks = folder.remarks
         self.remarks.read += select.long_captions(self.records, options.text)
         for line in self.remarks.lines():
@@ -49,6 +50,7 @@ class Source:
         pixel_fields.check(self.root, self.records, options, HEADERS_READ)
         self.bad: dict[str, str] = {}
         headers = self._read_headers()
+        self._tell_stacks(headers)
         self.records = [record for record in self.records if record.path not in self.bad]
         refuse_mixed_channels(headers, options)
         self._headers = headers
@@ -88,6 +90,12 @@ class Source:
             self.report(f"data.range: [0, {top}], the {stated} bits that every file says it uses")
             return options.model_copy(update={"range": (0.0, float(top))})
         return options
+
+    def _tell_stacks(self, headers: dict[str, Header]) -> None:
+        lines = pages.remarks(headers.values())
+        self.remarks.read += lines
+        for line in lines:
+            self.report(f"data: {line}")
 
     def named_files(self) -> list[str]:
         """The files that metadata of the images names and the options read, each once."""

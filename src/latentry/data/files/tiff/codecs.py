@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image, features
 
 from latentry.data.files.header import Array
+from latentry.data.files.parts import array_of
 
 
 class NeedsCodec(ValueError):
@@ -117,7 +118,8 @@ def pixels_of(picture: bytes, formats: tuple[str, ...] = ("TIFF",), size: tuple[
         with Image.open(io.BytesIO(picture), formats=formats) as image:
             if size is not None and image.size != size:
                 raise Damaged(f"a tile of {image.width}x{image.height} pixels where {size[0]}x{size[1]} belong")
-            return np.asarray(image.convert("RGB") if image.mode == "YCbCr" else image)
+            image.load()
+            return array_of(image, "RGB" if image.mode == "YCbCr" else None)
     except Damaged:
         raise
     except Exception as error:
