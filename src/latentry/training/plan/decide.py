@@ -177,8 +177,8 @@ def _other_range(model: ModelConfig, sources: Sources) -> list[str]:
     """A line where the first stage was trained on values that meant something else."""
     if sources.first is None or sources.first.config.data.range == model.data.range:
         return []
-    theirs, ours = (config.data.range or "auto" for config in (sources.first.config, model))
-    theirs, ours = (f"[{', '.join(map(number, r))}]" if isinstance(r, tuple) else r for r in (theirs, ours))
+    ranges = [config.data.range or "auto" for config in (sources.first.config, model)]
+    theirs, ours = (f"[{', '.join(map(number, one))}]" if isinstance(one, tuple) else one for one in ranges)
     return [
         f"WARNING: the first stage was trained with data.range: {theirs}, these images have {ours}: the same value is "
         f"another grey to it. Set data.range: {theirs}, or go on if the pictures look alike."
