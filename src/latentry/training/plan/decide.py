@@ -174,8 +174,8 @@ def _facts(data: ImageData, conditions: Conditions | None) -> DataFacts:
 
 
 def _other_range(model: ModelConfig, sources: Sources) -> list[str]:
-    """A line where the first stage was trained on values that meant something else."""
-    if sources.first is None or sources.first.config.data.range == model.data.range:
+    """A line where the first stage was trained on values that meant something else in units; most know no units."""
+    if sources.first is None or sources.first.config.data.range in (None, model.data.range):
         return []
     ranges = [config.data.range or "auto" for config in (sources.first.config, model)]
     theirs, ours = (f"[{', '.join(map(number, one))}]" if isinstance(one, tuple) else one for one in ranges)
