@@ -29,7 +29,7 @@ class ModelFolder:
     tensors: `autoencoder`, `unet` (averaged weights) and `conditioning`, each name -> tensor; of imported models also
     `unet_raw` (weights as they were trained) and `objective` (discriminator and the like), to train on from.
     texts: further files by name, e.g. `tokenizer.json`. card: the model card, Markdown. hash: of the weights.
-    pictures: files that the card shows, by name; not read back.
+    pictures: files that the card shows, by name; not read back. step: of the checkpoint, where it is a run's.
     """
 
     config: ModelConfig
@@ -38,6 +38,7 @@ class ModelFolder:
     card: str = ""
     hash: str = ""
     pictures: Mapping[str, bytes] = field(default_factory=dict)
+    step: int | None = None
 
 
 def write(path: Path, model: ModelFolder) -> None:

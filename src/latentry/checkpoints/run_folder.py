@@ -96,7 +96,8 @@ def _folder(saved: Saved, tensors: Mapping[str, Mapping[str, Tensor]], chosen: s
     recipe = read_recipe(saved.path.parents[1])
     tree = saved.state["model"] | ({"sample": recipe["sample"]} if "sample" in recipe else {})
     options = config.validate(ModelConfig, tree, str(saved.path))
-    return ModelFolder(options, tensors, saved.state["texts"], "", hashlib.sha256(made_of).hexdigest()[:12])
+    name = hashlib.sha256(made_of).hexdigest()[:12]
+    return ModelFolder(options, tensors, saved.state["texts"], hash=name, step=saved.step)
 
 
 def read_recipe(path: Path) -> dict[str, Any]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import errno
+import io
 import sys
 from collections.abc import Sequence
 
 import typer
 
-from latentry import __version__
+from latentry import __version__, interrupts
 from latentry.cli import data, recipes
 from latentry.cli.export_checkpoint import export_checkpoint
 from latentry.cli.import_checkpoint import import_checkpoint
@@ -52,7 +53,12 @@ def root(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command and exit: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+    """Run a command and exit: 0 done, 1 failed, 2 wrong usage, 74 disk full, 75 another process lost, 130 or 143
+    interrupted."""
+    interrupts.take()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name that is not UTF-8 is shown with escapes
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(run(arguments))
 
 
@@ -64,6 +70,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
         if first_process() or not isinstance(error, UsageError):  # wrong usage is the same in every process
             complain(str(error))
         return error.exit_code
+    except interrupts.Interrupted as stop:
+        complain("interrupted")
+        return int(str(stop.code))
     except (KeyboardInterrupt, typer.Abort):
         complain("interrupted")
         return 130

@@ -20,9 +20,9 @@ app = typer.Typer(help="Look at a folder of images, or make one to try things on
 @app.command("shapes")
 def shapes(
     out: Annotated[Path, typer.Option(help="Folder to write.")],
-    count: Annotated[int, typer.Option(min=1, help="How many images.")],
+    count: Annotated[int, typer.Option(min=1, max=10_000_000, help="How many images.")],
     size: Annotated[str, typer.Option(metavar="HxW", help="Size of the images.")] = "64",
-    seed: Annotated[int, typer.Option(min=0, help="Another seed, other images.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=(1 << 63) - 1, help="Another seed, other images.")] = 0,
 ) -> None:
     """Write coloured shapes on backgrounds, with captions, labels, boxes and semantic maps."""
     shape = parse_size(size) or (64, 64)
@@ -79,7 +79,7 @@ def print_report(report: Report) -> None:
     """The report for people: what there is, then what is odd, then what is wrong."""
     plain = plain_report(report)
     say(f"{report.root}: {report.images} images")
-    for what in ("formats", "channels", "depths", "sizes", "labels", "split", "fields", "foreign"):
+    for what in ("formats", "channels", "depths", "values", "sizes", "labels", "split", "fields", "foreign"):
         counts = [f"{name} ({count})" for name, count in plain[what].items()]
         if counts:
             more = f", and {len(counts) - 12} more" if len(counts) > 12 else ""
@@ -90,6 +90,8 @@ def print_report(report: Report) -> None:
         say(f"  unlisted  {report.unlisted} images that metadata.jsonl does not name")
     for path, note in report.notes:
         say(f"note: {path}: {note}")
+    for advice in report.advice:
+        say(f"note: {advice}")
     for path, reason in report.bad:
         say(f"bad: {path}: {reason}")
     for problem in report.problems:

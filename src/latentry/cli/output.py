@@ -11,7 +11,7 @@ from typing import Any
 
 import typer
 
-from latentry.errors import UsageError, did_you_mean
+from latentry.errors import UsageError, did_you_mean, shown
 
 JSON = typer.Option("--json", help="Print JSON, for programs.")
 
@@ -56,7 +56,9 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
 def one_of(option: str, value: str, accepted: Sequence[str]) -> str:
     """`value`, if it is known. Errors: `UsageError` that lists what is."""
     if value not in accepted:
-        raise UsageError(f'{option}: found "{value}"; accepted: {", ".join(accepted)}{did_you_mean(value, accepted)}')
+        raise UsageError(
+            f'{option}: found "{shown(value)}"; accepted: {", ".join(accepted)}{did_you_mean(value, accepted)}'
+        )
     return value
 
 

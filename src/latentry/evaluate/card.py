@@ -33,6 +33,7 @@ class About:
     text: str = ""
     licence: str = ""
     notes: str = ""
+    values: str = ""
     first_stage: str = ""
     batches: Mapping[str, int] = field(default_factory=dict)
     precisions: Mapping[str, str] = field(default_factory=dict)
@@ -87,6 +88,7 @@ def _facts(config: ModelConfig, about: About, minutes: Mapping[str, float]) -> d
         "images": about.images,
         "licence of the images": about.licence or "not recorded; it applies to what may be done with this model",
         "format": f"{size[0]}x{size[1]}, {config.data.channels} channels, {config.data.depth} bit",
+        "values": "; ".join(filter(None, (_values(config), about.values))),
         "recipe": f"{about.name}, seed {about.seed}",
         "first stage": f"{first}, {about.first_stage}" if about.first_stage else first,
     }
@@ -99,6 +101,16 @@ def _facts(config: ModelConfig, about: About, minutes: Mapping[str, float]) -> d
         facts["conditions"] = ", ".join(f"{name} ({o.kind})" for name, o in d.conditioning.items()) or "none"
         facts["samples by default"] = f"{s.solver.kind}, {s.steps} steps, guidance {s.guidance:g}"
     return {**facts, "made with": f"latentry {__version__}"}
+
+
+def _values(config: ModelConfig) -> str:
+    """What black and white of the model are in the images; empty where it is the whole of 8 or 16 bits."""
+    data = config.data
+    if data.units is not None:
+        return f"{data.units} is black to white; samples are saved in these units"
+    if data.range == "file":
+        return "of each image its own percentiles are black to white; samples have no units"
+    return ""
 
 
 def _training(stage: str, config: ModelConfig, about: About, minutes: Mapping[str, float]) -> str:

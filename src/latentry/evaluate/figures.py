@@ -39,8 +39,10 @@ def measure(run: Path, data: ImageData, judge: str | None, seed: int, device: to
     split = "held-out" if samples else "training"
     samples = samples or readable(data)
     real, again = reconstructions(pipe, samples)
+    compared = [stretched(images, data.in_use) for images in (real, again)]
+    what = f"{split} reconstructions{relative_to(data)}"
     figures: dict[str, Any] = {
-        metric.named(f"{split} reconstructions"): round(float(metric.reconstructions(real, again)), metric.digits)
+        metric.named(what): round(float(metric.reconstructions(*compared)), metric.digits)
         for metric in METRICS.values()
     }
     if judge is not None:
@@ -86,6 +88,19 @@ def reconstructions(pipe: Pipeline, samples: Sequence[Sample]) -> tuple[Tensor, 
     images = torch.stack([sample.image for sample in samples])
     again = torch.cat([pipe.decode(pipe.encode(part)) for part in images.split(32)])
     return to_unit(images), to_unit(again)
+
+
+def stretched(images: Tensor, part: tuple[float, float] | None) -> Tensor:
+    """Images with their part (low, high) of [0, 1] as [0, 1], so that errors are relative to it; None: as they are."""
+    return images if part is None else (images - part[0]) / (part[1] - part[0])
+
+
+def relative_to(data: ImageData) -> str:
+    """What figures of reconstructions are relative to, in words; empty where it is the whole of 8 or 16 bits."""
+    survey, chosen = data.source.survey, data.options.range
+    if survey.narrow is not None:
+        return f", relative to the range in use {survey.used_range} of {survey.full}"
+    return "" if chosen == "auto" else f", relative to data.range {survey.full or chosen}"
 
 
 def real_judged(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -25,7 +26,8 @@ def levels_of(model: Model, request: Request, chosen: SampleOptions) -> list[Lev
     if request.start is not None and request.start[1] == CLEAN:
         return [CLEAN]
     assert model.denoiser is not None
-    levels: list[Level] = lookup(LEVELS, chosen.levels, "levels")(model.denoiser.schedule, chosen.steps)
+    schedule = model.denoiser.schedule.exact if is_ancestral(chosen) else model.denoiser.schedule
+    levels: list[Level] = lookup(LEVELS, chosen.levels, "levels")(schedule, chosen.steps)
     if request.start is None:
         return levels
     first = request.start[1]
@@ -57,8 +59,16 @@ def solve(
         denoise = clipped(denoise)
     for wrap in request.wrap:
         denoise = wrap(denoise)
-    steps: Iterator[Step] = build(SOLVERS, chosen.solver)(denoise, start, levels, noise=noise)
+    solver = build(SOLVERS, chosen.solver)
+    if is_ancestral(chosen):
+        solver = partial(solver, v_posterior=denoiser.schedule.v_posterior)
+    steps: Iterator[Step] = solver(denoise, start, levels, noise=noise)
     return steps
+
+
+def is_ancestral(chosen: SampleOptions) -> bool:
+    """Whether the solver draws from the posterior of the process."""
+    return bool(getattr(SOLVERS[chosen.solver.kind], "ancestral", False))
 
 
 def _moved(drawn: Tensor, device: torch.device) -> Tensor:

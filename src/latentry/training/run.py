@@ -17,6 +17,7 @@ from latentry.checkpoints.store import Saved, Store
 from latentry.errors import UsageError
 from latentry.evaluate.card import update_card
 from latentry.evaluate.figures import forget_figures, measure, read_figures, write_figures
+from latentry.interrupts import working
 from latentry.training.dry_run import dry_run as rehearse
 from latentry.training.loop.log import Log
 from latentry.training.loop.loop import Loop, Progress
@@ -73,7 +74,9 @@ def train(
         )
 
     if dry_run:
-        return Run(out, rehearse(decided()))
+        made = decided()
+        with working():
+            return Run(out, rehearse(made))
     if world.chief:
         lock.refuse_if_held(out)
     request = StopRequest(launched=world.size > 1)

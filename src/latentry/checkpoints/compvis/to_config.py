@@ -75,6 +75,7 @@ def _process(d: DiffusionOptions) -> dict[str, Any]:
     params = {"beta_schedule": names[schedule.kind], "timesteps": options["steps"]}
     params |= {"cosine_s": options["s"]} if schedule.kind == "cosine" else {}
     params |= {"linear_start": options["start"], "linear_end": options["end"]} if "start" in options else {}
+    params |= {"v_posterior": options["v_posterior"]} if options["v_posterior"] else {}
     return {**params, "parameterization": predictions[d.prediction], "num_timesteps_cond": 1, "log_every_t": 200}
 
 

@@ -20,7 +20,7 @@ from latentry.checkpoints.model_folder import ModelFolder
 from latentry.conditioning.text import FILE
 from latentry.conditioning.words import tokenizer
 from latentry.diffusion.process import posterior_log_variance, posterior_variance
-from latentry.diffusion.schedule import Schedule, build_schedule, from_betas
+from latentry.diffusion.schedule import Schedule, build_schedule
 from latentry.errors import UsageError
 from latentry.models.config import ModelConfig
 
@@ -117,7 +117,7 @@ def _state(model: ModelFolder, table: Locations) -> Iterator[tuple[str, Tensor]]
 
 def schedule_tables(schedule: Schedule) -> dict[str, Tensor]:
     """The buffers that the published code keeps in its state dict, float32 (T,)."""
-    exact = from_betas(schedule.betas)  # they round each table by itself
+    exact = schedule.exact  # they round each table by itself
     abar, before, betas = exact.abar, exact.abar_before, schedule.betas
     tables = {
         "betas": betas,

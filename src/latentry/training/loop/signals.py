@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from latentry.interrupts import deliver, heeded
+
 LAUNCHER = 2.0  # seconds in which a second Ctrl-C may be the first one, passed on
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR1: 143}
 
@@ -27,7 +29,8 @@ class StopRequest:
     """While entered, a signal to stop raises `Stopped`; inside `deferred` it only sets `code`, for the loop to see.
 
     launched: by torchrun or the like, which passes on a Ctrl-C that the terminal has already sent to every process.
-    Does nothing outside of the main thread, which alone is given signals.
+    Signals that the program's starter had set to be ignored stay so. Does nothing outside of the main thread, which
+    alone is given signals.
     """
 
     def __init__(self, launched: bool = False) -> None:
@@ -41,7 +44,7 @@ class StopRequest:
             yield self
             return
         _entered.append(self)
-        old = {number: signal.signal(number, self._set) for number in CODES}
+        old = {number: signal.signal(number, self._set) for number in filter(heeded, CODES)}
         try:
             yield self
         except _Now as stop:
@@ -63,15 +66,19 @@ class StopRequest:
         if self.code:
             raise _Now(self.code)
 
-    def _set(self, number: int, _: FrameType | None) -> None:
+    def _set(self, number: int, frame: FrameType | None) -> None:
         if not self.code:
             self.code, self._since = CODES[signal.Signals(number)], time.monotonic()
             if not self._deferred:
-                raise _Now(self.code)
+                deliver(self._stop, frame)
         elif number == signal.SIGINT and time.monotonic() - self._since >= self.patience:
             for worker in multiprocessing.active_children():
                 worker.kill()
             os._exit(130)
+
+    def _stop(self) -> BaseException | None:
+        """Nothing where a loop, which sees `code` itself, has begun meanwhile, or the training is over."""
+        return None if self._deferred or self not in _entered else _Now(self.code)
 
 
 class _Now(Stopped):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
+from latentry.bounds import StepsOrNone, Weight, Width
 from latentry.kinds import Options
+
+Band = Annotated[int, Field(ge=0, lt=65_536)]
 
 
 class PerceptualOptions(Options):
@@ -18,10 +21,10 @@ class PerceptualOptions(Options):
     """
 
     net: Literal["none", "squeezenet", "vgg16"] = "squeezenet"
-    weight: NonNegativeFloat = 1.0
+    weight: Weight = 1.0
     backbone: str | None = None
     heads: str | None = None
-    bands: tuple[NonNegativeInt, NonNegativeInt, NonNegativeInt] | None = None
+    bands: tuple[Band, Band, Band] | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -44,14 +47,14 @@ class DiscriminatorOptions(Options):
     """
 
     loss: Literal["hinge", "vanilla"] = "hinge"
-    start: NonNegativeInt = 0
-    lead: NonNegativeInt = 500
-    ramp: NonNegativeInt = 500
-    weight: NonNegativeFloat = 0.5
-    max_weight: PositiveFloat = 0.1
-    factor: NonNegativeFloat = 1.0
-    channels: PositiveInt = 64
-    layers: PositiveInt = 2
+    start: StepsOrNone = 0
+    lead: StepsOrNone = 500
+    ramp: StepsOrNone = 500
+    weight: Weight = 0.5
+    max_weight: Annotated[float, Field(gt=0, le=1e9)] = 0.1
+    factor: Weight = 1.0
+    channels: Width = 64
+    layers: Annotated[int, Field(gt=0, le=16)] = 2
     adaptive: bool = True
 
     def first_step(self) -> int:
@@ -74,8 +77,8 @@ class ObjectiveOptions(Options):
 
     pixel: Literal["l1", "l2"] = "l1"
     perceptual: PerceptualOptions = PerceptualOptions()
-    kl_weight: NonNegativeFloat = 1e-6
-    codebook_weight: NonNegativeFloat = 1.0
+    kl_weight: Weight = 1e-6
+    codebook_weight: Weight = 1.0
     discriminator: DiscriminatorOptions | None = None
     log_variance_init: float = Field(0.0, ge=-20, le=20)
     learn_log_variance: bool = False

@@ -10,6 +10,7 @@ def about(plan: Plan) -> About:
     """The plan in the words of a card."""
     recipe, data = plan.recipe, plan.data
     first, sections = recipe.autoencoder, {"autoencoder": recipe.autoencoder.train, "diffusion": recipe.diffusion.train}
+    narrow = data.source.survey.narrow_text()
     fingerprint = plan.images.listing.fingerprint[:12]
     return About(
         name=recipe.name,
@@ -17,6 +18,7 @@ def about(plan: Plan) -> About:
         text=recipe.about,
         images=f"{recipe.data_from or data.root.name}, {len(data)} for training (fingerprint {fingerprint})",
         licence=recipe.licence,
+        values=f"{narrow}: the model was trained in that part of the range alone" if narrow else "",
         notes="; ".join(plan.images.changes),
         first_stage=f"{'begun with' if first.tune else 'of'} {first.from_}" if first.from_ else "",
         batches={name: train.batch for name, train in sections.items()},

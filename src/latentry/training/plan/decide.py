@@ -10,6 +10,7 @@ from typing import Any
 
 from latentry import __version__
 from latentry.data.dataset import ImageData
+from latentry.data.ranges.meaning import number
 from latentry.errors import LatentryError, UsageError, did_you_mean
 from latentry.models.config import DataFacts, ModelConfig, check_size
 from latentry.training.loop.log import Report
@@ -48,8 +49,9 @@ def plan(
         raise UsageError("data: name the folder of images (--data DIR)")
     world, out = world or join(), Path(out)
     _check_batches(wanted, world)
-    wanted = resolve(wanted, Path(data), report)
+    wanted = record.begun_with(resolve(wanted, Path(data), report), out)
     images = ImageData(wanted.data, data, "train", wanted.seed, report=report)
+    wanted = wanted.model_copy(update={"data": images.options})
     if not len(images):
         held_out = len(images.other("held_out"))
         raise UsageError(f"{data}: no images to train on; {held_out} are held out. Lower data.held_out.")
@@ -75,6 +77,8 @@ def plan(
                 STAGES[name].check(made)
     problems.raise_all(f"recipe {wanted.name}")
     listing = check_images(images, out, accept_data_change)
+    for line in (*images.source.survey.lines(images.options), *_other_range(model, sources)):
+        report(f"data: {line}")
     return precision.settle(replace(made, held_out=_held_out(images, report), images=listing))
 
 
@@ -141,21 +145,44 @@ def _check_size(recipe: Recipe, sources: Sources) -> None:
 
 
 def _model(recipe: Recipe, data: ImageData, sources: Sources, conditions: Conditions | None) -> ModelConfig:
-    facts = DataFacts(
-        size=data.options.height_width,
-        channels=data.options.channels,
-        depth=data.depth,
-        background=data.options.background,
-        labels=conditions.labels if conditions else (),
-    )
     return ModelConfig(
         name=recipe.name,
         version=__version__,
-        data=facts,
+        data=_facts(data, conditions),
         autoencoder=sources.architecture(recipe),
         diffusion=conditions.options if conditions else None,
         sample=recipe.sample,
     )
+
+
+def _facts(data: ImageData, conditions: Conditions | None) -> DataFacts:
+    """What the model will know of the images."""
+    options = data.options
+    mapped = None if options.range in ("auto", "set") else options.range
+    return DataFacts(
+        size=options.height_width,
+        channels=options.channels,
+        depth=data.depth,
+        background=options.background,
+        labels=conditions.labels if conditions else (),
+        range=mapped,
+        percentiles=options.percentiles if mapped == "file" else None,
+        dtype=data.source.dtype if isinstance(mapped, tuple) else None,
+        no_data=None if options.no_data == "auto" else options.no_data,
+        transparent=data.source.transparent if options.channels in (2, 4) else None,
+    )
+
+
+def _other_range(model: ModelConfig, sources: Sources) -> list[str]:
+    """A line where the first stage was trained on values that meant something else in units; most know no units."""
+    if sources.first is None or sources.first.config.data.range in (None, model.data.range):
+        return []
+    ranges = [config.data.range or "auto" for config in (sources.first.config, model)]
+    theirs, ours = (f"[{', '.join(map(number, one))}]" if isinstance(one, tuple) else one for one in ranges)
+    return [
+        f"WARNING: the first stage was trained with data.range: {theirs}, these images have {ours}: the same value is "
+        f"another grey to it. Set data.range: {theirs}, or go on if the pictures look alike."
+    ]
 
 
 def _held_out(data: ImageData, report: Report) -> ImageData | None:

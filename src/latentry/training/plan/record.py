@@ -38,6 +38,16 @@ def may_change(key: str) -> bool:
     return key.startswith(FREE_SECTIONS) or (".train." in key and key.rsplit(".", 1)[1] in FREE)
 
 
+def begun_with(recipe: Recipe, out: Path) -> Recipe:
+    """The recipe with the numbers that `data.range: set` became when the run began, whatever images came since."""
+    if recipe.data.range != "set" or not (out / RECIPE).is_file():
+        return recipe
+    earlier = validated(read_recipe(out), str(out / RECIPE)).data
+    same = isinstance(earlier.range, tuple) and earlier.percentiles == recipe.data.percentiles
+    changed = {"data": recipe.data.model_copy(update={"range": earlier.range})}
+    return recipe.model_copy(update=changed) if same else recipe
+
+
 def settled(recipe: Recipe, out: Path) -> tuple[Recipe, tuple[str, ...]]:
     """The recipe with what an earlier start of the run chose by itself (`auto` precision), and what changed since.
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveFloat, model_validator
+from pydantic import Field, model_validator
 
+from latentry.bounds import Rate
 from latentry.models.config import AutoencoderOptions
 from latentry.training.objectives.options import ObjectiveOptions
 from latentry.training.recipe.training import Beta, StageTraining
@@ -20,7 +21,7 @@ class AutoencoderTraining(StageTraining):
 
     betas: tuple[Beta, Beta] = (0.5, 0.9)
     optimiser: Literal["adamw", "adam", "sgd"] = "adam"
-    discriminator_lr: PositiveFloat | None = None
+    discriminator_lr: Rate | None = None
 
 
 class AutoencoderSection(AutoencoderOptions):
@@ -33,7 +34,7 @@ class AutoencoderSection(AutoencoderOptions):
     from_: str | None = Field(None, alias="from")
     tune: bool = False
     objective: ObjectiveOptions = ObjectiveOptions()
-    latent_scale: PositiveFloat | Literal["measure"] | None = None
+    latent_scale: Annotated[float, Field(gt=0, le=1e9)] | Literal["measure"] | None = None
     train: AutoencoderTraining = AutoencoderTraining()
 
     @model_validator(mode="before")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Protocol
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
+from latentry.bounds import Batch, Count, Rate, Steps, StepsOrNone, Workers
 from latentry.kinds import Options
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
@@ -21,30 +22,30 @@ class StageTraining(Options):
     keep: newest checkpoints kept; milestones: also keep every so many steps.
     """
 
-    steps: PositiveInt = 10_000
-    batch: PositiveInt = 16
-    accumulate: PositiveInt = 1
-    lr: PositiveFloat = 1e-4
+    steps: Steps = 10_000
+    batch: Batch = 16
+    accumulate: Batch = 1
+    lr: Rate = 1e-4
     scale_lr: bool = False
     optimiser: Literal["adamw", "adam", "sgd"] = "adamw"
     betas: tuple[Beta, Beta] = (0.9, 0.999)
-    weight_decay: float = Field(0.0, ge=0)
-    warmup: NonNegativeInt = 0
+    weight_decay: float = Field(0.0, ge=0, le=1000)
+    warmup: StepsOrNone = 0
     decay: Literal["constant", "linear", "cosine"] = "constant"
     lr_end: float = Field(0.0, ge=0, le=1)
-    clip: PositiveFloat | None = None
+    clip: Annotated[float, Field(gt=0, le=1e9)] | None = None
     ema: float | None = Field(None, gt=0, lt=1)
     precision: Literal["fp32", "bf16", "auto"] = "auto"
     channels_last: bool = False
     compile: bool = False
     checkpoint_activations: bool = False
-    workers: NonNegativeInt = 0
-    log_every: PositiveInt = 50
-    validate_every: PositiveInt = 500
-    sample_every: PositiveInt = 1000
-    save_every: PositiveInt = 1000
-    keep: PositiveInt = 2
-    milestones: PositiveInt | None = None
+    workers: Workers = 0
+    log_every: Steps = 50
+    validate_every: Steps = 500
+    sample_every: Steps = 1000
+    save_every: Steps = 1000
+    keep: Count = 2
+    milestones: Steps | None = None
 
     @model_validator(mode="after")
     def _check(self) -> StageTraining:

@@ -186,8 +186,12 @@ class AutoencoderStage(Stage):
 
     @torch.no_grad()
     def validate(self, step: int) -> dict[str, float]:
-        """PSNR of reconstructions and the latent's statistics, on fixed held-out images, with the averaged weights."""
+        """PSNR of reconstructions and the latent's statistics, on fixed held-out images, with the averaged weights.
+
+        Relative to the range that the images use, where that is a small part of the whole.
+        """
         data = self.shown
+        used = data.in_use or (0.0, 1.0)
         self.model.eval()
         scores, moments = [], []
         with self.ema.applied() if self.ema else nullcontext():
@@ -198,7 +202,7 @@ class AutoencoderStage(Stage):
                 )
                 m = self.model.moments(x.to(self.world.device))
                 moments.append(m.float().cpu())
-                scores.append(psnr(to_unit(self.model.decode(self.model.latent(m))), to_unit(x), 1.0))
+                scores.append(psnr(to_unit(self.model.decode(self.model.latent(m))), to_unit(x), used[1] - used[0]))
         score = float(torch.cat(scores).mean())
         row = {f"{self.split}_psnr": score, **self.health.latents(torch.cat(moments))}
         if self.critic is None:
@@ -218,7 +222,7 @@ class AutoencoderStage(Stage):
         with self.ema.applied() if self.ema else nullcontext():
             again = self.model.decode(self.model.encode(x.to(self.world.device)))
         path.parent.mkdir(parents=True, exist_ok=True)
-        grid(torch.cat([to_unit(x), to_unit(again)]), columns=len(x)).save(path)
+        grid(torch.cat([to_unit(x), to_unit(again)]), columns=len(x), alpha=data.source.transparent).save(path)
 
     def modules(self) -> dict[str, nn.Module]:
         """The networks that it trains, by name."""
