@@ -5,21 +5,40 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, field_validator, model_validator
 
 from latentry.data.files.header import PIXEL_LIMIT
 from latentry.kinds import Options
 
 NAMED_COLOURS = {"white": (255, 255, 255), "black": (0, 0, 0)}
+AUTO_CHANNELS = 0
+"""`data.channels: auto`, which a recipe settles by the images before they are read."""
 Scalar = str | int | float | bool | None
+
+
+def _number_of_channels(value: Any) -> Any:
+    return AUTO_CHANNELS if value == "auto" else value
+
+
+def _channels_written(value: int) -> int | str:
+    return "auto" if value == AUTO_CHANNELS else value
+
+
+_Channels = Annotated[
+    int,
+    BeforeValidator(_number_of_channels),
+    PlainSerializer(_channels_written),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1, "maximum": 512}, {"const": "auto"}]}),
+]
 _Side = Annotated[int, Field(ge=1, le=16384)]
 
 
 class DataOptions(Options):
     """How a folder of images becomes samples.
 
-    size: side in pixels, or [height, width]. channels: of the images that the model takes. background: colour behind
-    transparency; null keeps transparency as a channel. depth: bits a channel, 8, 16, or auto (what the files have).
+    size: side in pixels, or [height, width]. channels: of the images that the model takes; auto: what all images have,
+    3 for colours among greys. background: colour behind transparency; null keeps transparency as a channel. depth: bits
+    a channel, 8, 16, or auto (what the files have).
     text, label: metadata fields (label: folder = first subfolder's name). boxes: field with objects' boxes and classes.
     semantic, mask: fields naming image files of class numbers, and of zero or not. arrays: fields naming .npy files.
     where: keep images whose fields have these
@@ -31,7 +50,7 @@ class DataOptions(Options):
     """
 
     size: _Side | tuple[_Side, _Side] = 64
-    channels: int = Field(3, ge=1, le=512)
+    channels: _Channels = Field(3, ge=AUTO_CHANNELS, le=512)
     background: str | None = "white"
     depth: Literal["auto", 8, 16] = "auto"
     text: str | None = None
@@ -60,7 +79,7 @@ class DataOptions(Options):
 
     @model_validator(mode="after")
     def _gray_behind_gray(self) -> DataOptions:
-        if self.channels < 3 and len(set(self.colour or (0,))) > 1:
+        if 0 < self.channels < 3 and len(set(self.colour or (0,))) > 1:
             raise ValueError(f"background {self.background} is not a gray, but channels is {self.channels}")
         return self
 

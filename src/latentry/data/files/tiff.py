@@ -10,8 +10,15 @@ import tifffile
 from latentry.data.files.header import Array, BadImage, Header, check_pixels, upright, upright_size
 
 _DTYPES = {
-    **{"u1": "uint8", "u2": "uint16", "u4": "uint32", "i1": "int8", "i2": "int16", "i4": "int32"},
-    **{"f2": "float32", "f4": "float32", "f8": "float32"},
+    "u1": "uint8",
+    "u2": "uint16",
+    "u4": "uint32",
+    "i1": "int8",
+    "i2": "int16",
+    "i4": "int32",
+    "f2": "float32",
+    "f4": "float32",
+    "f8": "float32",
 }
 _NO_DATA = 42113
 """GDAL's tag: the value where nothing was measured, as text."""

@@ -17,7 +17,7 @@ from latentry.data.folders.foreign import sorted_out
 from latentry.data.folders.record import Record
 from latentry.data.folders.records import known_fields, read_folder
 from latentry.data.folders.scan import Scan, real_root, scan, where_to
-from latentry.data.folders.source import common_depth, pointer_line, refuse_too_small
+from latentry.data.folders.source import common_depth, grey_in_colour, pointer_line, refuse_too_small
 from latentry.data.options import DataOptions
 from latentry.data.prepare import mismatch
 from latentry.errors import UsageError
@@ -35,7 +35,7 @@ class Report:
     that have each. fields: images with a value, by metadata field. labels: images, by label. split: images in each.
     captions, empty_captions: how many. unlisted: images that no metadata names. foreign: files of kinds that are
     not read and may be images, by suffix; others: files of any other kind. read: what captions, names and splits were
-    taken from, in words. unread: what takes no part.
+    taken from, in words. unread: what takes no part. warnings: of what would train, but hardly as meant.
     """
 
     root: Path
@@ -57,6 +57,7 @@ class Report:
     others: dict[str, int] = field(default_factory=dict)
     read: list[str] = field(default_factory=list)
     unread: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
@@ -122,6 +123,7 @@ def _apply_options(report: Report, records: list[Record], options: DataOptions) 
         report.problems.append(str(error))
     if options.label:
         report.labels = Counter(select.name_of(select.value_of(record, options.label)) for record in records)
+    report.read += select.long_captions(records, options.text)
     if options.text:
         texts = [text for record in records for text in select.captions_of(record, options.text)]
         report.captions, report.empty_captions = len(texts), texts.count("")
@@ -189,6 +191,7 @@ def _mixtures(report: Report, headers: dict[str, Header], options: DataOptions |
         _note_minority(report, {p: f"{h.channels - h.alpha} colour channels" for p, h in headers.items()})
         _note_minority(report, {p: f"{h.depth} bits a channel" for p, h in headers.items()})
         return
+    report.warnings += grey_in_colour(headers, options)
     wrong = {path: mismatch(header, options) for path, header in headers.items()}
     report.bad += [(p, f"{why}, but data.channels is {options.channels}") for p, why in wrong.items() if why]
     try:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from latentry.data.files.header import shown
-from latentry.data.folders.captions import LONGEST
+from latentry.data.folders.metadata.captions import LONGEST
 from latentry.data.folders.record import Record
 from latentry.data.folders.records import known_fields
 from latentry.data.folders.splits import is_train
