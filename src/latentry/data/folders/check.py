@@ -83,6 +83,8 @@ def check(
     report.fields = known_fields(records)
     if options is not None:
         records = _apply_options(report, records, options)
+    else:
+        _count_usual(report, records)
     headers = _decode_all(report, records, options or DataOptions(), options is not None, progress)
     _mixtures(report, headers, options)
     pointers = [path for path, reason in report.bad if reason == POINTER]
@@ -113,6 +115,22 @@ def _odd_entries(report: Report, content: Scan) -> None:
     report.bad += [(path, "folder cannot be opened") for path in content.unreadable]
 
 
+def _count_usual(report: Report, records: list[Record]) -> None:
+    """Without a recipe: the classes, captions and splits that one of `auto` would take."""
+    label = next((field for field in ("label", select.FOLDER) if select.are_classes(records, field)), None)
+    if label:
+        report.labels = Counter(select.name_of(select.value_of(record, label)) for record in records)
+    if any(select.value_of(record, "text") is not None for record in records):
+        _count_captions(report, records, "text")
+    report.split = Counter(record.split for record in records if record.split)
+
+
+def _count_captions(report: Report, records: list[Record], field: str) -> None:
+    texts = [text for record in records for text in select.captions_of(record, field)]
+    report.captions, report.empty_captions = len(texts), texts.count("")
+    report.read += select.long_captions(records, field)
+
+
 def _apply_options(report: Report, records: list[Record], options: DataOptions) -> list[Record]:
     try:
         select.require_fields(records, options)
@@ -123,10 +141,8 @@ def _apply_options(report: Report, records: list[Record], options: DataOptions) 
         report.problems.append(str(error))
     if options.label:
         report.labels = Counter(select.name_of(select.value_of(record, options.label)) for record in records)
-    report.read += select.long_captions(records, options.text)
     if options.text:
-        texts = [text for record in records for text in select.captions_of(record, options.text)]
-        report.captions, report.empty_captions = len(texts), texts.count("")
+        _count_captions(report, records, options.text)
     report.split = Counter("held_out" if select.held_out(record, options) else "train" for record in records)
     return records
 

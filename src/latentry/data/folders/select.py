@@ -87,6 +87,12 @@ def split(records: Sequence[Record], options: DataOptions, which: Split) -> list
     return chosen
 
 
+def are_classes(records: Sequence[Record], field: str) -> bool:
+    """Whether every image has this field, and its values are several but not one an image."""
+    values = [value_of(record, field) for record in records]
+    return None not in values and 1 < len(set(map(str, values))) <= max(2, len(records) // 2)
+
+
 def label_names(records: Sequence[Record], field: str | None) -> list[str]:
     """All labels in order (numbers by size). Raises `UsageError` naming images without one."""
     if field is None:

@@ -11,7 +11,7 @@ from latentry.data.files import images
 from latentry.data.files.header import BadImage
 from latentry.data.folders.record import Record
 from latentry.data.folders.records import read_folder, real_root
-from latentry.data.folders.select import FOLDER, selected, value_of
+from latentry.data.folders.select import FOLDER, are_classes, selected, value_of
 from latentry.data.options import AUTO_CHANNELS, DataOptions
 from latentry.training.plan.recipes import Recipe, dump, validated
 
@@ -36,7 +36,7 @@ def resolve(recipe: Recipe, root: Path, report: Callable[[str], None] = _silent)
     if recipe.data.text == AUTO:
         tree["data"]["text"] = "text" if any(value_of(r, "text") for r in records) else None
     if recipe.data.label == AUTO:
-        tree["data"]["label"] = next((f for f in ("label", FOLDER) if _are_classes(records, f)), None)
+        tree["data"]["label"] = next((f for f in ("label", FOLDER) if are_classes(records, f)), None)
     if recipe.diffusion.conditioning == AUTO:
         tree["diffusion"]["conditioning"] = _conditioning(tree["data"], recipe.diffusion.unet.channels)
     settled = validated(tree, f"recipe {recipe.name}")
@@ -78,13 +78,6 @@ def _channels(root: Path, records: list[Record], options: DataOptions) -> tuple[
     if len(counts) == 1 and not counts & {1, 3}:
         return counts.pop(), "as every image has"
     return 3, "as the images are in colour" if 3 in counts else "as the images differ, or cannot be read"
-
-
-def _are_classes(records: list[Record], field: str) -> bool:
-    """Whether every image has this field, and its values are several but not one an image."""
-    values = {str(value_of(record, field)) for record in records if value_of(record, field) is not None}
-    complete = all(value_of(record, field) is not None for record in records)
-    return complete and 1 < len(values) <= max(2, len(records) // 2)
 
 
 def _conditioning(data: dict[str, Any], width: int) -> dict[str, Any]:
