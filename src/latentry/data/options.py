@@ -24,6 +24,11 @@ def _channels_written(value: int) -> int | str:
     return "auto" if value == AUTO_CHANNELS else value
 
 
+def _off(value: Any) -> Any:
+    """Other writers of YAML make `false` of `off`."""
+    return "off" if value is False else value
+
+
 _Channels = Annotated[
     int,
     BeforeValidator(_number_of_channels),
@@ -64,7 +69,7 @@ class DataOptions(Options):
     flip: bool = False
     crop: Literal["center", "random", "pad"] = "center"
     split_by: str | None = None
-    splits: Literal["auto", "off"] = "auto"
+    splits: Annotated[Literal["auto", "off"], BeforeValidator(_off)] = "auto"
     held_out: float = Field(0.1, ge=0, lt=1)
     max_bad: int = Field(10, ge=0)
     enlarge: float = Field(8.0, ge=1)
