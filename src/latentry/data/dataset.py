@@ -187,7 +187,7 @@ class ImageData:
         """(height, width) of the upright source; only its header is read."""
         size = self._sizes.get(index)
         if size is None:
-            header = images.header(self.root / self.records[index].path, self.options.pixel_limit)
+            header = images.header(self.root / self.records[index].path, self.options.limits)
             size = header.height, header.width
             self._sizes.put(index, *size)
         return size
@@ -205,7 +205,7 @@ class ImageData:
         return made
 
     def _decode(self, index: int, path: str, crop: transform.Crop) -> Array:
-        header, array = images.picture(self.root / path, self.options.pixel_limit)
+        header, array = images.picture(self.root / path, self.options.limits)
         refuse_too_small(path, header, self.options)
         wrong = prepare.mismatch(header, self.options)
         if wrong:

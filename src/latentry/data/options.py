@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, field_validator, model_validator
 
-from latentry.data.files.header import PIXEL_LIMIT
+from latentry.data.files.limits import BYTE_LIMIT, PIXEL_LIMIT, Limits, Pages
 from latentry.kinds import Options
 
 NAMED_COLOURS = {"white": (255, 255, 255), "black": (0, 0, 0)}
@@ -51,7 +51,8 @@ class DataOptions(Options):
     and cut the middle or a random part, or pad to it. split_by: images alike in this field go to one side of the split.
     splits: auto heeds folders at the top called train, test, val, ... and a field `split`; off does not.
     held_out: share kept from training. max_bad: files that may be skipped. enlarge: a file that would be enlarged more
-    counts as bad. pixel_limit: most pixels a file may have.
+    counts as bad. pixel_limit, byte_limit: most pixels an image may have, most bytes its decoded values may take.
+    pages: of a file with several images: the first, each, or all pages as bands of one; auto is what its axes say.
     """
 
     size: _Side | tuple[_Side, _Side] = 64
@@ -74,6 +75,8 @@ class DataOptions(Options):
     max_bad: int = Field(10, ge=0)
     enlarge: float = Field(8.0, ge=1)
     pixel_limit: int = Field(PIXEL_LIMIT, ge=1, le=178_956_970)
+    byte_limit: int = Field(BYTE_LIMIT, ge=1, le=2**40)
+    pages: Pages = "auto"
 
     @field_validator("background")
     @classmethod
@@ -92,6 +95,11 @@ class DataOptions(Options):
     def height_width(self) -> tuple[int, int]:
         """(height, width) in pixels."""
         return (self.size, self.size) if isinstance(self.size, int) else self.size
+
+    @property
+    def limits(self) -> Limits:
+        """How files are read."""
+        return Limits(self.pixel_limit, self.byte_limit, self.pages)
 
     @property
     def colour(self) -> tuple[int, int, int] | None:

@@ -28,7 +28,7 @@ def read_image(path: Path, facts: DataFacts) -> Tensor:
     if path.is_dir():
         raise UsageError(f"{path}: is a folder; name image files, as in {path}/*.png")
     options = DataOptions(channels=facts.channels, background=facts.background, depth=facts.depth)
-    header, array = images.picture(path, options.pixel_limit)
+    header, array = images.picture(path, options.limits)
     problem = prepare.mismatch(header, options)
     if problem:
         raise UsageError(f"{path}: {problem}; the model takes {facts.channels}. Convert the file first.")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from latentry.data import transform
+from latentry.data import pages, transform
 from latentry.data.files import images
 from latentry.data.files.header import BadImage, Header
 from latentry.data.files.kinds import POINTER
@@ -23,7 +23,7 @@ from latentry.data.prepare import mismatch
 from latentry.errors import UsageError
 
 _TINY = 8
-_FORMAT_OF = {".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF"}
+_FORMAT_OF = {".dcm": "DICOM", ".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF"}
 
 
 @dataclass
@@ -82,7 +82,7 @@ def check(
     records = _read(report, content, options)
     report.fields = known_fields(records)
     if options is not None:
-        records = _apply_options(report, records, options)
+        records = pages.expanded(folder, _apply_options(report, records, options), options)
     else:
         _count_usual(report, records)
     headers = _decode_all(report, records, options or DataOptions(), options is not None, progress)
@@ -181,7 +181,7 @@ def _examine_pixel_fields(report: Report, record: Record, header: Header, option
 
 def _examine(report: Report, path: str, options: DataOptions, strict: bool) -> Header | None:
     try:
-        header, _ = images.picture(report.root / path, options.pixel_limit)
+        header, _ = images.picture(report.root / path, options.limits)
         if strict:
             refuse_too_small(path, header, options)
     except BadImage as error:
@@ -191,7 +191,7 @@ def _examine(report: Report, path: str, options: DataOptions, strict: bool) -> H
     report.depths[header.depth] += 1
     report.formats[header.format] += 1
     report.sizes[header.width, header.height] += 1
-    suffix = Path(path).suffix.lower()
+    suffix = Path(images.stack_file(path)).suffix.lower()
     if _FORMAT_OF.get(suffix, suffix[1:].upper()) != header.format:
         report.notes.append((path, f"named {suffix} but is {header.format}: read by its content"))
     report.notes += [(path, note) for note in header.notes]

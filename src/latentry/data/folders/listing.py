@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from latentry.data.files.header import shown
+from latentry.data.files.images import stack_file
 from latentry.data.folders.record import Record
 from latentry.errors import LatentryError
 
@@ -96,7 +97,7 @@ def take(root: Path, records: Sequence[Record], earlier: Listing | None = None, 
     entries: dict[str, Entry] = {}
     fields: dict[str, list[str]] = {}
     for record in records:
-        fields.setdefault(record.path, []).append(
+        fields.setdefault(stack_file(record.path), []).append(
             json.dumps(dict(record.fields), sort_keys=True, default=str) if record.fields else ""
         )
     for path in others:

@@ -148,7 +148,7 @@ def _classes(
     root: Path, record: Record, field: str, options: DataOptions, geometry: transform.Geometry
 ) -> NDArray[np.int64]:
     path = _existing(root, record, field)
-    numbers = maps.read_classes(path, options.pixel_limit)
+    numbers = maps.read_classes(path, options.limits)
     if numbers.shape != geometry.source:
         size = f"{numbers.shape[1]}x{numbers.shape[0]}"
         image = f"{geometry.source[1]}x{geometry.source[0]}"
@@ -157,7 +157,7 @@ def _classes(
 
 
 def _array(root: Path, record: Record, field: str, options: DataOptions, geometry: transform.Geometry) -> Array:
-    array = maps.read_array(_existing(root, record, field), options.pixel_limit)
+    array = maps.read_array(_existing(root, record, field), options.limits)
     if array.shape[:2] != geometry.source:
         return array
     return transform.amounts(array, geometry) if array.dtype.kind == "f" else transform.labels(array, geometry)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from latentry.data.files.header import shown
+from latentry.data.files.images import stack_file
 from latentry.data.folders.metadata.captions import LONGEST
 from latentry.data.folders.record import Record
 from latentry.data.folders.records import known_fields
@@ -61,11 +62,11 @@ def _key(value: Any) -> str | None:
 
 
 def held_out(record: Record, options: DataOptions) -> bool:
-    """Whether an image is kept from training: as its folder says, else by a hash of its path, or of its group."""
+    """Whether an image is kept from training: as its folder says, else by a hash of its file, or of its group."""
     if record.split:
         return not is_train(record.split)
     group = value_of(record, options.split_by) if options.split_by else None
-    key = os.fsencode(record.path) if group is None else _bytes(f"group:{group}")
+    key = os.fsencode(stack_file(record.path)) if group is None else _bytes(f"group:{group}")
     number = int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "big")
     return number < options.held_out * 2**64
 

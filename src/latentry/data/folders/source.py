@@ -7,9 +7,11 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from latentry.data import pages
 from latentry.data.files import images
 from latentry.data.files.header import BadImage, BadValues, Header, shown
 from latentry.data.files.kinds import POINTER
+from latentry.data.files.limits import Limits
 from latentry.data.folders import pixel_fields, select
 from latentry.data.folders.record import Record, Remarks
 from latentry.data.folders.records import read_folder, real_root
@@ -34,7 +36,7 @@ class Source:
         self.root: Path = real_root(root)
         folder = read_folder(self.root, options)
         select.require_fields(folder.records, options)
-        self.records: list[Record] = select.selected(folder.records, options)
+        self.records: list[Record] = pages.expanded(self.root, select.selected(folder.records, options), options)
         self.remarks: Remarks = folder.remarks
         self.remarks.read += select.long_captions(self.records, options.text)
         for line in self.remarks.lines():
@@ -43,6 +45,7 @@ class Source:
         pixel_fields.check(self.root, self.records, options, HEADERS_READ)
         self.bad: dict[str, str] = {}
         headers = self._read_headers()
+        self._tell_stacks(headers)
         self.records = [record for record in self.records if record.path not in self.bad]
         refuse_mixed_channels(headers, options)
         self.warnings = grey_in_colour(headers, options)
@@ -50,6 +53,12 @@ class Source:
             report(f"warning: {line}")
         self._refuse_bad_values([path for path, header in headers.items() if not header.plain])
         self.depth = common_depth(headers, options)
+
+    def _tell_stacks(self, headers: dict[str, Header]) -> None:
+        lines = pages.remarks(headers.values())
+        self.remarks.read += lines
+        for line in lines:
+            self.report(f"data: {line}")
 
     def named_files(self) -> list[str]:
         """The files that metadata of the images names and the options read, each once."""
@@ -73,7 +82,7 @@ class Source:
 
     def _header_or_reason(self, path: str) -> Header | BadImage:
         try:
-            header = images.header(self.root / path, self.options.pixel_limit)
+            header = images.header(self.root / path, self.options.limits)
             refuse_too_small(path, header, self.options)
         except BadImage as error:
             return error
@@ -84,7 +93,7 @@ class Source:
         wrong: list[str] = []
         for path in float_paths:
             with contextlib.suppress(BadImage):
-                wrong += _bad_values(self.root, path, self.options.pixel_limit)
+                wrong += _bad_values(self.root, path, self.options.limits)
         if wrong:
             raise UsageError(
                 f"data folder {shown(str(self.root))}: {len(wrong)} of {len(float_paths)} float images cannot be used: "
@@ -124,9 +133,9 @@ def pointer_line(paths: Sequence[str]) -> str:
     return f"{files} {are}, not images (first: {shown(paths[0])}): run `git lfs pull` in the folder"
 
 
-def _bad_values(root: Path, path: str, limit: int) -> list[str]:
+def _bad_values(root: Path, path: str, limits: Limits) -> list[str]:
     try:
-        images.picture(root / path, limit)
+        images.picture(root / path, limits)
     except BadValues as error:
         return [f"{shown(path)} ({error.reason})"]
     return []

@@ -70,7 +70,7 @@ def _channels(root: Path, records: list[Record], options: DataOptions) -> tuple[
     counts = set[int]()
     for record in records[:: max(1, len(records) // LOOKED_AT)]:
         with suppress(BadImage):
-            header = images.header(root / record.path, options.pixel_limit)
+            header = images.header(root / record.path, options.limits)
             counts.add(header.channels - (header.alpha and options.colour is not None))
     grey_behind = options.colour is None or len(set(options.colour)) == 1
     if counts == {1} and grey_behind:
