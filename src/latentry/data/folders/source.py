@@ -30,9 +30,10 @@ HEADERS_READ = 20_000
 class Source:
     """The images that both splits draw from.
 
-    remarks: how the folder was read, and what of it takes no part. options: with `range: set` as numbers. depth: 8, 16,
-    or 32 (float) bits a channel of prepared images. dtype: that holds the values of all files. transparent: the last of
-    2 or 4 channels is transparency, not a band. bad: reason by path of files that cannot be used.
+    remarks: how the folder was read, and what of it takes no part. warnings: of what will train, but hardly as meant.
+    options: with `range: set` as numbers. depth: 8, 16, or 32 (float) bits a channel of prepared images. dtype: that
+    holds the values of all files. transparent: the last of 2 or 4 channels is transparency, not a band. bad: reason by
+    path of files that cannot be used.
     Raises `UsageError` for a folder that does not fit the options and `LatentryError` for too many bad files.
     """
 
@@ -53,6 +54,9 @@ class Source:
         self._tell_stacks(headers)
         self.records = [record for record in self.records if record.path not in self.bad]
         refuse_mixed_channels(headers, options)
+        self.warnings = grey_in_colour(headers, options)
+        for line in self.warnings:
+            report(f"warning: {line}")
         self._headers = headers
         self.dtype = dtype_of({header.dtype for header in headers.values()})
         self.transparent = 2 * sum(h.alpha for h in headers.values()) > len(headers)
@@ -221,6 +225,16 @@ def refuse_mixed_channels(headers: dict[str, Header], options: DataOptions) -> N
         f"data.channels: {len(wrong)} of {len(headers)} files do not have the {options.channels} channels asked for: "
         f"{first}. Bands are never cut or made up. {fix}."
     )
+
+
+def grey_in_colour(headers: dict[str, Header], options: DataOptions) -> list[str]:
+    """A line if the model is of colour and every image is grey: it learns three times the same."""
+    if options.channels != 3 or any(h.channels - h.alpha != 1 for h in headers.values()) or not headers:
+        return []
+    return [
+        f"all {len(headers)} images are grey, and data.channels is 3: each is repeated three times. data.channels: 1 "
+        "trains on what they have; keep 3 only to begin with a model of colour pictures."
+    ]
 
 
 def common_depth(headers: dict[str, Header], options: DataOptions) -> int:

@@ -49,7 +49,7 @@ def plan(
         raise UsageError("data: name the folder of images (--data DIR)")
     world, out = world or join(), Path(out)
     _check_batches(wanted, world)
-    wanted = record.begun_with(resolve(wanted, Path(data), report), out)
+    wanted = resolve(record.as_begun(wanted, out), Path(data), report)
     images = ImageData(wanted.data, data, "train", wanted.seed, report=report)
     wanted = wanted.model_copy(update={"data": images.options})
     if not len(images):
