@@ -1,4 +1,4 @@
-"""If these fail, a number that no machine can serve is believed: it takes all memory, or hours, until an error comes."""
+"""If these fail, a number that no machine can serve is believed: it takes all memory, or hours, before an error."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from latentry.kinds import Options
 from latentry.models.config import AutoencoderOptions, UNetOptions
 from latentry.tasks.options import Between
 from latentry.training.plan.recipes import load
+from latentry.training.recipe.memory import check_memory, of_machine
+from tests.unit.pipeline import small_pipelines
 
 UNBOUNDED = {
     "Reconstruct.images": "paths that stand on a command line, each for itself",
@@ -161,3 +163,24 @@ def test_a_value_of_python_may_be_anything() -> None:
             with pytest.raises(UsageError) as caught:
                 load("tiny-shapes", {key: value})
             assert max(map(len, str(caught.value).splitlines())) < 600
+
+
+def test_what_does_not_fit_this_machine_is_refused_before_it_takes_its_memory() -> None:
+    """In a container a network too large would end in a kill without a word."""
+    recipe, small = load("tiny-shapes"), 2**20
+    check_memory(recipe)
+    with pytest.raises(UsageError, match=r"autoencoder: a network of about .* GiB; this machine has 0 GiB of memory"):
+        check_memory(recipe, small)
+    many = load("tiny-shapes", {"autoencoder.train.batch": 100_000})
+    with pytest.raises(
+        UsageError, match=r"autoencoder.train: 100000 images of 64x64 at once are 5 GiB; this machine has 4"
+    ):
+        check_memory(many, 4 * 2**30)
+    assert 0 < (of_machine() or 1) < 2**60
+
+
+def test_a_request_whose_images_no_memory_holds_is_refused() -> None:
+    with pytest.raises(
+        UsageError, match=r"n: 1000000 images of 1024x1024 are 3e\+12 numbers; at most 3e\+10 at a time"
+    ):
+        small_pipelines.pipeline().sample("a red circle", n=10**6, size=1024)

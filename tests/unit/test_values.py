@@ -72,7 +72,8 @@ def test_bad_values_in_yaml_are_one_short_line_with_their_place(text: str, part:
 
 
 def test_tags_that_say_what_is_so_are_read() -> None:
-    text = 'h: 1_000.5\na: !!int 5\nb: !!float "1e-4"\nc: !!str 7\nd: !!bool true\ne: !!null ""\nf: !!seq [1]\ng: !!map {a: 1}'
+    text = 'h: 1_000.5\na: !!int 5\nb: !!float "1e-4"\nc: !!str 7\nd: !!bool true\ne: !!null ""\nf: !!seq [1]'
+    text += "\ng: !!map {a: 1}"
     expected = {"a": 5, "b": 1e-4, "c": "7", "d": True, "e": None, "f": [1], "g": {"a": 1}, "h": 1000.5}
     assert config.parse_yaml(text, "r") == expected
 
@@ -206,3 +207,12 @@ def test_absurd_requests_are_one_short_line(options: dict[str, Any]) -> None:
         pipeline().sample("a red circle", **options)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize("word", ["x" * 5000, "--" + "x" * 5000])
+def test_endless_words_are_not_repeated(word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for line in ([word], ["sample", "m", word, "--out", "o"], ["train", word, "--out", "o"], ["inspect", word]):
+        assert run(line) in (1, 2)
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1
+        assert len(said) < 700

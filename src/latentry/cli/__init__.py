@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import os
 import sys
 from collections.abc import Sequence
 
@@ -18,9 +19,10 @@ from latentry.cli.output import complain, first_process
 from latentry.cli.tasks import Commands, list_tasks
 from latentry.cli.train import train
 from latentry.cli.verify import verify
-from latentry.errors import LatentryError, UsageError
+from latentry.errors import LatentryError, UsageError, shown
 
 FULL_DISK = 74
+LONGEST_WORD = 300  # that a message repeats
 
 app = typer.Typer(
     cls=Commands,
@@ -79,7 +81,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.filename is None:
             raise
-        complain(f"{error.filename}: {error.strerror}. Choose a path that can be read and written.")
+        complain(f"{_shown_path(error.filename)}: {error.strerror}. Choose a path that can be read and written.")
         return FULL_DISK if error.errno == errno.ENOSPC else 1
     except Exception as error:
         if _out_of_memory(error):
@@ -90,6 +92,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
         _explain_usage(error)
         return int(getattr(error, "exit_code", 2))
     return result if isinstance(result, int) else 0
+
+
+def _shown_path(path: str | bytes | int) -> str:
+    """A path as an error has it; what is not UTF-8 in it stays, for the stream to show."""
+    text = os.fsdecode(path) if isinstance(path, str | bytes) else str(path)
+    return text if len(text) <= LONGEST_WORD else shown(text, LONGEST_WORD)
 
 
 def _out_of_memory(error: Exception) -> bool:
@@ -106,6 +114,6 @@ def _explain_usage(error: Exception) -> None:
         return
     context = getattr(error, "ctx", None)
     command = context.command_path if context else "latentry"
-    text = " ".join(error.format_message().split())  # type: ignore[attr-defined]
+    text = " ".join(shown(word, LONGEST_WORD) for word in error.format_message().split())  # type: ignore[attr-defined]
     stop = "" if text.endswith((".", "?")) else "."
     complain(f"{command}: {text}{stop} `{command} --help` shows what is accepted.")

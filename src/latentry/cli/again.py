@@ -47,7 +47,7 @@ def opened(picture: Path, record: Record, model: Path | None, how: dict[str, Any
     kept: dict[str, Any] = {"weights": drawn_by.weights, "step": drawn_by.step if run_folder.is_run(path) else None}
     kept["device"] = _device(record.device, how["device"])
     chosen = {name: how[name] if name in typed else kept[name] for name in OF_MODEL}
-    further = {"config": drawn_by.config, "vocabulary": drawn_by.vocabulary}
+    further: dict[str, Any] = {"config": drawn_by.config, "vocabulary": drawn_by.vocabulary}
     pipe = pipeline.load(path, **chosen, **{name: file for name, file in further.items() if file})
     if not typed & {"weights", "step"}:
         records.check(picture, record, pipe)

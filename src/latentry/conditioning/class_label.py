@@ -81,8 +81,10 @@ class ClassLabel(Conditioner):
         """The row of a label. Errors: `UsageError` that lists the labels."""
         if isinstance(value, str) and value in self.names:
             return self.names.index(value)
-        whole = isinstance(value, int) and not isinstance(value, bool)
-        row = value if value is None or whole else number(str(value))
+        if isinstance(value, int) and not isinstance(value, bool):
+            row: int | None = value
+        else:
+            row = None if value is None else number(str(value))
         if value is None or row == -1:
             if self.null_row is None:
                 raise UsageError(

@@ -45,21 +45,31 @@ def check_groups(channels: int, multipliers: tuple[int, ...], groups: int) -> No
         raise ValueError(f"norm_groups {groups} does not divide the width {bad[0]}; these fit: {fits}")
 
 
-def check_network(channels: int, multipliers: tuple[int, ...], blocks: int, depth: int = 0) -> None:
-    """No network that no machine could hold: about what its weights come to, before any is made.
+def about_parameters(network: AutoencoderOptions | UNetOptions) -> int:
+    """How many parameters it comes to, within a factor of two, before any is made.
 
     A level has 2 blocks + 1 residual blocks of two 3x3 convolutions, and in each a transformer of 12 w^2 a layer.
     """
-    widths = [channels * m for m in multipliers]
-    parameters = sum((2 * blocks + 1) * (18 + 12 * depth) * width**2 for width in widths)
+    each = 18 + 12 * _depth(network)
+    return sum((2 * network.blocks + 1) * each * (network.channels * m) ** 2 for m in network.multipliers)
+
+
+def _depth(network: AutoencoderOptions | UNetOptions) -> int:
+    depth = getattr(network, "transformer_depth", 0)
+    return max(depth, default=0) if isinstance(depth, tuple) else depth
+
+
+def check_network(network: AutoencoderOptions | UNetOptions) -> None:
+    """No network that no machine could hold, though each of its numbers is one that somebody could want."""
+    parameters, levels, blocks = about_parameters(network), len(network.multipliers), network.blocks
     if parameters > MOST_PARAMETERS:
         raise ValueError(
-            f"channels {channels} with multipliers up to {max(multipliers)} and {blocks} blocks make a network of "
-            f"about {parameters:.0e} parameters; at most {MOST_PARAMETERS:.0e}. Make it narrower"
+            f"channels {network.channels} with multipliers up to {max(network.multipliers)} and {blocks} blocks make a "
+            f"network of about {parameters:.0e} parameters; at most {MOST_PARAMETERS:.0e}. Make it narrower"
         )
-    layers = len(widths) * (2 * blocks + 1) * (1 + depth)
+    layers = levels * (2 * blocks + 1) * (1 + _depth(network))
     if layers > MOST_LAYERS:
-        raise ValueError(f"{len(widths)} levels of {blocks} blocks make {layers} layers; at most {MOST_LAYERS}")
+        raise ValueError(f"{levels} levels of {blocks} blocks make {layers} layers; at most {MOST_LAYERS}")
 
 
 def check_attention(factors: tuple[int, ...], levels: int | None, patch: int = 1) -> None:
@@ -106,7 +116,7 @@ class AutoencoderOptions(Options):
     def _check(self) -> AutoencoderOptions:
         if self.kind == "identity":
             return self
-        check_network(self.channels, self.multipliers, self.blocks)
+        check_network(self)
         check_groups(self.channels, self.multipliers, self.norm_groups)
         check_attention(self.attention, len(self.multipliers), self.patch)
         return self
@@ -150,8 +160,7 @@ class UNetOptions(Options):
 
     @model_validator(mode="after")
     def _check(self) -> UNetOptions:
-        depths = self.transformer_depth if isinstance(self.transformer_depth, tuple) else (self.transformer_depth,)
-        check_network(self.channels, self.multipliers, self.blocks, max(depths, default=0))
+        check_network(self)
         check_groups(self.channels, self.multipliers, self.norm_groups)
         check_attention(self.attention, None)
         if self.heads is not None and self.head_channels is not None:

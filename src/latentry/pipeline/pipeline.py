@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from latentry import config
+from latentry.bounds import MOST_VALUES
 from latentry.conditioning.words.prompts import Prompts
 from latentry.data.files.saving import refuse_suffix
 from latentry.diffusion.contracts import Step
@@ -90,6 +91,12 @@ class Pipeline:
         entry, checked, request, chosen = self._request(task, options)
         if not 1 <= batch <= MOST_AT_ONCE:
             raise UsageError(f"batch: {shown(batch)}; must be at least 1 and at most {MOST_AT_ONCE}")
+        values = request.count * request.size[0] * request.size[1] * self.config.data.channels
+        if values > MOST_VALUES:
+            raise UsageError(
+                f"n: {request.count} images of {request.size[0]}x{request.size[1]} are {values:.0e} numbers; at most "
+                f"{MOST_VALUES:.0e} at a time. Ask for fewer."
+            )
         levels, images = levels_of(self.model, request, chosen), []
         done, total = 0, -(-request.count // batch) * (len(levels) - 1)
         for part in request.parts(batch):

@@ -22,6 +22,7 @@ from latentry.training.plan.images import Images, check_images
 from latentry.training.plan.plan import Plan, StageName
 from latentry.training.plan.recipes import Recipe
 from latentry.training.plan.sources import Sources, read_sources
+from latentry.training.recipe.memory import check_memory
 from latentry.training.stages import STAGES
 
 
@@ -49,6 +50,7 @@ def plan(
         raise UsageError("data: name the folder of images (--data DIR)")
     world, out = world or join(), Path(out)
     _check_batches(wanted, world)
+    check_memory(wanted)
     wanted = resolve(record.as_begun(wanted, out), Path(data), report)
     images = ImageData(wanted.data, data, "train", wanted.seed, report=report)
     wanted = wanted.model_copy(update={"data": images.options})

@@ -12,7 +12,6 @@ from latentry.kinds import choice
 from latentry.models.config import DiffusionOptions
 from latentry.training.recipe.training import StageTraining
 
-Conditioners = Annotated[dict[str, choice(CONDITIONERS, "conditioner")], Field(max_length=100)]  # type: ignore[valid-type]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -41,9 +40,7 @@ class DiffusionSection(DiffusionOptions):
     """
 
     from_: str | None = Field(None, alias="from")
-    conditioning: (
-        Annotated[dict[str, choice(CONDITIONERS, "conditioner")], Field(max_length=100)] | Literal["auto"]
-    ) = {}  # type: ignore[assignment,valid-type]
+    conditioning: dict[str, choice(CONDITIONERS, "conditioner")] | Literal["auto"] = Field({}, max_length=100)  # type: ignore[assignment,valid-type]
     objective: DiffusionObjectiveOptions = DiffusionObjectiveOptions()
     train: DiffusionTraining = DiffusionTraining()
 
