@@ -94,10 +94,10 @@ def check(plan: Plan) -> None:
         objectives.build(section.objective, plan.model.autoencoder.kind, channels)
 
 
-def probe(plan: Plan) -> Callable[[], Tensor]:
-    """A forward pass of a microbatch of noise."""
+def probe(plan: Plan, images: int) -> Callable[[], Tensor]:
+    """A forward pass of so many images of noise."""
     device, model = plan.world.device, fresh(plan).to(plan.world.device)
-    shape = (plan.world.microbatch(plan.recipe.autoencoder.train), *plan.data.shape)
+    shape = (images, *plan.data.shape)
 
     def work() -> Tensor:
         moments = model.moments(torch.rand(shape, device=device))

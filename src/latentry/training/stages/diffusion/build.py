@@ -107,18 +107,17 @@ def _check_nulls(model: LatentDiffusion, training: DiffusionTraining) -> None:
         )
 
 
-def probe(plan: Plan) -> Callable[[], Tensor]:
-    """A forward pass of a microbatch of noise."""
+def probe(plan: Plan, images: int) -> Callable[[], Tensor]:
+    """A forward pass of so many latents of noise."""
     first, device = plan.model.autoencoder, plan.world.device
     through = first_stage.ready(plan) or first_stage.fresh(plan)  # where conditions pass through it
     model = fresh(plan, through.to(device)).to(device)
     height, width = (side // first.factor for side in plan.data.options.height_width)
-    microbatch = plan.world.microbatch(plan.recipe.diffusion.train)
-    shape = (microbatch, first.latent_channels or first.z_channels, height, width)
+    shape = (images, first.latent_channels or first.z_channels, height, width)
 
     conditioners = model.named_conditioners()
     value = values_of(conditioners, plan.recipe.seed, plan.data.sample(0, reads_of(conditioners)))
-    values = joined([value] * microbatch)
+    values = joined([value] * images)
 
     def work() -> Tensor:
         x = torch.rand(shape, device=device)
