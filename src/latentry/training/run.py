@@ -22,6 +22,7 @@ from latentry.training.loop.log import Log
 from latentry.training.loop.loop import Loop, Progress
 from latentry.training.loop.signals import StopRequest
 from latentry.training.loop.stage import Stage
+from latentry.training.loop.waiting import Waiting
 from latentry.training.loop.world import join
 from latentry.training.plan import record
 from latentry.training.plan.about import about
@@ -52,6 +53,7 @@ def train(
     dry_run: bool = False,
     report: Callable[[str], None] = print,
     progress: Callable[[Progress], None] | None = None,
+    doing: Callable[[str], None] | None = None,
     accept_data_change: bool = False,
     plugins: Sequence[str | Path] = (),
 ) -> Run:
@@ -61,19 +63,23 @@ def train(
     overrides: {"diffusion.train.steps": 20000} or ["diffusion.train.steps=20000"]. stage: train only that one, a name
     of `STAGES`.
     device: auto, cuda, mps or cpu. dry_run: rehearse a few real steps, one sample and one save, and say what the whole
-    would take. Raises UsageError before anything is written if the recipe, the data and the run do not fit together.
+    would take. report: called with what a person should know. doing: called every few seconds with what goes on before
+    training and in a dry run; None: `report` is. Raises UsageError before anything is written if the recipe, the data
+    and the run do not fit together.
     """
     load_plugins(plugins)
     world, out = join(device), Path(out)
     say = _unbreakable(report) if world.chief else _silent
 
-    def decided() -> Plan:
-        return plan(
-            recipe, data, out, overrides, stage=stage, world=world, report=say, accept_data_change=accept_data_change
-        )
+    told = _unbreakable(doing) if doing and world.chief else say
+
+    def decided(doing: Callable[[str], None]) -> Plan:
+        how: dict[str, Any] = {"accept_data_change": accept_data_change, "report": say, "doing": doing}
+        return plan(recipe, data, out, overrides, stage=stage, world=world, **how)
 
     if dry_run:
-        return Run(out, rehearse(decided()))
+        with Waiting(told, "dry run") as waiting:
+            return Run(out, rehearse(decided(waiting.doing), waiting.doing))
     if world.chief:
         lock.refuse_if_held(out)
     request = StopRequest(launched=world.size > 1)
@@ -83,7 +89,8 @@ def train(
             held.enter_context(RunLock(out, say))
             recover(out, "model*")
         world.barrier()  # nobody reads a model that is only half in its place
-        made = decided()
+        with Waiting(told, "before training") as waiting:
+            made = decided(waiting.doing)
         if not begun and world.chief:
             held.enter_context(RunLock(out, say))
             if is_run(out):

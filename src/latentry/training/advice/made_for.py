@@ -34,6 +34,8 @@ def check_judge(recipe: Recipe, data: ImageData) -> None:
     if recipe.judge is None:
         return
     if recipe.data.text is None:
-        raise UsageError(f"judge: {recipe.judge} judges by captions, and data.text is null. Set data.text, or judge null.")
+        raise UsageError(
+            f"judge: {recipe.judge} judges by captions, and data.text is null. Set data.text, or judge null."
+        )
     for split in (data, data.other("held_out")):
         JUDGES[recipe.judge].check(recipe.data.channels, [record.fields for record in split.records])

@@ -17,7 +17,7 @@ LOW = 0.1
 
 
 def rate_changes(recipe: Recipe, earlier: Recipe, out: Path, stages: Sequence[str]) -> list[str | None]:
-    """A line for each stage with checkpoints in `out` that goes on at another rate than the earlier recipe had planned."""
+    """A line for each stage with checkpoints in `out` that goes on at another rate than the earlier recipe planned."""
     lines: list[str | None] = []
     for stage in stages:
         now, before = recipe.section(stage), earlier.section(stage)

@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -21,10 +22,10 @@ PAIRS, ODD = 9, 1
 CLEARLY = 0.8
 """bf16 is faster where it takes at most this share of the time of fp32. What it gains beyond is not worth that another
 machine, or this one when it is busy, trains another model."""
-IMAGES = 16
-"""Most images in a timed pass."""
-SECONDS, FEWEST = 20.0, 4
-"""After so long no further pair is timed, but so many are."""
+IMAGES, PASS = 16, 0.3
+"""Most images in a timed pass, which is to take about so many seconds."""
+SECONDS, FEWEST = 15.0, 4
+"""After so long no further pass is begun; bf16 is taken by so many pairs at least."""
 
 Pair = tuple[float, float]
 """Seconds of a pass in fp32, and of one in bf16 beside it."""
@@ -46,9 +47,10 @@ def settle(plan: Plan, doing: Callable[[str], None] = _silent) -> Plan:
             chosen = "fp32"
             if kind.probe is not None:
                 doing(f"{name}: timing fp32 and bf16 for precision: auto")
-                images, reasons = min(world.microbatch(section.train), IMAGES), list[str]()
-                chosen = choose(kind.probe(plan, images), world.device, AUTO, tell=reasons.append)
-                timings |= {name: f"{chosen}; {reason}, of {images} images" for reason in reasons}
+                reasons: list[str] = []
+                chosen = choose(kind.probe(plan), world.device, AUTO, tell=reasons.append)
+                if reasons:
+                    timings[name] = f"{chosen}; {reasons[0]}"
             agreed = world.any(world.chief and chosen == "bf16")
             tree[name]["train"]["precision"] = "bf16" if agreed else "fp32"
     for name, reason in timings.items():
@@ -58,12 +60,12 @@ def settle(plan: Plan, doing: Callable[[str], None] = _silent) -> Plan:
 
 
 def choose(
-    work: Callable[[], Tensor], device: torch.device, precision: str, tell: Callable[[str], None] = _silent
+    work: Callable[..., Tensor], device: torch.device, precision: str, tell: Callable[[str], None] = _silent
 ) -> str:
     """`precision` unless it is `auto`: then bf16 if it is clearly faster than fp32, for forward and backward of `work`.
 
-    work: returns a scalar to differentiate; leaves gradients behind, which the caller clears. tell: called with the
-    reason for what was chosen.
+    work: of a number of images makes a scalar to differentiate; leaves gradients behind, which the caller clears. tell:
+    called with the reason for what was chosen.
     """
     if precision != AUTO:
         return precision
@@ -75,18 +77,18 @@ def choose(
     return "bf16" if clearly_faster(pairs) else "fp32"
 
 
-def compare(work: Callable[[], Tensor], device: torch.device) -> list[Pair]:
+def compare(work: Callable[..., Tensor], device: torch.device) -> list[Pair]:
     """Times of passes in turn, so that whatever else the machine does meets both; no more than the choice needs."""
-    for precision in ("fp32", "bf16"):
-        _time(work, device, precision)  # the first pass of each prepares much
-    pairs: list[Pair] = []
     end = time.monotonic() + SECONDS
-    while len(pairs) < PAIRS and against(pairs) <= ODD:
+    _time(partial(work, 1), device, "fp32")  # the first pass of each prepares much
+    images = max(1, min(IMAGES, int(PASS / max(_time(partial(work, 1), device, "fp32"), 1e-6))))
+    if time.monotonic() < end:
+        _time(partial(work, images), device, "bf16")
+    pairs: list[Pair] = []
+    while len(pairs) < PAIRS and against(pairs) <= ODD and time.monotonic() < end:
         order = ("fp32", "bf16") if len(pairs) % 2 == 0 else ("bf16", "fp32")
-        took = {precision: _time(work, device, precision) for precision in order}
+        took = {precision: _time(partial(work, images), device, precision) for precision in order}
         pairs.append((took["fp32"], took["bf16"]))
-        if len(pairs) >= FEWEST and time.monotonic() > end:
-            break
     return pairs
 
 
@@ -96,12 +98,14 @@ def against(pairs: Sequence[Pair]) -> int:
 
 
 def clearly_faster(pairs: Sequence[Pair]) -> bool:
-    """Whether all pairs show it; of the full number one may be odd."""
-    return against(pairs) <= (ODD if len(pairs) >= PAIRS else 0)
+    """Whether all pairs show it, enough of them; of the full number one may be odd."""
+    return len(pairs) >= FEWEST and against(pairs) <= (ODD if len(pairs) >= PAIRS else 0)
 
 
 def in_words(pairs: Sequence[Pair]) -> str:
     """Both times and the spread of their ratio."""
+    if not pairs:
+        return f"there was no time to compare it with bf16 in {SECONDS:g} s"
     fp32, bf16 = (statistics.median(times) for times in zip(*pairs, strict=True))
     ratios = [b / f for f, b in pairs]
     return (

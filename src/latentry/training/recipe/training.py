@@ -60,8 +60,8 @@ class StageTraining(Options):
             raise ValueError(f"decay_steps {self.decay_steps} is not beyond warmup {self.warmup}; raise it")
         if self.decay_steps < self.steps and not self.lr_end:
             raise ValueError(
-                f"decay_steps {self.decay_steps} of steps {self.steps} with lr_end 0: the rate would be 0 for the rest, "
-                "and nothing learned; set lr_end, to 0.1 say"
+                f"decay_steps {self.decay_steps} of steps {self.steps} with lr_end 0: the rest would learn nothing; "
+                "set lr_end, to 0.1 say"
             )
         return self
 
