@@ -37,5 +37,10 @@ def check_judge(recipe: Recipe, data: ImageData) -> None:
         raise UsageError(
             f"judge: {recipe.judge} judges by captions, and data.text is null. Set data.text, or judge null."
         )
+    if not recipe.diffusion.conditioning:
+        raise UsageError(
+            f"judge: {recipe.judge} asks whether samples show what they were asked for, and diffusion.conditioning is "
+            "empty. Give it a condition, or set judge null."
+        )
     for split in (data, data.other("held_out")):
         JUDGES[recipe.judge].check(recipe.data.channels, [record.fields for record in split.records])
