@@ -6,7 +6,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, TextIO
 
-from latentry.training.loop.outlook import duration
+from latentry.training.loop.outlook import duration as duration
 
 if TYPE_CHECKING:
     from latentry.training.loop.loop import Progress

@@ -104,7 +104,11 @@ def _time(stage: Stage, plan: Plan, cached: bool, seconds: float, doing: Callabl
     Times are from the fastest of the steps to the slowest; where other work keeps the machine busy, from what the
     fastest took of the processors.
     """
-    training, say = stage.training, lambda what: doing(f"{stage.name}: {what}")
+    training = stage.training
+
+    def say(what: str) -> None:
+        doing(f"{stage.name}: {what}")
+
     timed = _steps(stage, seconds, say)
     say("a sheet of samples")
     sheet = _sheet(stage, plan.out / f"{stage.name}.png")

@@ -63,21 +63,20 @@ def train(
     overrides: {"diffusion.train.steps": 20000} or ["diffusion.train.steps=20000"]. stage: train only that one, a name
     of `STAGES`.
     device: auto, cuda, mps or cpu. dry_run: rehearse a few real steps, one sample and one save, and say what the whole
-    would take. report: called with what a person should know. doing: called every few seconds with what goes on before
-    training and in a dry run; None: `report` is. Raises UsageError before anything is written if the recipe, the data
-    and the run do not fit together.
+    would take. report: called with what a person should know. doing: called every few seconds with what goes on in a
+    dry run; None: `report` is. Raises UsageError before anything is written if the recipe, the data and the run do not
+    fit together.
     """
     load_plugins(plugins)
     world, out = join(device), Path(out)
     say = _unbreakable(report) if world.chief else _silent
-
-    told = _unbreakable(doing) if doing and world.chief else say
 
     def decided(doing: Callable[[str], None]) -> Plan:
         how: dict[str, Any] = {"accept_data_change": accept_data_change, "report": say, "doing": doing}
         return plan(recipe, data, out, overrides, stage=stage, world=world, **how)
 
     if dry_run:
+        told = _unbreakable(doing) if doing and world.chief else say
         with Waiting(told, "dry run") as waiting:
             return Run(out, rehearse(decided(waiting.doing), waiting.doing))
     if world.chief:
@@ -89,7 +88,7 @@ def train(
             held.enter_context(RunLock(out, say))
             recover(out, "model*")
         world.barrier()  # nobody reads a model that is only half in its place
-        with Waiting(told, "before training") as waiting:
+        with Waiting(say, "before training") as waiting:
             made = decided(waiting.doing)
         if not begun and world.chief:
             held.enter_context(RunLock(out, say))

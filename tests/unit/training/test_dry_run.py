@@ -139,12 +139,22 @@ def test_its_own_time_is_bounded(data, tmp_path, monkeypatch):
     """After its first step a stage begins no other once the time is over, and the sheet of samples is broken off."""
     steps: list[int] = []
     step = AutoencoderStage.step
-    monkeypatch.setattr(AutoencoderStage, "step", lambda self, at, parts: steps.append(at) or step(self, at, parts))
+
+    def counted(self: AutoencoderStage, at: int, parts: list[Any]) -> StepResult:
+        steps.append(at)
+        return step(self, at, parts)
+
+    monkeypatch.setattr(AutoencoderStage, "step", counted)
     monkeypatch.setattr(dry_run, "BUDGET", 0.0)
     monkeypatch.setattr(dry_run, "SHEET", 0.0)
     calls: list[Any] = []
     sample = Pipeline.sample
-    monkeypatch.setattr(Pipeline, "sample", lambda self, **how: calls.append(how) or sample(self, **how))
+
+    def sampled(self: Pipeline, **how: Any) -> Output:
+        calls.append(how)
+        return sample(self, **how)
+
+    monkeypatch.setattr(Pipeline, "sample", sampled)
     changes = {**STEPS, "sample.steps": 20}
     stages = run_tiny(tmp_path, data, changes, dry_run=True).figures["stages"]
     assert steps == [0]

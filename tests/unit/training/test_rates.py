@@ -28,6 +28,7 @@ COSINE: dict[str, Any] = {
 }
 CRITIC = {"perceptual": "none", "discriminator": {"channels": 4, "layers": 1}}
 CHANGES: dict[str, Any] = {
+    "data.held_out": 0.3,
     "autoencoder.train": {**COSINE, "discriminator_lr": 4e-3, "scale_lr": True},
     "autoencoder.objective": CRITIC,
     "diffusion.train": COSINE,
