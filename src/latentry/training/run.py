@@ -23,6 +23,7 @@ from latentry.training.loop.log import Log
 from latentry.training.loop.loop import Loop, Progress
 from latentry.training.loop.signals import StopRequest
 from latentry.training.loop.stage import Stage
+from latentry.training.loop.waiting import Waiting
 from latentry.training.loop.world import join
 from latentry.training.plan import record
 from latentry.training.plan.about import about
@@ -53,6 +54,7 @@ def train(
     dry_run: bool = False,
     report: Callable[[str], None] = print,
     progress: Callable[[Progress], None] | None = None,
+    doing: Callable[[str], None] | None = None,
     accept_data_change: bool = False,
     plugins: Sequence[str | Path] = (),
 ) -> Run:
@@ -62,21 +64,24 @@ def train(
     overrides: {"diffusion.train.steps": 20000} or ["diffusion.train.steps=20000"]. stage: train only that one, a name
     of `STAGES`.
     device: auto, cuda, mps or cpu. dry_run: rehearse a few real steps, one sample and one save, and say what the whole
-    would take. Raises UsageError before anything is written if the recipe, the data and the run do not fit together.
+    would take. report: called with what a person should know. doing: called every few seconds with what goes on in a
+    dry run; None: `report` is. Raises UsageError before anything is written if the recipe, the data and the run do not
+    fit together.
     """
     load_plugins(plugins)
     world, out = join(device), Path(out)
     say = _unbreakable(report) if world.chief else _silent
 
-    def decided() -> Plan:
-        return plan(
-            recipe, data, out, overrides, stage=stage, world=world, report=say, accept_data_change=accept_data_change
-        )
+    def decided(doing: Callable[[str], None]) -> Plan:
+        how: dict[str, Any] = {"accept_data_change": accept_data_change, "report": say, "doing": doing}
+        return plan(recipe, data, out, overrides, stage=stage, world=world, **how)
 
     if dry_run:
-        made = decided()
-        with working():
-            return Run(out, rehearse(made))
+        told = _unbreakable(doing) if doing and world.chief else say
+        with Waiting(told, "dry run") as waiting:
+            made = decided(waiting.doing)
+            with working():
+                return Run(out, rehearse(made, waiting.doing))
     if world.chief:
         lock.refuse_if_held(out)
     request = StopRequest(launched=world.size > 1)
@@ -86,7 +91,8 @@ def train(
             held.enter_context(RunLock(out, say))
             recover(out, "model*")
         world.barrier()  # nobody reads a model that is only half in its place
-        made = decided()
+        with Waiting(say, "before training") as waiting:
+            made = decided(waiting.doing)
         if not begun and world.chief:
             held.enter_context(RunLock(out, say))
             if is_run(out):

@@ -21,6 +21,7 @@ from latentry.training.plan.recipes import Recipe, dump, validated
 from latentry.training.stages import STAGES
 
 FREE = {"steps", "workers", "log_every", "validate_every", "sample_every", "save_every", "keep", "milestones"}
+FREE |= {"decay_steps", "lr_end"}  # how the rate goes on where `steps` is another
 FREE_SECTIONS = ("sample.", "about", "data_from", "licence", "judge")
 
 
@@ -66,6 +67,11 @@ def _begun(out: Path) -> dict[str, Any]:
     return {**tree, "data": {"splits": "off", **tree.get("data", {})}}
 
 
+def earlier_recipe(out: Path) -> Recipe | None:
+    """The recipe of the last call on this run; None for a new run."""
+    return validated(_begun(out), str(out / RECIPE)) if (out / RECIPE).is_file() else None
+
+
 def settled(recipe: Recipe, out: Path) -> tuple[Recipe, tuple[str, ...]]:
     """The recipe with what an earlier start of the run chose by itself (`auto` precision), and what changed since.
 
@@ -75,7 +81,8 @@ def settled(recipe: Recipe, out: Path) -> tuple[Recipe, tuple[str, ...]]:
         if any(out.glob("*/step-*")):
             raise UsageError(f"{out}: holds checkpoints, but no {RECIPE} that says of what. Choose another --out.")
         return recipe, ()
-    earlier = validated(_begun(out), str(out / RECIPE))
+    earlier = earlier_recipe(out)
+    assert earlier is not None
     tree = dump(recipe)
     old = dict(flat(dump(earlier)))
     for stage in STAGES:
@@ -123,6 +130,11 @@ def newest_step(out: Path, stage: str) -> int:
     return saved.step if saved else 0
 
 
+def _earlier_timings(tree: Mapping[str, Any]) -> dict[str, str]:
+    """What an earlier call on the run noted of its timing."""
+    return dict((tree.get("made_with") or {}).get("precision") or {})
+
+
 def write(plan: Plan) -> None:
     """Write the recipe with what made it and what changed since, then the listing of the images."""
     images, out = plan.images, plan.out
@@ -141,6 +153,7 @@ def write(plan: Plan) -> None:
         "data_read": plan.data.source.remarks.read,
         "data_not_read": plan.data.source.remarks.left,
         "data_warnings": plan.data.source.warnings,
+        "precision": {**_earlier_timings(earlier), **plan.timings},
         "recipe_changes": [*before(out, "recipe_changes"), *plan.changes],
     }
     out.mkdir(parents=True, exist_ok=True)
