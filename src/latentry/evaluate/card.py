@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from latentry import __version__
+from latentry import __version__, text
 from latentry.checkpoints import model_folder
 from latentry.checkpoints.run_folder import MODEL
+from latentry.errors import UsageError
 from latentry.models.config import ModelConfig
 
 SHEET = "samples.png"
 SHOWN = 30  # labels
+UNSAFE = re.compile(r'["$`\\!]|^-')
+"""In a name between quotes of a shell: whoever copies the command would run it."""
 
 
 @dataclass(frozen=True)
@@ -50,15 +54,15 @@ def model_card(
 
     minutes: of training, by stage. figures: measured at the end. sheet: whether `samples.png` lies beside it.
     """
-    parts = [f"# {about.name}", about.text.strip()]
+    parts = [f"# {_line(about.name)}", text.printable(about.text.strip())]
     if sheet:
         parts.append(f"![samples]({SHEET})")
     parts.append(table(_facts(config, about, minutes or {})))
     if about.notes:
-        parts.append(f"The images changed during training: {about.notes}.")
+        parts.append(f"The images changed during training: {_line(about.notes)}.")
     if config.data.labels and config.diffusion is not None:
         more = ", ..." if len(config.data.labels) > SHOWN else ""
-        parts.append(f"Classes: {', '.join(config.data.labels[:SHOWN])}{more}.")
+        parts.append(f"Classes: {', '.join(map(_line, config.data.labels[:SHOWN]))}{more}.")
     if figures:
         parts += ["## Figures", table(figures)]
     parts += ["## Use", _use(config)]
@@ -110,15 +114,27 @@ def _use(config: ModelConfig) -> str:
     if config.diffusion is None:
         return "```sh\nlatentry reconstruct MODEL IMAGE --out FOLDER\n```"
     kinds = {o.kind for o in config.diffusion.conditioning.values()}
-    text = ' "a description"' if "text" in kinds else ""
-    label = f' --label "{config.data.labels[0]}"' if "class_label" in kinds and config.data.labels else ""
-    return f"```sh\nlatentry sample MODEL{text}{label} -n 4 --out FOLDER\n```"
+    words = ' "a description"' if "text" in kinds else ""
+    plain = [label for label in config.data.labels if not UNSAFE.search(label) and label.isprintable()]
+    first = plain[0] if plain else "A CLASS"
+    label = f' --label "{first}"' if "class_label" in kinds and config.data.labels else ""
+    return f"```sh\nlatentry sample MODEL{words}{label} -n 4 --out FOLDER\n```"
 
 
 def table(facts: Mapping[str, Any]) -> str:
     """Facts as a Markdown table."""
-    rows = "\n".join(f"| {key} | {value} |" for key, value in facts.items() if value != "")
+    rows = "\n".join(f"| {_line(key)} | {_cell(value)} |" for key, value in facts.items() if value != "")
     return f"| | |\n| --- | --- |\n{rows}"
+
+
+def _line(words: object) -> str:
+    """What a person wrote, or a file is called, as one line that a text file can hold."""
+    plain = text.printable(" ".join(str(words).split()))
+    return plain if plain.isprintable() else "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in plain)
+
+
+def _cell(value: object) -> str:
+    return _line(value).replace("|", "\\|")
 
 
 def minutes_of(log: Path, batches: Mapping[str, int]) -> dict[str, float]:
@@ -128,10 +144,17 @@ def minutes_of(log: Path, batches: Mapping[str, int]) -> dict[str, float]:
     """
     seconds: dict[str, float] = {}
     done: dict[str, int] = {}
-    for line in log.read_text(encoding="utf-8").splitlines() if log.is_file() else ():
-        with suppress(json.JSONDecodeError, KeyError):
+    for line in _lines(log):
+        with suppress(ValueError, KeyError, TypeError, ZeroDivisionError, RecursionError):  # it may be damaged
             row = json.loads(line)
             stage, step, speed = row["stage"], row["step"], row["images_per_second"]
             seconds[stage] = seconds.get(stage, 0.0) + (step - done.get(stage, 0)) * batches[stage] / speed
             done[stage] = step
     return {stage: total / 60 for stage, total in seconds.items()}
+
+
+def _lines(log: Path) -> list[bytes]:
+    try:
+        return text.read_bytes(log, 2**30 - 1).splitlines()
+    except UsageError:
+        return []

@@ -29,6 +29,8 @@ from latentry.training.plan.about import about
 from latentry.training.plan.decide import plan
 from latentry.training.plan.plan import Plan
 from latentry.training.plan.plugins import load_plugins
+from latentry.training.rehearsal import rehearse as rehearse_end
+from latentry.training.rehearsal import unwritable
 from latentry.training.stages import STAGES
 from latentry.training.stages.order import constants, walk
 from latentry.training.stages.publish import update_sampling
@@ -69,12 +71,15 @@ def train(
     say = _unbreakable(report) if world.chief else _silent
 
     def decided() -> Plan:
-        return plan(
-            recipe, data, out, overrides, stage=stage, world=world, report=say, accept_data_change=accept_data_change
-        )
+        how: dict[str, Any] = {"stage": stage, "world": world, "accept_data_change": accept_data_change}
+        try:
+            return plan(recipe, data, out, overrides, report=say, **how)
+        except UnicodeEncodeError as error:
+            raise unwritable(error, recipe) from None
 
     if dry_run:
         made = decided()
+        rehearse_end(made)
         with working():
             return Run(out, rehearse(made))
     if world.chief:
@@ -87,6 +92,8 @@ def train(
             recover(out, "model*")
         world.barrier()  # nobody reads a model that is only half in its place
         made = decided()
+        if world.chief:
+            rehearse_end(made)
         if not begun and world.chief:
             held.enter_context(RunLock(out, say))
             if is_run(out):

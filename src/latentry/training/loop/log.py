@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import stat
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from latentry import text
 from latentry.checkpoints import durable
 from latentry.errors import LatentryError
 
 Report = Callable[[str], None]
 ROWS, EVENTS = "log.jsonl", "events.jsonl"
+LONGEST = 2**30 - 1  # bytes
 WALL_CLOCK = ("time", "images_per_second", "seconds_left")
 
 
@@ -88,8 +92,10 @@ class Log:
         waiting = self._waiting[name]
         waiting.append(json.dumps(row) + "\n")
         try:
-            handle = os.open(self.run / name, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+            handle = os.open(self.run / name, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK, 0o666)
             try:
+                if not stat.S_ISREG(os.fstat(handle).st_mode):  # a pipe nobody reads from would be waited for
+                    raise OSError(errno.EINVAL, "is not a file")
                 _write_whole(handle, "".join(waiting).encode())
             finally:
                 os.close(handle)
@@ -132,14 +138,14 @@ def _write_whole(handle: int, data: bytes) -> None:
 
 def _take_back(path: Path, stage: str, step: int, most: int | None) -> int:
     """Rewrite the file without what is to be forgotten; how many lines of `stage` stay."""
-    if not path.exists():
+    if not os.path.lexists(path):
         return 0
-    lines, kept, own = path.read_bytes().splitlines(keepends=True), [], 0
+    lines, kept, own = text.read_bytes(path, LONGEST).splitlines(keepends=True), [], 0
     for line in lines:
         try:
             row = json.loads(line) if line.endswith(b"\n") else {}
             mine, at = row["stage"] == stage, row["step"]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             continue
         if mine and (at > step or (most is not None and own >= most)):
             continue

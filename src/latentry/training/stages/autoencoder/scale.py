@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import torch
 
 from latentry import rng
+from latentry.checkpoints import model_folder
+from latentry.checkpoints.run_folder import SCALES
+from latentry.checkpoints.tensors import misfit
 from latentry.data.dataset import ImageData
 from latentry.models.autoencoder import Autoencoder
 from latentry.training.loop.world import World
@@ -14,6 +19,7 @@ from latentry.training.stages.latents import ENCODE_BATCH, encode, read
 
 DEVIATION_RANGE = (0.5, 2.0)
 SAMPLES = 10_000
+NAME = "autoencoder"
 
 
 def set_scale(plan: Plan, model: Autoencoder) -> None:
@@ -32,6 +38,18 @@ def set_scale(plan: Plan, model: Autoencoder) -> None:
             f"autoencoder: warning: latents deviate by {deviation:.3g}, outside {list(DEVIATION_RANGE)}; "
             "diffusion learns better with `autoencoder.latent_scale: measure`"
         )
+
+
+def kept_scale(folder: Path, model: Autoencoder) -> bool:
+    """Take the scale of a model folder that has the same weights, also where its texts are damaged: the second stage
+    was trained on it, and the images may have changed since. Whether there was one."""
+    kept, own = model_folder.kept(folder, NAME), model.state_dict()
+    if kept is None or misfit(model, kept) or not all(torch.equal(kept[name], own[name].cpu()) for name in own if name not in SCALES):
+        return False
+    if not all(bool((kept[name].isfinite()).all()) for name in SCALES) or not float(kept["latent_scale"]) > 0:
+        return False
+    model.load_state_dict(kept)
+    return True
 
 
 def take_scale(plan: Plan, model: Autoencoder) -> None:
