@@ -69,12 +69,13 @@ def has(path: Path, group: str) -> bool:
 
 
 def read(path: Path, *, weights: bool = True, without: Collection[str] = ()) -> ModelFolder:
-    """Read and verify a model folder. weights=False reads the text alone. without: groups that are left aside.
+    """Read and verify a model folder. weights=False: the text alone. without: groups that are left aside.
 
     Raises LatentryError naming each file that is not as its manifest says, and texts that cannot be read.
     """
-    if weights:
-        problems = verify(path, {group + SUFFIX for group in without})
+    left = {group + SUFFIX for group in without} if weights else {p.name for p in path.glob("*" + SUFFIX)}
+    if weights or (path / MANIFEST).exists():
+        problems = verify(path, left)
         if problems:
             raise LatentryError(f"{path}: {'; '.join(problems)}. {REMEDY}")
     written = config.parse_yaml(text.read(path / CONFIG), str(path / CONFIG))
