@@ -123,12 +123,11 @@ def test_folders_that_are_not_utf8_do_not_matter(tmp_path: Path) -> None:
 
 
 def test_class_folders_that_are_not_utf8_are_refused_at_once_or_work(tmp_path: Path) -> None:
-    for name in (b"caf\xe9", b"tea"):
-        try:
-            folder = Path(os.fsdecode(os.fsencode(tmp_path / "data") + b"/" + name))
-            write_images(folder, noise(4, (16, 16, 3), seed=len(name)))
-        except OSError:
-            pytest.skip("this file system knows no such names")
+    try:
+        write_images(Path(os.fsdecode(os.fsencode(tmp_path / "data") + b"/caf\xe9")), noise(4, (16, 16, 3)))
+    except OSError:
+        pytest.skip("this file system knows no such names")
+    write_images(tmp_path / "data" / "tea", noise(4, (16, 16, 3), seed=1))
     try:
         run = run_tiny(tmp_path, tmp_path / "data", {**CLASSES, "data.label": "folder", "data.held_out": 0})
     except UsageError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,8 @@ def train(
     if world.chief:
         lock.refuse_if_held(out)
     request = StopRequest(launched=world.size > 1)
-    with request.entered(lambda: say("stopped; the same command goes on from here")), ExitStack() as held:
+    stopped = partial(say, "stopped; the same command goes on from here")
+    with request.entered(stopped), world.together(), ExitStack() as held:
         begun = is_run(out)
         if begun and world.chief:
             held.enter_context(RunLock(out, say))

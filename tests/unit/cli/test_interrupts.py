@@ -84,7 +84,8 @@ ME = "os.kill(os.getpid(), signal.SIGINT)"
     "swallowed",
     [
         f"class Late:\n  def __del__(self): {ME}\nwith interrupts.working(): Late(); time.sleep(30)",
-        f"interrupts.GRACE = 0.3\nwith interrupts.working():\n  try: {ME}\n  except BaseException: pass\n  time.sleep(30)",
+        f"interrupts.GRACE = 0.3\nwith interrupts.working():\n"
+        f"  try: {ME}\n  except BaseException: pass\n  time.sleep(30)",
     ],
     ids=["in a finaliser", "by a library"],
 )
@@ -113,7 +114,7 @@ def test_what_is_under_way_is_cleaned_up() -> None:
 
 
 def test_a_signal_that_the_starter_ignores_stays_ignored(tmp_path: Path) -> None:
-    """A shell does so for jobs in the background, so that Ctrl-C for another job does not end them; SIGTERM still does."""
+    """A shell does so for jobs in the background: Ctrl-C for another job does not end them. SIGTERM still does."""
     code = (
         f"from latentry.training.loop.signals import StopRequest\n{ME}\nwith StopRequest().entered(): {ME}\nprint('on')"
     )

@@ -44,11 +44,9 @@ def kept_scale(folder: Path, model: Autoencoder) -> bool:
     """Take the scale of a model folder that has the same weights, also where its texts are damaged: the second stage
     was trained on it, and the images may have changed since. Whether there was one."""
     kept, own = model_folder.kept(folder, NAME), model.state_dict()
-    if (
-        kept is None
-        or misfit(model, kept)
-        or not all(torch.equal(kept[name], own[name].cpu()) for name in own if name not in SCALES)
-    ):
+    if kept is None or misfit(model, kept):
+        return False
+    if not all(torch.equal(kept[name], own[name].cpu()) for name in own if name not in SCALES):
         return False
     if not all(bool((kept[name].isfinite()).all()) for name in SCALES) or not float(kept["latent_scale"]) > 0:
         return False
