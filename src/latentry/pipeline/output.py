@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from latentry.checkpoints import durable
+from latentry.checkpoints.store import SPARE
 from latentry.data.files.saving import default_suffix, quantise, save
 from latentry.errors import LatentryError, UsageError
 
@@ -49,7 +51,8 @@ class Output:
         written = []
         for image, facts in zip(self.tensor.permute(0, 2, 3, 1).numpy(), self.facts, strict=True):
             target = path if single else _free(path, facts.get("name") or f"seed-{facts.get('seed', '0')}", suffix)
-            written.append(save(target, image, self.depth, {k: v for k, v in facts.items() if k != "name"}))
+            text = {k: v for k, v in facts.items() if k != "name"}
+            written.append(_write(target, image, self.depth, text))
         return written
 
     def grid(self, columns: int | None = None) -> Image.Image:
@@ -61,7 +64,15 @@ class Output:
         path = Path(path)
         check_target(path, 1)
         path.parent.mkdir(parents=True, exist_ok=True)
-        return save(path, np.asarray(self.grid()) / 255, 8, {**self.facts[0], "images": str(len(self.tensor))})
+        facts = {**self.facts[0], "images": str(len(self.tensor))}
+        return _write(path, np.asarray(self.grid()) / 255, 8, facts)
+
+
+def _write(path: Path, image: NDArray[Any], depth: int, facts: Mapping[str, str]) -> Path:
+    """One image, whole or not at all."""
+    with durable.writing(path, image.size * depth // 8 + SPARE) as fresh:
+        save(fresh, image, depth, facts)
+    return path
 
 
 def check_target(path: Path, count: int) -> bool:

@@ -20,7 +20,10 @@ from latentry.training.plan.plan import Plan
 from latentry.training.plan.recipes import Recipe, dump, validated
 from latentry.training.stages import STAGES
 
-FREE = {"steps", "workers", "log_every", "validate_every", "sample_every", "save_every", "keep", "milestones"}
+FREE = {
+    *("steps", "workers", "log_every", "validate_every", "sample_every", "save_every", "keep", "milestones"),
+    *("accumulate", "checkpoint_activations"),  # the same step in less memory
+}
 FIRST = "autoencoder"
 KEPT_IN = {FIRST: "autoencoder", "diffusion": "unet"}
 """The weights in a model folder that tell that a stage was done."""
