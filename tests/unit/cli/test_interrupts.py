@@ -46,6 +46,17 @@ def until_it_takes_signals(process: subprocess.Popen[str]) -> None:
 
 
 @linux
+@pytest.mark.soak
+@pytest.mark.parametrize("command", ["train", "sample"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_at_every_moment(tmp_path: Path, data: Path, model: Path, command: str, number: int) -> None:
+    """Two seconds in steps of 25 milliseconds."""
+    for turn in range(80):
+        folder = tmp_path / str(turn)
+        test_a_signal_from_the_first_line_on(folder, data, model, command, turn * 0.025, number)
+
+
+@linux
 @pytest.mark.parametrize("command", ["train", "sample"])
 @pytest.mark.parametrize(("delay", "number"), list(zip(DELAYS, itertools.cycle((signal.SIGINT, signal.SIGTERM)))))
 def test_a_signal_from_the_first_line_on(
