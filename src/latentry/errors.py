@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
 
 LONGEST_WORD = 200
+NO_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "not enough memory",
+    "alloc_failed",
+    "bad_alloc",
+    "unable to mmap",
+)
+"""What torch and the libraries below it say, whatever the class of the error."""
 
 
 class LatentryError(Exception):
@@ -18,6 +29,15 @@ class UsageError(LatentryError):
     """The request cannot be carried out as it is: a wrong argument, recipe, or folder. Exit code 2."""
 
     exit_code = 2
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether numpy, torch on the CPU, torch on a GPU, or the system could not get memory."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in NO_MEMORY)
 
 
 def did_you_mean(word: object, known: Iterable[str]) -> str:

@@ -1,7 +1,7 @@
 """Ctrl-C and SIGTERM, from the program's first line to its last: exit code 130 or 143, and never a traceback.
 
-A signal that the program's starter had set to be ignored, as a shell does with SIGINT for `command &` in a script, stays
-ignored. Nothing heavy is imported here: this comes before everything else.
+A signal that the program's starter had set to be ignored, as a shell does with SIGINT for `command &` in a script,
+stays ignored. Nothing heavy is imported here: this comes before everything else.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def _retry(unraisable: Any) -> None:
 
 
 def _leave(code: int) -> None:
-    """Without anything that could fail, wait or print a traceback. What a killed program leaves, the next one clears."""
+    """Without anything that could fail, wait or print a traceback."""
     with suppress(Exception):
         sys.stdout.flush()
     if os.environ.get("RANK", "0") == "0":

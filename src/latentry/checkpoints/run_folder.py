@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from latentry import config
+from latentry import config, text
 from latentry.checkpoints import model_folder
 from latentry.checkpoints.model_folder import ModelFolder
 from latentry.checkpoints.store import Saved, Store
@@ -102,4 +102,4 @@ def _folder(saved: Saved, tensors: Mapping[str, Mapping[str, Tensor]], chosen: s
 
 def read_recipe(path: Path) -> dict[str, Any]:
     """The resolved recipe of a run, as plain data."""
-    return config.load_yaml(path / RECIPE)
+    return config.parse_yaml(text.read(path / RECIPE), str(path / RECIPE))

@@ -15,13 +15,14 @@ from latentry.cli import data, recipes
 from latentry.cli.export_checkpoint import export_checkpoint
 from latentry.cli.import_checkpoint import import_checkpoint
 from latentry.cli.inspect import inspect
-from latentry.cli.output import complain, first_process
+from latentry.cli.output import complain, drop_output, first_process
 from latentry.cli.tasks import Commands, list_tasks
 from latentry.cli.train import train
 from latentry.cli.verify import verify
-from latentry.errors import LatentryError, UsageError, shown
+from latentry.errors import LatentryError, UsageError, is_out_of_memory, shown
 
 FULL_DISK = 74
+FULL = (errno.ENOSPC, errno.EDQUOT)
 LONGEST_WORD = 300  # that a message repeats
 
 app = typer.Typer(
@@ -79,13 +80,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
         complain("interrupted")
         return 130
     except OSError as error:
-        if error.filename is None:
-            raise
-        complain(f"{_shown_path(error.filename)}: {error.strerror}. Choose a path that can be read and written.")
-        return FULL_DISK if error.errno == errno.ENOSPC else 1
+        return _system_error(error)
     except Exception as error:
-        if _out_of_memory(error):
-            complain("not enough memory. Ask for fewer or smaller images, or train with a smaller batch or accumulate.")
+        if is_out_of_memory(error):
+            complain("not enough memory. Ask for fewer or smaller images, or close other programs.")
             return 1
         if not hasattr(error, "format_message"):
             raise
@@ -100,11 +98,21 @@ def _shown_path(path: str | bytes | int) -> str:
     return text if len(text) <= LONGEST_WORD else shown(text, LONGEST_WORD)
 
 
-def _out_of_memory(error: Exception) -> bool:
-    """Whether numpy, torch on the CPU, or torch on a GPU could not get memory."""
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+def _system_error(error: OSError) -> int:
+    """The exit code, after one line: of a path, or of the output itself; anything else is a defect of ours."""
+    if error.filename is not None:
+        complain(f"{_shown_path(error.filename)}: {error.strerror}. Choose a path that can be read and written.")
+    elif is_out_of_memory(error):
+        complain("not enough memory. Ask for fewer or smaller images, or close other programs.")
+    elif error.errno in FULL:
+        drop_output()
+        complain("not written, the disk is full. Free some space and run the same command again.")
+    elif error.errno == errno.EPIPE:  # whoever read the output, such as `head`, has had enough
+        drop_output()
+        return 1
+    else:
+        raise error
+    return FULL_DISK if error.errno in FULL else 1
 
 
 def _explain_usage(error: Exception) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from latentry.checkpoints import durable
 from latentry.cli.output import JSON, bar, emit_json, say
 from latentry.errors import UsageError
 from latentry.text import one_line
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 SHOWN = 12
 """Names of one kind that a person is shown."""
+
+EACH = 4096  # bytes of a set's image besides its pixels, about
 
 app = typer.Typer(help="Look at a folder of images, or make one to try things on.", no_args_is_help=True)
 
@@ -34,7 +37,12 @@ def shapes(
     shape = parse_size(size) or (64, 64)
     from latentry.data.shapes import write
 
-    write(out, count, size=shape, seed=seed)
+    try:
+        write(out, count, size=shape, seed=seed)
+    except OSError as error:
+        if error.errno not in durable.FULL:
+            raise
+        raise durable.disk_full(out, count * (4 * shape[0] * shape[1] + EACH)) from error
     say(f"{count} image{'s' * (count != 1)} in {out}")
 
 

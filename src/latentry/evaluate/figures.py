@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from latentry import text
 from latentry.checkpoints import durable
 from latentry.checkpoints.run_folder import MODEL
 from latentry.conditioning import reads_of, values_of
@@ -61,8 +62,8 @@ def write_figures(out: Path, figures: Mapping[str, Any]) -> None:
 def read_figures(out: Path) -> dict[str, Any] | None:
     """What `measure` found earlier; None where it did not, or not to the end."""
     try:
-        figures = json.loads((out / FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        figures = json.loads(text.read(out / FILE))
+    except (LatentryError, ValueError, RecursionError):
         return None
     return figures if isinstance(figures, dict) else None
 

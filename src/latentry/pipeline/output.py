@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, cat
 
+from latentry.checkpoints import durable
+from latentry.checkpoints.store import SPARE
 from latentry.data.files.saving import default_suffix, in_units, quantise, refuse_suffix, save
 from latentry.data.ranges.meaning import Units
 from latentry.errors import LatentryError, UsageError
@@ -83,7 +85,7 @@ class Output:
             )
             target = path if single else _free(path, stem, suffix)
             text = self._text(index) if metadata else None
-            written.append(save(target, image, self.depth, text, alpha=self.alpha, units=unit))
+            written.append(_write(target, image, self.depth, text, alpha=self.alpha, units=unit))
         return written
 
     def _text(self, index: int) -> dict[str, str]:
@@ -107,7 +109,22 @@ class Output:
         if len(self.tensor) > 1:
             text["seeds"] = ", ".join(facts["seed"] for facts in self.facts if "seed" in facts)
             text |= {} if self.made is None else {KEY: self.made.sheet()}
-        return save(path, np.asarray(self.grid()) / 255, 8, text if metadata else None)
+        return _write(path, np.asarray(self.grid()) / 255, 8, text if metadata else None)
+
+
+def _write(
+    path: Path,
+    image: NDArray[Any],
+    depth: int,
+    text: Mapping[str, str] | None,
+    *,
+    alpha: bool = True,
+    units: Units | None = None,
+) -> Path:
+    """One image, whole or not at all; arguments as of `saving.save`."""
+    with durable.writing(path, image.size * depth // 8 + SPARE) as fresh:
+        save(fresh, image, depth, text, alpha=alpha, units=units)
+    return path
 
 
 def check_target(path: Path, count: int) -> bool:

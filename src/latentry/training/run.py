@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from latentry import devices
 from latentry.checkpoints import lock
 from latentry.checkpoints.lock import RunLock
 from latentry.checkpoints.manifest import recover
-from latentry.checkpoints.run_folder import is_run
+from latentry.checkpoints.run_folder import MODEL, is_run
 from latentry.checkpoints.store import Saved, Store
 from latentry.errors import UsageError
 from latentry.evaluate.card import update_card
@@ -20,7 +21,8 @@ from latentry.evaluate.figures import forget_figures, measure, read_figures, wri
 from latentry.interrupts import working
 from latentry.training.dry_run import dry_run as rehearse
 from latentry.training.loop.log import Log
-from latentry.training.loop.loop import Loop, Progress
+from latentry.training.loop.loop import Loop, Progress, reason
+from latentry.training.loop.memory import explained, forget_peak
 from latentry.training.loop.signals import StopRequest
 from latentry.training.loop.stage import Stage
 from latentry.training.loop.waiting import Waiting
@@ -30,6 +32,8 @@ from latentry.training.plan.about import about
 from latentry.training.plan.decide import plan
 from latentry.training.plan.plan import Plan
 from latentry.training.plan.plugins import load_plugins
+from latentry.training.rehearsal import rehearse as rehearse_end
+from latentry.training.rehearsal import unwritable
 from latentry.training.stages import STAGES
 from latentry.training.stages.order import constants, walk
 from latentry.training.stages.publish import update_sampling
@@ -74,7 +78,13 @@ def train(
 
     def decided(doing: Callable[[str], None]) -> Plan:
         how: dict[str, Any] = {"accept_data_change": accept_data_change, "report": say, "doing": doing}
-        return plan(recipe, data, out, overrides, stage=stage, world=world, **how)
+        try:
+            made = plan(recipe, data, out, overrides, stage=stage, world=world, **how)
+        except UnicodeEncodeError as error:
+            raise unwritable(error, recipe) from None
+        if world.chief:
+            rehearse_end(made)
+        return made
 
     if dry_run:
         told = _unbreakable(doing) if doing and world.chief else say
@@ -85,7 +95,8 @@ def train(
     if world.chief:
         lock.refuse_if_held(out)
     request = StopRequest(launched=world.size > 1)
-    with request.entered(lambda: say("stopped; the same command goes on from here")), ExitStack() as held:
+    stopped = partial(say, "stopped; the same command goes on from here")
+    with request.entered(stopped), world.together(), ExitStack() as held:
         begun = is_run(out)
         if begun and world.chief:
             held.enter_context(RunLock(out, say))
@@ -113,7 +124,10 @@ def _carry_out(plan: Plan, request: StopRequest, progress: Callable[[Progress], 
         for name in walk(plan):
             kind, saved = STAGES[name], None
             if name in plan.stages:
-                saved = _fit(plan, kind.build(plan, parts), log, request, progress)
+                training = plan.recipe.section(name).train
+                with explained(training, name, world, lambda: "before its first step"):
+                    stage = kind.build(plan, parts)
+                saved = _fit(plan, stage, log, request, progress)
             parts = dict(kind.finish(plan, parts, saved))
             world.barrier()
     finally:
@@ -132,7 +146,10 @@ def _fit(
         store.clean()
     plan.world.barrier()
     known, previews = constants(plan, stage.name), plan.out / "samples"
-    Loop(stage, store, log, request, previews=previews, constants=known, progress=progress).run()
+    loop = Loop(stage, store, log, request, previews=previews, constants=known, progress=progress)
+    forget_peak(plan.world.device)
+    with explained(training, stage.name, plan.world, loop.where):
+        loop.run()
     saved = store.newest()
     assert saved is not None
     return saved
@@ -145,10 +162,17 @@ def _conclude(plan: Plan) -> Mapping[str, Any]:
     figures = read_figures(out)
     if figures is None:
         judge = recipe.judge if "diffusion" in plan.selected else None
-        figures = measure(out, plan.data, judge, recipe.seed, plan.world.device)
-        write_figures(out, figures)
-    update_card(out, about(plan), figures)
-    return figures
+        try:
+            figures = measure(out, plan.data, judge, recipe.seed, plan.world.device)
+        except Exception as error:  # the model is there, whatever can be said of it
+            plan.report(
+                f"figures: could not be measured ({reason(error)}); the model is in {out / MODEL}, and the same "
+                "command measures again"
+            )
+        else:
+            write_figures(out, figures)
+    update_card(out, about(plan), figures or {})
+    return figures or {}
 
 
 def _unbreakable(tell: Callable[[Any], None]) -> Callable[[Any], None]:

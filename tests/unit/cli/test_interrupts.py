@@ -46,6 +46,17 @@ def until_it_takes_signals(process: subprocess.Popen[str]) -> None:
 
 
 @linux
+@pytest.mark.soak
+@pytest.mark.parametrize("command", ["train", "sample"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_at_every_moment(tmp_path: Path, data: Path, model: Path, command: str, number: int) -> None:
+    """Two seconds in steps of 25 milliseconds."""
+    for turn in range(80):
+        folder = tmp_path / str(turn)
+        test_a_signal_from_the_first_line_on(folder, data, model, command, turn * 0.025, number)
+
+
+@linux
 @pytest.mark.parametrize("command", ["train", "sample"])
 @pytest.mark.parametrize(("delay", "number"), list(zip(DELAYS, itertools.cycle((signal.SIGINT, signal.SIGTERM)))))
 def test_a_signal_from_the_first_line_on(
@@ -84,7 +95,8 @@ ME = "os.kill(os.getpid(), signal.SIGINT)"
     "swallowed",
     [
         f"class Late:\n  def __del__(self): {ME}\nwith interrupts.working(): Late(); time.sleep(30)",
-        f"interrupts.GRACE = 0.3\nwith interrupts.working():\n  try: {ME}\n  except BaseException: pass\n  time.sleep(30)",
+        f"interrupts.GRACE = 0.3\nwith interrupts.working():\n"
+        f"  try: {ME}\n  except BaseException: pass\n  time.sleep(30)",
     ],
     ids=["in a finaliser", "by a library"],
 )
@@ -113,7 +125,7 @@ def test_what_is_under_way_is_cleaned_up() -> None:
 
 
 def test_a_signal_that_the_starter_ignores_stays_ignored(tmp_path: Path) -> None:
-    """A shell does so for jobs in the background, so that Ctrl-C for another job does not end them; SIGTERM still does."""
+    """A shell does so for jobs in the background: Ctrl-C for another job does not end them. SIGTERM still does."""
     code = (
         f"from latentry.training.loop.signals import StopRequest\n{ME}\nwith StopRequest().entered(): {ME}\nprint('on')"
     )

@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from latentry.checkpoints.store import Store
-from latentry.errors import LatentryError
+from latentry.errors import LatentryError, is_out_of_memory
 from latentry.training.loop.log import Log, Window
 from latentry.training.loop.outlook import Outlook
 from latentry.training.loop.signals import Interrupted, Stopped, StopRequest
@@ -65,6 +67,15 @@ def listed(names: Sequence[str]) -> str:
     return ", ".join(names[:NAMED]) + more
 
 
+def reason(error: Exception) -> str:
+    """Why something that may fail has failed, in a few words."""
+    if is_out_of_memory(error):
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        return "not enough memory"
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
 class Loop:
     """One stage from where its newest good checkpoint left it to its last step."""
 
@@ -84,6 +95,7 @@ class Loop:
         self.window, self.bad, self.done, self.warned = Window(), 0, 0, set[str]()
         self.due: list[str] = []
         self.looked: dict[str, float] = {}
+        self.step = 0
         self.shown = time.monotonic()
 
     def resume(self) -> int:
@@ -115,6 +127,7 @@ class Loop:
             endless: Any = self.stage.batches(step)
             with closing(endless) as source:
                 while step < training.steps:
+                    self.step = step
                     self._step(step, next(source))
                     step += 1
                     self._record(step, clock)
@@ -127,6 +140,11 @@ class Loop:
                     if stop:
                         self._tell(step, f"stopped; saved at step {step}, the same command goes on from there")
                         raise Stopped(self.request.code or 143)
+
+    def where(self) -> str:
+        """Where training is, and what was saved, for whoever says that it ended."""
+        saved = f"the checkpoint of step {self.done} is saved" if self.done else "there is no checkpoint yet"
+        return f"at step {self.step}; {saved}"
 
     def _step(self, step: int, parts: list[Any]) -> None:
         metrics, finite = self.stage.step(step, parts)
@@ -201,8 +219,7 @@ class Loop:
             except Interrupted:
                 return
             except Exception as error:  # looking never ends a run
-                text = str(error).splitlines()[0] if str(error) else type(error).__name__
-                self._tell(step, f"{self.due[0]} at step {step} failed ({text}); training goes on")
+                self._tell(step, f"{self.due[0]} at step {step} failed ({reason(error)}); training goes on")
             del self.due[0]
 
     def _warn(self, row: Mapping[str, float], step: int) -> None:

@@ -67,7 +67,8 @@ def plan(
     wanted = wanted.model_copy(update={"data": images.options})
     wanted, changes = record.settled(wanted, out)
     sources = read_sources(wanted, out)
-    unfinished = [name for name in _sections(wanted) if not record.is_finished(wanted, out, name)]
+    sound = record.is_sound(wanted, out, report)
+    unfinished = [name for name in _sections(wanted) if not record.is_finished(wanted, out, name, sound)]
     stages = tuple(_to_train(wanted, out, selected, unfinished))
     problems = _Problems()
     with problems.collected():

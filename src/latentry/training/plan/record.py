@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,21 @@ from latentry import __version__, config
 from latentry.checkpoints import durable, model_folder
 from latentry.checkpoints.run_folder import MODEL, RECIPE, read_recipe
 from latentry.checkpoints.store import Store
-from latentry.errors import UsageError
+from latentry.errors import LatentryError, UsageError
 from latentry.evaluate.figures import forget_figures
 from latentry.training.plan.images import LISTING, before
 from latentry.training.plan.plan import Plan
 from latentry.training.plan.recipes import Recipe, dump, validated
 from latentry.training.stages import STAGES
 
-FREE = {"steps", "workers", "log_every", "validate_every", "sample_every", "save_every", "keep", "milestones"}
-FREE |= {"decay_steps", "lr_end"}  # how the rate goes on where `steps` is another
+FREE = {
+    *("steps", "workers", "log_every", "validate_every", "sample_every", "save_every", "keep", "milestones"),
+    *("decay_steps", "lr_end"),  # how the rate goes on where `steps` is another
+    *("accumulate", "checkpoint_activations"),  # the same step in less memory
+}
+FIRST = "autoencoder"
+KEPT_IN = {FIRST: "autoencoder", "diffusion": "unet"}
+"""The weights in a model folder that tell that a stage was done."""
 FREE_SECTIONS = ("sample.", "about", "data_from", "licence", "judge")
 
 
@@ -104,12 +110,35 @@ def settled(recipe: Recipe, out: Path) -> tuple[Recipe, tuple[str, ...]]:
     return validated(tree, str(out / RECIPE)), tuple(changes.values())
 
 
-def is_finished(recipe: Recipe, out: Path, stage: str) -> bool:
-    """Whether RUN/model holds this stage, trained for at least the steps asked for.
+def is_sound(recipe: Recipe, out: Path, report: Callable[[str], None]) -> bool:
+    """Whether RUN/model is there, and as it was written; else it is to be written anew from the checkpoints.
+
+    Says so of a damaged one, once; raises LatentryError where the checkpoints for that are gone.
+    """
+    folder = out / MODEL
+    if not folder.is_dir():
+        return False
+    problem = model_folder.damage(folder)
+    if not problem:
+        return True
+    for stage, group in KEPT_IN.items():
+        section = recipe.section(stage)
+        was_done = stage == FIRST or model_folder.has(folder, group)
+        if section is not None and section.trains and was_done and not newest_step(out, stage):
+            raise LatentryError(
+                f"{folder}: {problem}. It cannot be written anew: {out / stage} has no undamaged checkpoint. Take "
+                "another copy of the model, or begin a new --out."
+            )
+    report(f"{folder}: {problem}; it is written anew from its checkpoints")
+    return False
+
+
+def is_finished(recipe: Recipe, out: Path, stage: str, sound: bool) -> bool:
+    """Whether RUN/model, which is `sound` or not there, holds this stage, trained for at least the steps asked for.
 
     Raises UsageError where the first stage is to be trained further after the second was trained on it.
     """
-    if not model_folder.is_model(out / MODEL):
+    if not sound:
         return False
     done = model_folder.read(out / MODEL, weights=False).config.trained.get(f"{stage}_steps", 0)
     section = recipe.section(stage)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from latentry import rng
+from latentry.checkpoints import model_folder
+from latentry.checkpoints.run_folder import SCALES
+from latentry.checkpoints.tensors import misfit
 from latentry.data.dataset import ImageData
 from latentry.models.autoencoder import Autoencoder
 from latentry.training.loop.world import World
@@ -19,6 +23,7 @@ SAMPLES = 10_000
 FAR = 7.0
 """Deviations from the mean. Of a million images' normal latents none is so far; a denoiser learns such values last."""
 NAMED = 3
+NAME = "autoencoder"
 
 
 def set_scale(plan: Plan, model: Autoencoder) -> None:
@@ -56,6 +61,20 @@ def outliers(latents: Latents, data: ImageData, kind: str) -> str | None:
         f"deviations from the mean: {named}. The second stage draws such values badly: look at these images, they may "
         f"be damaged or unlike the others; where they belong, {remedy}"
     )
+
+
+def kept_scale(folder: Path, model: Autoencoder) -> bool:
+    """Take the scale of a model folder that has the same weights, also where its texts are damaged: the second stage
+    was trained on it, and the images may have changed since. Whether there was one."""
+    kept, own = model_folder.kept(folder, NAME), model.state_dict()
+    if kept is None or misfit(model, kept):
+        return False
+    if not all(torch.equal(kept[name], own[name].cpu()) for name in own if name not in SCALES):
+        return False
+    if not all(bool((kept[name].isfinite()).all()) for name in SCALES) or not float(kept["latent_scale"]) > 0:
+        return False
+    model.load_state_dict(kept)
+    return True
 
 
 def take_scale(plan: Plan, model: Autoencoder) -> None:
