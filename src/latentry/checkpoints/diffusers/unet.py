@@ -13,11 +13,11 @@ from latentry.nn.unet_parts import depths_per_level
 SHARED: dict[str, Any] = {
     "sample_size": None, "in_channels": 4, "out_channels": 4, "down_block_types": (), "up_block_types": (),
     "block_out_channels": (), "layers_per_block": 2, "dropout": 0.0, "norm_num_groups": 32, "attention_head_dim": 8,
-    "resnet_time_scale_shift": "default",
+    "resnet_time_scale_shift": "default", "norm_eps": 1e-5, "downsample_padding": 1, "flip_sin_to_cos": True,
+    "freq_shift": 0,
 }  # fmt: skip
 FIXED: dict[str, tuple[Any, ...]] = {
-    "center_input_sample": (False,), "flip_sin_to_cos": (True,), "freq_shift": (0,), "downsample_padding": (1,),
-    "mid_block_scale_factor": (1,), "act_fn": ("silu", "swish"), "norm_eps": (1e-5,),
+    "center_input_sample": (False,), "mid_block_scale_factor": (1,), "act_fn": ("silu", "swish"),
     "time_embedding_type": ("positional",), "time_embedding_dim": (None,), "class_embed_type": (None,),
     "num_class_embeds": (None,),
 }  # fmt: skip
@@ -75,6 +75,10 @@ def to_config(
         "dropout": o.dropout,
         "norm_num_groups": o.norm_groups,
         "resnet_time_scale_shift": "scale_shift" if o.scale_shift else "default",
+        "norm_eps": o.norm_epsilon,
+        "downsample_padding": 0 if o.pad_end else 1,
+        "flip_sin_to_cos": not o.sine_first,
+        "freq_shift": o.frequency_shift,
     }
     if transformer:
         depth = {"transformer_layers_per_block": o.transformer_depth, "cross_attention_dim": context}
@@ -111,9 +115,23 @@ def from_config(config: Mapping[str, Any], where: str) -> tuple[UNetOptions, dic
         "resblock_updown": updown,
         "norm_groups": s["norm_num_groups"],
         "dropout": s["dropout"],
+        **_details(s, where),
         **(_transformer(s, down, where) if keys is CONTEXT else _maps(s, updown, where)),
     }
     return UNetOptions.model_validate(options), s
+
+
+def _details(s: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """What families of models have otherwise: of the time embedding, the normalisations and the steps down."""
+    for key in ("downsample_padding", "freq_shift"):
+        if s[key] not in (0, 1):
+            raise refused(where, f"{key} {s[key]!r}", "our networks take only 0 or 1")
+    return {
+        "norm_epsilon": s["norm_eps"],
+        "pad_end": s["downsample_padding"] == 0,
+        "sine_first": not s["flip_sin_to_cos"],
+        "frequency_shift": int(s["freq_shift"]),
+    }
 
 
 def _check_depths(o: UNetOptions, context: int | None) -> None:
