@@ -39,6 +39,13 @@ PIPELINES = {
     "DDPMPipeline": Shape(None, unet.PLAIN.name, None, steps=1000),
     "DDIMPipeline": Shape(None, unet.PLAIN.name, None),
 }
+ALIASES = {
+    "LatentDiffusionUncondPipeline": "LDMPipeline",
+    "LatentDiffusionPipeline": "LDMTextToImagePipeline",
+    "StableDiffusionImg2ImgPipeline": "StableDiffusionPipeline",
+    "StableDiffusionInpaintPipelineLegacy": "StableDiffusionPipeline",
+}
+"""Names of older versions, and of pipelines that do other tasks with the same model."""
 ENCODERS: dict[str | None, Encoder] = {"text": bert.ENCODER, "clip_text": clip.ENCODER}
 """By the kind of our conditioner."""
 LEFT_OUT = {"StableDiffusionPipeline": ("safety_checker", "feature_extractor", "image_encoder")}
