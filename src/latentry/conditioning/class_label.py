@@ -62,6 +62,11 @@ class ClassLabel(Conditioner):
         self.vector_width = options.width if options.via == "vector" else None
         self.embedding = nn.Embedding(classes + (options.null is None), options.width)
 
+    @classmethod
+    def further(cls, options: KindOptions, name: str, factor: int) -> dict[str, Any]:
+        own = options.model_dump()
+        return own | {"names": None, "classes": None, "null": "none" if own["null"] == "none" else None}
+
     def encode(self, values: Sequence[Any] | Tensor) -> Cond:
         if isinstance(values, Tensor):
             values = values.tolist()

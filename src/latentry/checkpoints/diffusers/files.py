@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -18,6 +18,8 @@ from latentry.errors import LatentryError, UsageError
 
 INDEX, CONFIG, SCHEDULER = "model_index.json", "config.json", "scheduler_config.json"
 NETWORK, ENCODER = "diffusion_pytorch_model", "model"
+SIDE = "latentry.yaml"
+"""Our own options, beside what diffusers reads: names, labels, and what changes no number there."""
 STEMS = {NETWORK: NETWORK, ENCODER: "pytorch_model"}
 """Names of weight files: as safetensors, and as pickled before them."""
 VARIANTS = {"": 0, "fp32": 1, "fp16": 2, "bf16": 3}
@@ -26,6 +28,20 @@ VARIANTS = {"": 0, "fp32": 1, "fp16": 2, "bf16": 3}
 OLD_ATTENTION = re.compile(r"(.*\battentions\.\d+\.)(query|key|value|proj_attn)(\.(?:weight|bias))")
 NEW = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 GONE = re.compile(r".*\.position_ids")  # numbers 0, 1, 2, ... that older files carry
+
+
+class Parts(NamedTuple):
+    """What a folder is made of. configs, tensors: by component, "" for one alone; the scheduler has no tensors.
+
+    index: of the pipeline, None for one component alone. files: further ones by path, text or JSON. stems: names of
+    weight files other than `NETWORK`.
+    """
+
+    configs: Mapping[str, Mapping[str, Any]]
+    tensors: Mapping[str, Mapping[str, Tensor]]
+    index: Mapping[str, Any] | None
+    files: Mapping[str, Any] = {}
+    stems: Mapping[str, str] = {}
 
 
 def is_diffusers(path: Path) -> bool:

@@ -11,13 +11,14 @@ from torch import Tensor
 
 from latentry import __version__
 from latentry import config as plain
-from latentry.checkpoints.diffusers import autoencoder, scheduler, unet, unet_names
+from latentry.checkpoints.diffusers import autoencoder, own, scheduler, unet, unet_names
 from latentry.checkpoints.diffusers.files import (
     CONFIG,
     ENCODER,
     INDEX,
     NETWORK,
     SCHEDULER,
+    SIDE,
     check,
     part,
     read_json,
@@ -35,7 +36,6 @@ from latentry.checkpoints.diffusers.pipelines import (
 )
 from latentry.checkpoints.diffusers.settings import refused
 from latentry.checkpoints.diffusers.text.encoder import Encoder
-from latentry.checkpoints.diffusers.write import SIDE
 from latentry.checkpoints.model_folder import CARD, ModelFolder
 from latentry.conditioning.words import tokenizer as tokens
 from latentry.errors import LatentryError, UsageError
@@ -79,6 +79,8 @@ def _read_component(path: Path) -> ModelFolder:
 
 def _read_pipeline(path: Path) -> ModelFolder:
     said = read_json(path / INDEX).get("_class_name")
+    if said == own.CLASS:
+        return own.read(path)
     name = ALIASES.get(said, said) if isinstance(said, str) else said
     if name not in PIPELINES:
         raise refused(str(path / INDEX), f"{name}", f"known: {', '.join(PIPELINES)}")
@@ -141,9 +143,9 @@ def _derive(path: Path, name: str, encoder: Encoder | None, files: Mapping[str, 
 def _config(path: Path, derived: Mapping[str, Any], files: Mapping[str, Any], facts: Facts) -> ModelConfig:
     """Our own file's options where diffusers' files are those that it would be written as, else the derived ones."""
     if (path / SIDE).is_file():
-        own = plain.validate(ModelConfig, plain.load_yaml(path / SIDE), str(path / SIDE))
-        if _as_written(own, files, facts):
-            return own
+        kept = plain.validate(ModelConfig, plain.load_yaml(path / SIDE), str(path / SIDE))
+        if _as_written(kept, files, facts):
+            return kept
     name = path.resolve().name
     return plain.validate(ModelConfig, {"name": name, "version": __version__, **derived}, str(path))
 

@@ -32,7 +32,8 @@ def summary(path: Path) -> dict[str, Any]:
     index = read_json(path / INDEX)
     parts = {name: entry[1] for name, entry in index.items() if isinstance(entry, list) and entry[0]}
     components = {name: _component(path, name, str(kind)) for name, kind in parts.items() if _is_there(path, name)}
-    kind = str(index.get("_class_name", ""))
+    said = index.get("_class_name", "")
+    kind = str(said[-1] if isinstance(said, list) and said else said)
     scale = next((_scale(part) for part in components.values() if part["class"] in autoencoder.CLASSES), None)
     kind = ALIASES.get(kind, kind)
     if kind in PIPELINES and PIPELINES[kind].condition == "image":

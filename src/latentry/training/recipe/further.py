@@ -12,6 +12,7 @@ from latentry.checkpoints.model_folder import ModelFolder
 from latentry.conditioning import CONDITIONERS
 from latentry.conditioning.words.prompts import Prompts
 from latentry.errors import UsageError
+from latentry.kinds import KindOptions
 from latentry.models.build import build_denoiser
 from latentry.models.config import DataFacts, DiffusionOptions, ModelConfig
 from latentry.models.latent_diffusion import LatentDiffusion
@@ -28,8 +29,6 @@ FIELDS = {
     "mask": {"mask": "mask"},
 }
 """Fields of a sample that conditions need, and what `data` says of them; `auto` is what the folder has."""
-VOCABULARY = 4096
-"""Rows for whole words of new captions beside those that the model knows."""
 
 
 def further(model: ModelFolder, source: str) -> dict[str, Any]:
@@ -50,7 +49,7 @@ def further(model: ModelFolder, source: str) -> dict[str, Any]:
     with torch.device("meta"):
         denoiser = build_denoiser(config, model.texts)
     _check_words(denoiser)
-    conditioning = {n: _condition(n, o.model_dump(), config) for n, o in config.diffusion.conditioning.items()}
+    conditioning = {name: _condition(name, o, config) for name, o in config.diffusion.conditioning.items()}
     tree["data"] |= _fields(config.diffusion, conditioning)
     tree["diffusion"] = {
         "from": source,
@@ -72,19 +71,10 @@ def _data(facts: DataFacts) -> dict[str, Any]:
     return data
 
 
-def _condition(name: str, options: dict[str, Any], config: ModelConfig) -> dict[str, Any]:
+def _condition(name: str, options: KindOptions, config: ModelConfig) -> dict[str, Any]:
     """The options of one condition, without what the new images say themselves: their classes, their words."""
-    if options["kind"] == "class_label":
-        options |= {"names": None, "classes": None, "null": "none" if options["null"] == "none" else None}
-    if options["kind"] == "text" and options["tokens"] == "words":
-        options["vocabulary"] = max(VOCABULARY, options["vocabulary"])
-    if options["kind"] == "masked":
-        options["masks"] = options["masks"] or "boxes"
-    if options["kind"] == "image":
-        options["factor"] = options["factor"] or config.autoencoder.factor
-    if options["kind"] == "embedding":
-        options["field"] = options["field"] or name
-    return {key: value for key, value in options.items() if value is not None}
+    further_options = CONDITIONERS[options.kind].conditioner.further(options, name, config.autoencoder.factor)
+    return {key: value for key, value in further_options.items() if value is not None}
 
 
 def _fields(diffusion: DiffusionOptions, conditioning: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
