@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -68,7 +69,7 @@ class UNet(nn.Module):
         self.vector_channels = vector_channels
         self.factor = 2 ** (len(multipliers) - 1)
         self.checkpoint = checkpoint
-        self._sinusoids = {"sine_first": sine_first, "frequency_shift": frequency_shift}
+        self._sinusoids = partial(sinusoids, sine_first=sine_first, frequency_shift=frequency_shift)
         layout = UNetLayout(
             channels=channels,
             multipliers=tuple(multipliers),
@@ -149,7 +150,7 @@ class UNet(nn.Module):
 
     def embed_time(self, t: Tensor) -> Tensor:
         """Times (N,) -> (N, 4 * channels), the `time_embedding` of `forward`."""
-        result: Tensor = self.time(sinusoids(t, self.channels, **self._sinusoids).to(self.conv_in.weight.dtype))
+        result: Tensor = self.time(self._sinusoids(t, self.channels).to(self.conv_in.weight.dtype))
         return result
 
     def project_context(self, context: Tensor) -> list[tuple[Tensor, Tensor]]:

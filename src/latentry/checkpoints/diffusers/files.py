@@ -33,13 +33,13 @@ GONE = re.compile(r".*\.position_ids")  # numbers 0, 1, 2, ... that older files 
 class Parts(NamedTuple):
     """What a folder is made of. configs, tensors: by component, "" for one alone; the scheduler has no tensors.
 
-    index: of the pipeline, None for one component alone. files: further ones by path, text or JSON. stems: names of
+    pipeline: its index, None for one component alone. files: further ones by path, text or JSON. stems: names of
     weight files other than `NETWORK`.
     """
 
     configs: Mapping[str, Mapping[str, Any]]
     tensors: Mapping[str, Mapping[str, Tensor]]
-    index: Mapping[str, Any] | None
+    pipeline: Mapping[str, Any] | None
     files: Mapping[str, Any] = {}
     stems: Mapping[str, str] = {}
 

@@ -102,7 +102,7 @@ def to_config(
         "freq_shift": o.frequency_shift,
     }
     if transformer:
-        depth = {"transformer_layers_per_block": o.transformer_depth, "cross_attention_dim": context}
+        depth: dict[str, Any] = {"transformer_layers_per_block": o.transformer_depth, "cross_attention_dim": context}
         depth |= {"class_embed_type": "projection"} if vector else {"class_embed_type": None}
         depth |= {"projection_class_embeddings_input_dim": vector}
         return CONTEXT.config({**values, **depth, "attention_head_dim": _heads(o)})

@@ -59,8 +59,8 @@ def write(model: ModelFolder, path: Path) -> None:
                 write_component(folder / name, settings, parts.stems.get(name, NETWORK), parts.tensors[name])
         for name, content in parts.files.items():
             _write_file(folder / name, content)
-        if parts.index is not None:
-            write_json(folder / INDEX, parts.index)
+        if parts.pipeline is not None:
+            write_json(folder / INDEX, parts.pipeline)
         _write_texts(folder, model)
 
 
