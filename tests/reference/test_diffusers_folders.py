@@ -241,3 +241,44 @@ def test_a_halved_first_stage_with_the_names_of_2022(tmp_path: Path) -> None:
     ours, images = assemble(read(tmp_path), "test"), normal(1, 3, 32, 32).clamp(-1, 1)
     assert float(ours.autoencoder.latent_scale) == pytest.approx(0.18215)
     assert_close(ours.autoencoder.moments(images), theirs.encode(images).latent_dist.parameters, "moments")
+
+
+def test_a_text_encoder_as_transformers_5_writes_it(tmp_path: Path) -> None:
+    """No `text_model.` before the names, positions beside the weights, one tokenizer.json, weights in parts."""
+    given = whole("StableDiffusionPipeline")
+    path, _ = exported(given, tmp_path)
+    folder, words = path / "text_encoder", path / "tokenizer"
+    weights = {k.removeprefix("text_model."): t for k, t in load_file(folder / "model.safetensors").items()}
+    weights["embeddings.position_ids"] = torch.arange(77)[None]
+    (folder / "model.safetensors").unlink()
+    names = sorted(weights)
+    files = {name: f"model-0000{1 + number % 2}-of-00002.safetensors" for number, name in enumerate(names)}
+    for file in set(files.values()):
+        save_file({n: weights[n] for n in names if files[n] == file}, folder / file, {"format": "pt"})
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": files}))
+    config = json.loads((folder / "config.json").read_text())
+    more = {"dtype": "float32", "transformers_version": "5.23.0", "attention_dropout": 0.0, "initializer_factor": 1.0}
+    (folder / "config.json").write_text(json.dumps({**config, **more}))
+    (words / "vocab.json").unlink()
+    (words / "merges.txt").unlink()
+    (words / "special_tokens_map.json").unlink()
+    (words / "tokenizer.json").write_text(given.texts["clip_tokenizer.json"])
+    again = read(path)
+    for group, tensors in given.tensors.items():
+        assert again.tensors[group].keys() == tensors.keys()
+        assert all(torch.equal(again.tensors[group][key], tensor) for key, tensor in tensors.items())
+    assert again.texts == given.texts
+
+
+def test_a_vocabulary_is_given_as_the_folder_that_holds_it(tmp_path: Path) -> None:
+    """The tokenizer folder of a pipeline serves a checkpoint of the same text encoder, in any of its forms."""
+    from latentry.conditioning.words import clip_tokenizer, tokenizer
+    from tests.unit.conditioning.small_clip import clip_text
+
+    (tmp_path / "clip").mkdir()
+    (tmp_path / "clip" / "tokenizer.json").write_text(clip_text())
+    read_clip = clip_tokenizer.read(tmp_path / "clip", 77)
+    assert read_clip.encode("a red circle").ids == tokenizer.parse(clip_text(), "clip").encode("a red circle").ids
+    (tmp_path / "bert").mkdir()
+    (tmp_path / "bert" / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "red"]))
+    assert tokenizer.read(tmp_path / "bert").get_vocab() == tokenizer.read(tmp_path / "bert" / "vocab.txt").get_vocab()

@@ -95,7 +95,8 @@ def knows_words(tokenizer: Tokenizer) -> bool:
 
 
 def read(path: Path) -> Tokenizer:
-    """A tokenizer from BERT's `vocab.txt` (one token a line) or a `tokenizer.json`."""
+    """A tokenizer from BERT's `vocab.txt` (one token a line) or a `tokenizer.json`, or of a folder with either."""
+    path = next((path / name for name in ("vocab.txt", "tokenizer.json") if (path / name).is_file()), path)
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
