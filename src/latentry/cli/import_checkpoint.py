@@ -20,7 +20,10 @@ def import_checkpoint(
     ] = None,
     weights: Annotated[str, typer.Option(help="Which of the denoiser's are kept: both, ema or raw.")] = "both",
     vocabulary: Annotated[
-        Path | None, typer.Option(help="For prompts: BERT's vocab.txt, or a folder of CLIP's vocab.json, merges.txt.")
+        Path | None,
+        typer.Option(
+            help="For prompts: BERT's vocab.txt, or a folder with CLIP's vocab.json and merges.txt, or tokenizer.json."
+        ),
     ] = None,
     out: Annotated[Path, typer.Option(help="The model folder to write.")],
     as_json: Annotated[bool, JSON] = False,

@@ -65,6 +65,11 @@ class ClassLabel(Conditioner):
         self.vector_width = options.width if options.via == "vector" else None
         self.embedding = nn.Embedding(classes + (options.null is None), options.width)
 
+    @classmethod
+    def further(cls, options: KindOptions, name: str, factor: int) -> dict[str, Any]:
+        own = options.model_dump()
+        return own | {"names": None, "classes": None, "null": "none" if own["null"] == "none" else None}
+
     def encode(self, values: Sequence[Any] | Tensor) -> Cond:
         if isinstance(values, Tensor):
             values = values.tolist()
@@ -114,14 +119,17 @@ class ClassLabel(Conditioner):
 def rows_of(own: ClassLabel, other: ClassLabel) -> tuple[Tensor, list[str]]:
     """The rows of `own` with those of another model for the same classes, and the classes that it does not have.
 
-    The same are those of equal name or, where one of the two has no names, of equal number if there are as many; and
-    the row of no class.
+    The same are those of equal name or, where one of the two has no names, of equal number if there are as many; a name
+    that is a number is that number where the other has no names; and the row of no class.
     """
     rows, theirs = own.embedding.weight.clone(), other.embedding.weight
     if own.names and other.names:
         pairs = {row: other.names.index(name) for row, name in enumerate(own.names) if name in other.names}
+    elif own.classes == other.classes:
+        pairs = {row: row for row in range(own.classes)}
     else:
-        pairs = {row: row for row in range(own.classes)} if own.classes == other.classes else {}
+        numbers = {row: int(name) for row, name in enumerate(own.names) if name.isascii() and name.isdigit()}
+        pairs = {row: number for row, number in numbers.items() if not other.names and number < other.classes}
     new = [own.names[row] if own.names else str(row) for row in range(own.classes) if row not in pairs]
     if own.null_row is not None and other.null_row is not None:
         pairs[own.null_row] = other.null_row

@@ -43,6 +43,11 @@ class Embedding(Arrays):
         self.takes = f"a tensor (L, {options.width})"
         self.context_width = options.width
 
+    @classmethod
+    def further(cls, options: KindOptions, name: str, factor: int) -> dict[str, Any]:
+        own = options.model_dump()
+        return own | {"field": own["field"] or name}
+
     def value(self, sample: Sample, rng: Callable[[], np.random.Generator]) -> Array | None:
         field, fields = self.options.field, ", ".join(sample.arrays) or "none"
         if field is None and len(sample.arrays) > 1:

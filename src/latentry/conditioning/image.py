@@ -51,6 +51,11 @@ class Image(Arrays):
         self.concat_channels = options.channels
 
     @classmethod
+    def further(cls, options: KindOptions, name: str, factor: int) -> dict[str, Any]:
+        own = options.model_dump()
+        return own | {"factor": own["factor"] or factor}
+
+    @classmethod
     def needs(cls, options: KindOptions) -> frozenset[str]:
         return cls.reads if getattr(options, "factor", None) else frozenset()
 

@@ -55,6 +55,11 @@ class Masked(Arrays):
         self.concat_channels = options.latent_channels + 1
 
     @classmethod
+    def further(cls, options: KindOptions, name: str, factor: int) -> dict[str, Any]:
+        own = options.model_dump()
+        return own | {"masks": own["masks"] or "boxes"}
+
+    @classmethod
     def needs(cls, options: KindOptions) -> frozenset[str]:
         return cls.reads if getattr(options, "masks", None) else cls.reads | cls.may_read
 

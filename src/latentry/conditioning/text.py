@@ -77,6 +77,12 @@ class Text(Prompts):
             head_channels=options.head_channels,
         )
 
+    @classmethod
+    def further(cls, options: KindOptions, name: str, factor: int) -> dict[str, Any]:
+        own, most = options.model_dump(), TextOptions().vocabulary
+        new_words = own["tokens"] == "words"  # of the new captions, beside those that the model knows
+        return own | ({"vocabulary": max(own["vocabulary"], most)} if new_words else {})
+
     def encode(self, values: Sequence[Any] | Tensor) -> Cond:
         ids = self._dropped(self.ids(values))  # (B, L)
         context = self.transformer(ids)  # (B, L, D)

@@ -130,6 +130,7 @@ class UNetOptions(Options):
     transformer_depth: 0 = plain attention blocks; >= 1 = spatial transformers with cross-attention; one number, or one
     a level.
     context_channels: width of the cross-attention context; null = as wide as the first context.
+    norm_epsilon, pad_end, sine_first, frequency_shift: for imported models, as those of Ho et al. 2020 have them.
     """
 
     channels: Width = 128
@@ -145,6 +146,10 @@ class UNetOptions(Options):
     norm_groups: Width = 32
     dropout: float = Field(0.0, ge=0, lt=1)
     split_heads_first: bool = True
+    norm_epsilon: float = Field(1e-5, gt=0, lt=1)
+    pad_end: bool = False
+    sine_first: bool = False
+    frequency_shift: Literal[0, 1] = 0
 
     @property
     def factor(self) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -59,10 +58,8 @@ def solve(
         denoise = clipped(denoise)
     for wrap in request.wrap:
         denoise = wrap(denoise)
-    solver = build(SOLVERS, chosen.solver)
-    if is_ancestral(chosen):
-        solver = partial(solver, v_posterior=denoiser.schedule.v_posterior)
-    steps: Iterator[Step] = solver(denoise, start, levels, noise=noise)
+    process = {"v_posterior": denoiser.schedule.v_posterior} if is_ancestral(chosen) else {}
+    steps: Iterator[Step] = build(SOLVERS, chosen.solver)(denoise, start, levels, noise=noise, **process)
     return steps
 
 

@@ -23,8 +23,8 @@ NO_LOSS = {"target": "torch.nn.Identity"}
 
 
 def refuse(what: str, why: str) -> UsageError:
-    """The error for what a published config cannot say."""
-    return UsageError(f"export compvis: {what} has no place in the published code; {why}. Export to another format.")
+    """The error for what a published config cannot say; `export_model` says which format can."""
+    return UsageError(f"export compvis: {what} has no place in the published code; {why}.")
 
 
 def to_config(config: ModelConfig, scale: float) -> dict[str, Any]:

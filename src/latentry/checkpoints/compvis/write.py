@@ -25,6 +25,8 @@ from latentry.models.config import ModelConfig
 
 BERT_TOKENS = 30522
 DECAY = 0.9999
+OF_TRAINING = {"drop_words", "masks", "factor", "field"}
+"""Options of conditions that say how images are made into them, and nothing of the network."""
 
 
 def write(model: ModelFolder, out: Path) -> tuple[Path, Path]:
@@ -73,6 +75,8 @@ def _flat(config: ModelConfig) -> dict[str, Any]:
     tree: dict[str, Any] = {"autoencoder": config.autoencoder.model_dump()}
     if config.autoencoder.kind == "identity":
         tree["autoencoder"] = {"kind": "identity", "z_channels": config.autoencoder.z_channels}
+    else:
+        tree["autoencoder"]["latent_channels"] = config.autoencoder.latent_channels or config.autoencoder.z_channels
     if config.autoencoder.kind == "kl":
         del tree["autoencoder"]["codes"]
     d = config.diffusion
@@ -82,6 +86,8 @@ def _flat(config: ModelConfig) -> dict[str, Any]:
         tree["diffusion"]["unet"]["context_channels"] = d.unet.context_channels or context_width(d)
         tree["diffusion"]["conditioning"] = {str(i): o.model_dump() for i, o in enumerate(d.conditioning.values())}
         for options in tree["diffusion"]["conditioning"].values():
+            for key in OF_TRAINING & options.keys():
+                del options[key]
             if options["kind"] == "class_label":
                 rows = options["classes"] + (options["null"] is None)
                 options |= {"classes": rows, "null": None, "names": None}

@@ -81,7 +81,7 @@ def to_config(diffusion: DiffusionOptions, sample: SampleOptions) -> dict[str, A
         "timestep_spacing": spacing,
         "steps_offset": offset,
     }
-    last = {"set_alpha_to_one": to_one}
+    last: dict[str, Any] = {"set_alpha_to_one": to_one}
     if solver == "ddpm":
         last = {"clip_sample": sample.clip, "variance_type": _variance(diffusion.schedule.v_posterior)}
     return CLASSES[solver].config({**values, **last})

@@ -64,8 +64,10 @@ def without_words(length: int) -> Tokenizer:
 
 
 def read(path: Path, length: int) -> Tokenizer:
-    """CLIP's tokenizer of a folder with vocab.json and merges.txt, or of a tokenizer.json."""
+    """CLIP's tokenizer of a folder with vocab.json and merges.txt, or of a tokenizer.json, by itself or in a folder."""
     try:
+        whole = path / "tokenizer.json"  # all that newer versions of transformers write
+        path = whole if whole.is_file() and not (path / "vocab.json").is_file() else path
         if path.is_dir():
             vocabulary = json.loads(outside.read(path / "vocab.json"))
             return clip_tokenizer(vocabulary, read_merges(path / "merges.txt"), length)

@@ -96,7 +96,8 @@ def knows_words(tokenizer: Tokenizer) -> bool:
 
 
 def read(path: Path) -> Tokenizer:
-    """A tokenizer from BERT's `vocab.txt` (one token a line) or a `tokenizer.json`."""
+    """A tokenizer from BERT's `vocab.txt` (one token a line) or a `tokenizer.json`, or of a folder with either."""
+    path = next((path / name for name in ("vocab.txt", "tokenizer.json") if (path / name).is_file()), path)
     try:
         text = outside.read(path)
     except UsageError as error:
