@@ -158,4 +158,4 @@ def test_thousands_of_damaged_files_are_arrays_or_reasons(
         content = FILES[name]()
         monkeypatch.setitem(FILES, name, lambda: content)
         monkeypatch.setitem(sys.modules, "imagecodecs", None)
-    _many(tmp_path, name, 3000)
+    _many(tmp_path, name, 1000)

@@ -87,7 +87,9 @@ def test_values_are_the_files_own(tmp_path: Path, dtype: str, byteorder: str) ->
     """-1 read as 255, or a scan in another scale, is another tissue."""
     pixels = np.linspace(-120, 120, 12 * 9).reshape(12, 9).astype(dtype if dtype[0] != "u" else "i4")
     pixels = np.abs(pixels).astype("u4") * 30_000_000 if dtype == "u4" else pixels
-    tifffile.imwrite(tmp_path / "a.tif", pixels, byteorder=byteorder, photometric="minisblack", bigtiff=byteorder == ">")
+    tifffile.imwrite(
+        tmp_path / "a.tif", pixels, byteorder=byteorder, photometric="minisblack", bigtiff=byteorder == ">"
+    )
     header, got = images.decode(tmp_path / "a.tif")
     expected = pixels.astype(np.float32) if dtype[0] == "f" else pixels
     assert header.dtype == expected.dtype.name == got.dtype.name
@@ -101,7 +103,13 @@ def test_any_number_of_bits_is_unpacked(tmp_path: Path, install: str, bits: int,
     numbers = np.random.default_rng(bits).integers(0, 2**bits, (11, 13, bands), dtype=np.uint32)
     strings = ["".join(f"{n:0{bits}b}" for n in row.reshape(-1)) for row in numbers]
     rows = [int(text.ljust(-(-len(text) // 8) * 8, "0"), 2).to_bytes(-(-len(text) // 8), "big") for text in strings]
-    tags: dict[int, int | tuple[int, ...]] = {256: 13, 257: 11, 258: (bits,) * bands, 259: 1, 262: 1 if bands == 1 else 2}
+    tags: dict[int, int | tuple[int, ...]] = {
+        256: 13,
+        257: 11,
+        258: (bits,) * bands,
+        259: 1,
+        262: 1 if bands == 1 else 2,
+    }
     (tmp_path / "a.tif").write_bytes(wrapped(tags | {277: bands, 278: 11}, [b"".join(rows)]))
     header, got = images.decode(tmp_path / "a.tif")
     np.testing.assert_array_equal(got, numbers * {1: 255, 2: 85, 4: 17}.get(bits, 1))
@@ -158,7 +166,9 @@ def test_palettes_keep_the_bits_of_their_colours(tmp_path: Path) -> None:
         header, got = images.decode(tmp_path / "a.tif")
         assert header.palette
         assert got.dtype == dtype
-        np.testing.assert_array_equal(got, np.repeat(index[..., None].astype(int) * (scale if dtype == np.uint16 else 1), 3, 2))
+        np.testing.assert_array_equal(
+            got, np.repeat(index[..., None].astype(int) * (scale if dtype == np.uint16 else 1), 3, 2)
+        )
 
 
 def test_colours_that_are_not_read_are_named(tmp_path: Path) -> None:
@@ -168,7 +178,13 @@ def test_colours_that_are_not_read_are_named(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "raw.tif", noise(8, 8, 1)[..., 0], photometric="cfa")
     tifffile.imwrite(tmp_path / "complex.tif", np.ones((8, 8), np.complex64), photometric="minisblack")
     tifffile.imwrite(tmp_path / "long.tif", np.ones((8, 8), np.int64), photometric="minisblack")
-    words = {"five": "CMYK with 5 bands", "deep": "CMYK with 4 bands of 16", "raw": "CFA", "complex": "complex", "long": "64"}
+    words = {
+        "five": "CMYK with 5 bands",
+        "deep": "CMYK with 4 bands of 16",
+        "raw": "CFA",
+        "complex": "complex",
+        "long": "64",
+    }
     for name, word in words.items():
         with pytest.raises(images.BadImage, match=word):
             images.decode(tmp_path / f"{name}.tif")
