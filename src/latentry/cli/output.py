@@ -39,7 +39,8 @@ def warn(text: str) -> None:
 
 def emit_json(value: Any) -> None:
     """One JSON document on stdout."""
-    print(json.dumps(value, indent=2, ensure_ascii=False, default=str), flush=True)
+    text = json.dumps(value, indent=2, ensure_ascii=False, default=str)
+    print(text.encode("utf-8", "backslashreplace").decode(), flush=True)  # half a pair as JSON writes it: \udce9
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

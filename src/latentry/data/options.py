@@ -5,21 +5,45 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, field_validator, model_validator
 
 from latentry.data.files.limits import BYTE_LIMIT, PIXEL_LIMIT, Limits, Pages
 from latentry.kinds import Options
 
 NAMED_COLOURS = {"white": (255, 255, 255), "black": (0, 0, 0)}
+AUTO_CHANNELS = 0
+"""`data.channels: auto`, which a recipe settles by the images before they are read."""
 Scalar = str | int | float | bool | None
+
+
+def _number_of_channels(value: Any) -> Any:
+    return AUTO_CHANNELS if value == "auto" else value
+
+
+def _channels_written(value: int) -> int | str:
+    return "auto" if value == AUTO_CHANNELS else value
+
+
+def _off(value: Any) -> Any:
+    """Other writers of YAML make `false` of `off`."""
+    return "off" if value is False else value
+
+
+_Channels = Annotated[
+    int,
+    BeforeValidator(_number_of_channels),
+    PlainSerializer(_channels_written),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1, "maximum": 512}, {"const": "auto"}]}),
+]
 _Side = Annotated[int, Field(ge=1, le=16384)]
 
 
 class DataOptions(Options):
     """How a folder of images becomes samples.
 
-    size: side in pixels, or [height, width]. channels: of the images that the model takes. background: colour behind
-    transparency; null keeps transparency as a channel. depth: bits a channel, 8, 16, or auto (what the files have).
+    size: side in pixels, or [height, width]. channels: of the images that the model takes; auto: what all images have,
+    3 for colours among greys. background: colour behind transparency; null keeps transparency as a channel. depth: bits
+    a channel, 8, 16, or auto (what the files have).
     text, label: metadata fields (label: folder = first subfolder's name). boxes: field with objects' boxes and classes.
     semantic, mask: fields naming image files of class numbers, and of zero or not. arrays: fields naming .npy files.
     where: keep images whose fields have these
@@ -32,7 +56,7 @@ class DataOptions(Options):
     """
 
     size: _Side | tuple[_Side, _Side] = 64
-    channels: int = Field(3, ge=1, le=512)
+    channels: _Channels = Field(3, ge=AUTO_CHANNELS, le=512)
     background: str | None = "white"
     depth: Literal["auto", 8, 16] = "auto"
     text: str | None = None
@@ -46,7 +70,7 @@ class DataOptions(Options):
     flip: bool = False
     crop: Literal["center", "random", "pad"] = "center"
     split_by: str | None = None
-    splits: Literal["auto", "off"] = "auto"
+    splits: Annotated[Literal["auto", "off"], BeforeValidator(_off)] = "auto"
     held_out: float = Field(0.1, ge=0, lt=1)
     max_bad: int = Field(10, ge=0)
     enlarge: float = Field(8.0, ge=1)
@@ -63,7 +87,7 @@ class DataOptions(Options):
 
     @model_validator(mode="after")
     def _gray_behind_gray(self) -> DataOptions:
-        if self.channels < 3 and len(set(self.colour or (0,))) > 1:
+        if 0 < self.channels < 3 and len(set(self.colour or (0,))) > 1:
             raise ValueError(f"background {self.background} is not a gray, but channels is {self.channels}")
         return self
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -13,6 +14,7 @@ from latentry import __version__
 from latentry.checkpoints import model_folder
 from latentry.checkpoints.run_folder import MODEL
 from latentry.models.config import ModelConfig
+from latentry.text import one_line
 
 SHEET = "samples.png"
 SHOWN = 30  # labels
@@ -23,7 +25,8 @@ class About:
     """What a card says of a model that its config does not.
 
     text: of the recipe, in its author's words. images: which, and how many. notes: what changed in the images during
-    training. first_stage: where it comes from, in words, if it was not trained here from nothing.
+    training. data_read: what their captions, names and splits were taken from. first_stage: where it comes from, in
+    words, if it was not trained here from nothing.
     batches, precisions: of each stage's training.
     """
 
@@ -33,6 +36,7 @@ class About:
     text: str = ""
     licence: str = ""
     notes: str = ""
+    data_read: str = ""
     first_stage: str = ""
     batches: Mapping[str, int] = field(default_factory=dict)
     precisions: Mapping[str, str] = field(default_factory=dict)
@@ -58,7 +62,7 @@ def model_card(
         parts.append(f"The images changed during training: {about.notes}.")
     if config.data.labels and config.diffusion is not None:
         more = ", ..." if len(config.data.labels) > SHOWN else ""
-        parts.append(f"Classes: {', '.join(config.data.labels[:SHOWN])}{more}.")
+        parts.append(f"Classes: {', '.join(map(one_line, config.data.labels[:SHOWN]))}{more}.")
     if figures:
         parts += ["## Figures", table(figures)]
     parts += ["## Use", _use(config)]
@@ -85,6 +89,7 @@ def _facts(config: ModelConfig, about: About, minutes: Mapping[str, float]) -> d
     first = f"{a.kind}, f = {a.factor}, latent {latent}"
     facts = {
         "images": about.images,
+        "how they were read": about.data_read,
         "licence of the images": about.licence or "not recorded; it applies to what may be done with this model",
         "format": f"{size[0]}x{size[1]}, {config.data.channels} channels, {config.data.depth} bit",
         "recipe": f"{about.name}, seed {about.seed}",
@@ -111,13 +116,20 @@ def _use(config: ModelConfig) -> str:
         return "```sh\nlatentry reconstruct MODEL IMAGE --out FOLDER\n```"
     kinds = {o.kind for o in config.diffusion.conditioning.values()}
     text = ' "a description"' if "text" in kinds else ""
-    label = f' --label "{config.data.labels[0]}"' if "class_label" in kinds and config.data.labels else ""
+    label = f" --label {_quoted(config.data.labels[0])}" if "class_label" in kinds and config.data.labels else ""
     return f"```sh\nlatentry sample MODEL{text}{label} -n 4 --out FOLDER\n```"
+
+
+def _quoted(word: str) -> str:
+    """A word as a shell takes it, whatever is in it."""
+    plain = word.isprintable() and not set(word) & set('"$`\\!') and not word.startswith("-")
+    return f'"{word}"' if plain else shlex.quote(word)
 
 
 def table(facts: Mapping[str, Any]) -> str:
     """Facts as a Markdown table."""
-    rows = "\n".join(f"| {key} | {value} |" for key, value in facts.items() if value != "")
+    cells = {key: one_line(str(value)).replace("|", "\\|") for key, value in facts.items() if value != ""}
+    rows = "\n".join(f"| {key} | {value} |" for key, value in cells.items())
     return f"| | |\n| --- | --- |\n{rows}"
 
 

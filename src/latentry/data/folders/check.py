@@ -17,7 +17,7 @@ from latentry.data.folders.foreign import sorted_out
 from latentry.data.folders.record import Record
 from latentry.data.folders.records import known_fields, read_folder
 from latentry.data.folders.scan import Scan, real_root, scan, where_to
-from latentry.data.folders.source import common_depth, pointer_line, refuse_too_small
+from latentry.data.folders.source import common_depth, grey_in_colour, pointer_line, refuse_too_small
 from latentry.data.options import DataOptions
 from latentry.data.prepare import mismatch
 from latentry.errors import UsageError
@@ -35,7 +35,7 @@ class Report:
     that have each. fields: images with a value, by metadata field. labels: images, by label. split: images in each.
     captions, empty_captions: how many. unlisted: images that no metadata names. foreign: files of kinds that are
     not read and may be images, by suffix; others: files of any other kind. read: what captions, names and splits were
-    taken from, in words. unread: what takes no part.
+    taken from, in words. unread: what takes no part. warnings: of what would train, but hardly as meant.
     """
 
     root: Path
@@ -57,6 +57,7 @@ class Report:
     others: dict[str, int] = field(default_factory=dict)
     read: list[str] = field(default_factory=list)
     unread: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
@@ -82,6 +83,8 @@ def check(
     report.fields = known_fields(records)
     if options is not None:
         records = pages.expanded(folder, _apply_options(report, records, options), options)
+    else:
+        _count_usual(report, records)
     headers = _decode_all(report, records, options or DataOptions(), options is not None, progress)
     _mixtures(report, headers, options)
     pointers = [path for path, reason in report.bad if reason == POINTER]
@@ -112,6 +115,22 @@ def _odd_entries(report: Report, content: Scan) -> None:
     report.bad += [(path, "folder cannot be opened") for path in content.unreadable]
 
 
+def _count_usual(report: Report, records: list[Record]) -> None:
+    """Without a recipe: the classes, captions and splits that one of `auto` would take."""
+    label = next((field for field in ("label", select.FOLDER) if select.are_classes(records, field)), None)
+    if label:
+        report.labels = Counter(select.name_of(select.value_of(record, label)) for record in records)
+    if any(select.value_of(record, "text") is not None for record in records):
+        _count_captions(report, records, "text")
+    report.split = Counter(record.split for record in records if record.split)
+
+
+def _count_captions(report: Report, records: list[Record], field: str) -> None:
+    texts = [text for record in records for text in select.captions_of(record, field)]
+    report.captions, report.empty_captions = len(texts), texts.count("")
+    report.read += select.long_captions(records, field)
+
+
 def _apply_options(report: Report, records: list[Record], options: DataOptions) -> list[Record]:
     try:
         select.require_fields(records, options)
@@ -123,8 +142,7 @@ def _apply_options(report: Report, records: list[Record], options: DataOptions) 
     if options.label:
         report.labels = Counter(select.name_of(select.value_of(record, options.label)) for record in records)
     if options.text:
-        texts = [text for record in records for text in select.captions_of(record, options.text)]
-        report.captions, report.empty_captions = len(texts), texts.count("")
+        _count_captions(report, records, options.text)
     report.split = Counter("held_out" if select.held_out(record, options) else "train" for record in records)
     return records
 
@@ -189,6 +207,7 @@ def _mixtures(report: Report, headers: dict[str, Header], options: DataOptions |
         _note_minority(report, {p: f"{h.channels - h.alpha} colour channels" for p, h in headers.items()})
         _note_minority(report, {p: f"{h.depth} bits a channel" for p, h in headers.items()})
         return
+    report.warnings += grey_in_colour(headers, options)
     wrong = {path: mismatch(header, options) for path, header in headers.items()}
     report.bad += [(p, f"{why}, but data.channels is {options.channels}") for p, why in wrong.items() if why]
     try:

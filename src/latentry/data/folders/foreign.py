@@ -98,8 +98,8 @@ class Foreign:
     def lines(self) -> list[str]:
         """One line for each kind: how many, what they are, how they are brought in."""
         return [
-            f"{count} {suffix} file{'s are' if count > 1 else ' is'} not read "
-            f"({self.kinds[suffix].name}; first: {shown(self.first[suffix])}): {self.kinds[suffix].how}"
+            f"{count} {suffix} file{'s' * (count > 1)} ({self.kinds[suffix].name}; first: "
+            f"{shown(self.first[suffix])}): {self.kinds[suffix].how}"
             for suffix, count in self.images.items()
         ]
 

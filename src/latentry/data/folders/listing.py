@@ -98,7 +98,7 @@ def take(root: Path, records: Sequence[Record], earlier: Listing | None = None, 
     fields: dict[str, list[str]] = {}
     for record in records:
         fields.setdefault(stack_file(record.path), []).append(
-            json.dumps(dict(record.fields), sort_keys=True) if record.fields else ""
+            json.dumps(dict(record.fields), sort_keys=True, default=str) if record.fields else ""
         )
     for path in others:
         fields.setdefault(path, [""])

@@ -21,6 +21,7 @@ from latentry.data.folders.scan import inside
 from latentry.data.folders.select import value_of
 from latentry.data.options import DataOptions
 from latentry.errors import UsageError
+from latentry.text import printable
 
 KINDS = frozenset({"boxes", "semantic", "mask", "arrays"})
 """Fields of a sample that are read here."""
@@ -49,7 +50,7 @@ def boxes_of(record: Record, field: str) -> tuple[NDArray[np.float64], tuple[str
             raise _refused(record, field, f"has the category {_short(name)}")
     corners = np.array(rows, dtype=np.float64).reshape(-1, 4)
     corners[:, 2:] += corners[:, :2]
-    return corners, tuple(str(name) for name in names)
+    return corners, tuple(printable(str(name)) for name in names)
 
 
 def _is_box(row: Any) -> bool:

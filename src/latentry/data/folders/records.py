@@ -8,10 +8,11 @@ from typing import NamedTuple
 
 from latentry.data.files.header import shown
 from latentry.data.files.images import EXTENSIONS
-from latentry.data.folders import captions, splits
-from latentry.data.folders.fields import TEXT
+from latentry.data.folders import splits
 from latentry.data.folders.foreign import Foreign, sorted_out
-from latentry.data.folders.listed import listed, metadata_like, named_by
+from latentry.data.folders.metadata.captions import add_text_files
+from latentry.data.folders.metadata.fields import LABEL, TEXT, add_usual
+from latentry.data.folders.metadata.listed import listed, metadata_like, named_by
 from latentry.data.folders.record import Record, Remarks, below
 from latentry.data.folders.scan import Scan, inside, real_root, scan
 from latentry.data.options import DataOptions
@@ -62,12 +63,15 @@ def read_folder(root: Path, options: DataOptions | None = None, content: Scan | 
         records = [Record(path) for path in content.images]
     else:
         raise UsageError(f"data folder {shown(str(root))}: {_why_empty(content, sorted_out(root, content.others))}")
-    named = named_by(records)
+    wanted = _wanted(options)
+    records, named = add_usual(records, wanted, remarks), named_by(records)
     texts = [path for path in content.texts if path not in named]
-    if options is None or "text" in _wanted(options):
-        records = captions.add_text_files(root, records, texts, remarks)
+    if "text" in wanted:
+        records = add_text_files(root, records, texts, remarks)
     elif texts:
-        remarks.left.append(f"{len(texts)} text files, as the recipe's data.text is {options.text or 'null'}")
+        remarks.left.append(
+            f"{len(texts)} text files, as the recipe's data.text is {options.text or 'null' if options else ''}"
+        )
     records = splits.mark(records, options, remarks)
     known = named.union(record.path for record in records)
     unlisted = [path for path in content.images if path not in known]
@@ -79,10 +83,13 @@ def read_folder(root: Path, options: DataOptions | None = None, content: Scan | 
     return Folder(root, records, content, foreign, unlisted, remarks)
 
 
-def _wanted(options: DataOptions) -> set[str | None]:
-    """The fields that the options name; captions by any of their names may come from text files."""
-    named = {options.label, options.balance, options.split_by, *options.where}
-    return {*named, "text"} if options.text in ("auto", *TEXT) else named
+def _wanted(options: DataOptions | None) -> list[str]:
+    """Which of `text` and `label` are to be looked for under other names, and in text files."""
+    if options is None:
+        return [TEXT[0], LABEL[0]]
+    named = {options.text, options.label, options.balance, options.split_by, *options.where}
+    auto = {TEXT[0]: options.text == "auto", LABEL[0]: options.label == "auto"}
+    return [usual for usual, left_open in auto.items() if left_open or usual in named]
 
 
 def _why_empty(content: Scan, foreign: Foreign) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Sequence
 from typing import Any, Literal
 
 from latentry.data.files.header import shown
 from latentry.data.files.images import stack_file
-from latentry.data.folders.captions import LONGEST
+from latentry.data.folders.metadata.captions import LONGEST
 from latentry.data.folders.record import Record
 from latentry.data.folders.records import known_fields
 from latentry.data.folders.splits import is_train
@@ -19,6 +20,7 @@ from latentry.text import one_line, printable
 
 Split = Literal["train", "held_out"]
 FOLDER = "folder"
+_WHOLE = re.compile(r"-?\d{1,300}")  # Python refuses to read numbers of thousands of digits
 
 
 def value_of(record: Record, field: str) -> Any:
@@ -50,7 +52,7 @@ def selected(records: Sequence[Record], options: DataOptions) -> list[Record]:
         accepted = {_key(v) for v in options.listed(field)}
         left = [r for r in kept if _key(value_of(r, field)) in accepted]
         if not left:
-            values = sorted({str(value_of(r, field)) for r in kept})
+            values = sorted({one_line(str(value_of(r, field))) for r in kept})
             present = ", ".join(values[:10]) + (", ..." if len(values) > 10 else "")
             raise UsageError(f"data.where.{field}: no image has {options.where[field]!r}; values found: {present}.")
         kept = left
@@ -58,7 +60,7 @@ def selected(records: Sequence[Record], options: DataOptions) -> list[Record]:
 
 
 def _key(value: Any) -> str | None:
-    return None if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    return None if value is None else str(value).lower() if isinstance(value, bool) else name_of(value)
 
 
 def held_out(record: Record, options: DataOptions) -> bool:
@@ -88,6 +90,12 @@ def split(records: Sequence[Record], options: DataOptions, which: Split) -> list
     return chosen
 
 
+def are_classes(records: Sequence[Record], field: str) -> bool:
+    """Whether every image has this field, and its values are several but not one an image."""
+    values = [value_of(record, field) for record in records]
+    return None not in values and 1 < len(set(map(str, values))) <= max(2, len(records) // 2)
+
+
 def label_names(records: Sequence[Record], field: str | None) -> list[str]:
     """All labels in order (numbers by size). Raises `UsageError` naming images without one."""
     if field is None:
@@ -106,7 +114,7 @@ def name_of(value: Any) -> str:
 
 
 def _order(name: str) -> tuple[int, float, str]:
-    return (0, int(name), name) if name.lstrip("-").isdecimal() else (1, 0, name)
+    return (0, int(name), name) if _WHOLE.fullmatch(name) else (1, 0, name)
 
 
 def label_numbers(records: Sequence[Record], field: str | None, names: Sequence[str]) -> list[int]:

@@ -26,8 +26,8 @@ HEADERS_READ = 20_000
 class Source:
     """The images that both splits draw from.
 
-    remarks: how the folder was read, and what of it takes no part. depth: 8, 16, or 32 (float) bits a channel of
-    prepared images. bad: reason by path of files that cannot be used.
+    remarks: how the folder was read, and what of it takes no part. warnings: of what will train, but hardly as meant.
+    depth: 8, 16, or 32 (float) bits a channel of prepared images. bad: reason by path of files that cannot be used.
     Raises `UsageError` for a folder that does not fit the options and `LatentryError` for too many bad files.
     """
 
@@ -48,6 +48,9 @@ class Source:
         self._tell_stacks(headers)
         self.records = [record for record in self.records if record.path not in self.bad]
         refuse_mixed_channels(headers, options)
+        self.warnings = grey_in_colour(headers, options)
+        for line in self.warnings:
+            report(f"warning: {line}")
         self._refuse_bad_values([path for path, header in headers.items() if not header.plain])
         self.depth = common_depth(headers, options)
 
@@ -164,6 +167,16 @@ def refuse_mixed_channels(headers: dict[str, Header], options: DataOptions) -> N
         f"data.channels: {len(wrong)} of {len(headers)} files do not have the {options.channels} channels asked for: "
         f"{first}. Bands are never cut or made up. {fix}."
     )
+
+
+def grey_in_colour(headers: dict[str, Header], options: DataOptions) -> list[str]:
+    """A line if the model is of colour and every image is grey: it learns three times the same."""
+    if options.channels != 3 or any(h.channels - h.alpha != 1 for h in headers.values()) or not headers:
+        return []
+    return [
+        f"all {len(headers)} images are grey, and data.channels is 3: each is repeated three times. data.channels: 1 "
+        "trains on what they have; keep 3 only to begin with a model of colour pictures."
+    ]
 
 
 def common_depth(headers: dict[str, Header], options: DataOptions) -> int:

@@ -60,9 +60,8 @@ def _by_folder(records: Sequence[Record], remarks: Remarks) -> list[Record]:
     if real:
         remarks.read.append(f"the folders at the top are splits: {_shares(marked)}; {_OFF}")
     else:
-        remarks.read.append(
-            f"the folder {', '.join(sorted(found))} at the top is no class: classes are the folders in it"
-        )
+        names = ", ".join(sorted(found))
+        remarks.read.append(f"the folder {names} at the top is no class: classes are the folders in it; {_OFF}")
     return marked
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from latentry.evaluate.card import About
+from latentry.text import one_line
 from latentry.training.plan.plan import Plan
 
 
@@ -15,9 +16,10 @@ def about(plan: Plan) -> About:
         name=recipe.name,
         seed=recipe.seed,
         text=recipe.about,
-        images=f"{recipe.data_from or data.root.name}, {len(data)} for training (fingerprint {fingerprint})",
+        images=f"{recipe.data_from or one_line(data.root.name)}, {len(data)} for training (fingerprint {fingerprint})",
         licence=recipe.licence,
         notes="; ".join(plan.images.changes),
+        data_read="; ".join(map(one_line, data.source.remarks.read)),
         first_stage=f"{'begun with' if first.tune else 'of'} {first.from_}" if first.from_ else "",
         batches={name: train.batch for name, train in sections.items()},
         precisions={name: train.precision for name, train in sections.items()},

@@ -48,7 +48,7 @@ def plan(
         raise UsageError("data: name the folder of images (--data DIR)")
     world, out = world or join(), Path(out)
     _check_batches(wanted, world)
-    wanted = resolve(wanted, Path(data), report)
+    wanted = resolve(record.as_begun(wanted, out), Path(data), report)
     images = ImageData(wanted.data, data, "train", wanted.seed, report=report)
     if not len(images):
         held_out = len(images.other("held_out"))

@@ -38,6 +38,31 @@ def may_change(key: str) -> bool:
     return key.startswith(FREE_SECTIONS) or (".train." in key and key.rsplit(".", 1)[1] in FREE)
 
 
+def as_begun(recipe: Recipe, out: Path) -> Recipe:
+    """What the recipe leaves to the folder, as an earlier start of the run settled it.
+
+    The splits of a folder are heeded only by runs that began when they could be.
+    """
+    if not (out / RECIPE).is_file():
+        return recipe
+    begun, tree = _begun(out), dump(recipe)
+    data, conditioning = begun.get("data", {}), begun.get("diffusion", {}).get("conditioning", {})
+    for key in ("text", "label", "channels"):
+        if tree["data"][key] == "auto" and key in data:
+            tree["data"][key] = data[key]
+    if tree["diffusion"]["conditioning"] == "auto":
+        tree["diffusion"]["conditioning"] = conditioning
+    if data.get("splits") == "off" and "splits" not in read_recipe(out).get("data", {}):
+        tree["data"]["splits"] = "off"
+    return validated(tree, f"recipe {recipe.name}")
+
+
+def _begun(out: Path) -> dict[str, Any]:
+    """The recipe that the run began with; one of before there was `data.splits` knew no splits."""
+    tree = read_recipe(out)
+    return {**tree, "data": {"splits": "off", **tree.get("data", {})}}
+
+
 def settled(recipe: Recipe, out: Path) -> tuple[Recipe, tuple[str, ...]]:
     """The recipe with what an earlier start of the run chose by itself (`auto` precision), and what changed since.
 
@@ -47,7 +72,7 @@ def settled(recipe: Recipe, out: Path) -> tuple[Recipe, tuple[str, ...]]:
         if any(out.glob("*/step-*")):
             raise UsageError(f"{out}: holds checkpoints, but no {RECIPE} that says of what. Choose another --out.")
         return recipe, ()
-    earlier = validated(read_recipe(out), str(out / RECIPE))
+    earlier = validated(_begun(out), str(out / RECIPE))
     tree = dump(recipe)
     old = dict(flat(dump(earlier)))
     for stage in STAGES:
@@ -110,6 +135,9 @@ def write(plan: Plan) -> None:
         "images": len(plan.data),
         "data": images.listing.fingerprint,
         "data_changes": images.changes,
+        "data_read": plan.data.source.remarks.read,
+        "data_not_read": plan.data.source.remarks.left,
+        "data_warnings": plan.data.source.warnings,
         "recipe_changes": [*before(out, "recipe_changes"), *plan.changes],
     }
     out.mkdir(parents=True, exist_ok=True)

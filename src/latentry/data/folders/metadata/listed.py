@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from latentry.data.files.header import shown
-from latentry.data.folders.metadata import Row, rows
+from latentry.data.folders.metadata.rows import Row, rows
 from latentry.data.folders.record import Record, Remarks, below, parts_of
 from latentry.data.folders.scan import METADATA, Scan, inside
 from latentry.errors import UsageError

@@ -24,7 +24,8 @@ def add_text_files(root: Path, records: Sequence[Record], texts: Sequence[str], 
     Files of boxes (YOLO: numbers alone) are no captions. Raises `UsageError` for a text that cannot be decoded.
     """
     beside = _beside(records, texts)
-    without = [path for path in texts if path not in set(beside.values())]
+    used = set(beside.values())
+    without = [path for path in texts if path not in used]
     if without:
         remarks.left.append(f"{_count(without, 'text file')} beside no image (first: {shown(without[0])})")
     if not beside:
@@ -36,7 +37,9 @@ def add_text_files(root: Path, records: Sequence[Record], texts: Sequence[str], 
         return list(records)
     _tell(records, beside, captions, long, remarks)
     return [
-        record._replace(fields={**record.fields, "text": captions[record.path]}) if record.path in captions else record
+        record._replace(fields={**record.fields, "text": captions[record.path]})
+        if record.path in captions and record.fields.get("text") is None
+        else record
         for record in records
     ]
 
