@@ -28,7 +28,7 @@ class About:
 
     text: of the recipe, in its author's words. images: which, and how many. notes: what changed in the images during
     training. first_stage: where it comes from, in words, if it was not trained here from nothing.
-    batches, precisions: of each stage's training.
+    batches, precisions, rates: of each stage's training; the rates in words.
     """
 
     name: str
@@ -40,6 +40,7 @@ class About:
     first_stage: str = ""
     batches: Mapping[str, int] = field(default_factory=dict)
     precisions: Mapping[str, str] = field(default_factory=dict)
+    rates: Mapping[str, str] = field(default_factory=dict)
 
 
 def model_card(
@@ -96,10 +97,12 @@ def _facts(config: ModelConfig, about: About, minutes: Mapping[str, float]) -> d
     }
     if "autoencoder_steps" in config.trained:
         facts["first stage's training"] = _training("autoencoder", config, about, minutes)
+        facts["first stage's learning rate"] = about.rates.get("autoencoder", "")
     if config.diffusion is not None:
         d, s = config.diffusion, config.sample
         facts["denoiser"] = f"UNet {d.unet.channels} x {list(d.unet.multipliers)}, {d.prediction}, {d.schedule.kind}"
         facts["denoiser's training"] = _training("diffusion", config, about, minutes)
+        facts["denoiser's learning rate"] = about.rates.get("diffusion", "")
         facts["conditions"] = ", ".join(f"{name} ({o.kind})" for name, o in d.conditioning.items()) or "none"
         facts["samples by default"] = f"{s.solver.kind}, {s.steps} steps, guidance {s.guidance:g}"
     return {**facts, "made with": f"latentry {__version__}"}

@@ -22,17 +22,17 @@ from latentry.interrupts import working
 from latentry.training.dry_run import dry_run as rehearse
 from latentry.training.loop.log import Log
 from latentry.training.loop.loop import Loop, Progress, reason
-from latentry.training.loop.memory import explained, forget_peak
+from latentry.training.loop.memory import explained
 from latentry.training.loop.signals import StopRequest
 from latentry.training.loop.stage import Stage
+from latentry.training.loop.waiting import Waiting
 from latentry.training.loop.world import join
 from latentry.training.plan import record
 from latentry.training.plan.about import about
 from latentry.training.plan.decide import plan
 from latentry.training.plan.plan import Plan
 from latentry.training.plan.plugins import load_plugins
-from latentry.training.rehearsal import rehearse as rehearse_end
-from latentry.training.rehearsal import unwritable
+from latentry.training.rehearsal import rehearsed
 from latentry.training.stages import STAGES
 from latentry.training.stages.order import constants, walk
 from latentry.training.stages.publish import update_sampling
@@ -57,6 +57,7 @@ def train(
     dry_run: bool = False,
     report: Callable[[str], None] = print,
     progress: Callable[[Progress], None] | None = None,
+    doing: Callable[[str], None] | None = None,
     accept_data_change: bool = False,
     plugins: Sequence[str | Path] = (),
 ) -> Run:
@@ -66,24 +67,25 @@ def train(
     overrides: {"diffusion.train.steps": 20000} or ["diffusion.train.steps=20000"]. stage: train only that one, a name
     of `STAGES`.
     device: auto, cuda, mps or cpu. dry_run: rehearse a few real steps, one sample and one save, and say what the whole
-    would take. Raises UsageError before anything is written if the recipe, the data and the run do not fit together.
+    would take. report: called with what a person should know. doing: called every few seconds with what goes on before
+    training and in a dry run; None: `report` is. Raises UsageError before anything is written if the recipe, the data
+    and the run do not fit together.
     """
     load_plugins(plugins)
     world, out = join(device), Path(out)
     say = _unbreakable(report) if world.chief else _silent
 
-    def decided() -> Plan:
-        how: dict[str, Any] = {"stage": stage, "world": world, "accept_data_change": accept_data_change}
-        try:
-            return plan(recipe, data, out, overrides, report=say, **how)
-        except UnicodeEncodeError as error:
-            raise unwritable(error, recipe) from None
+    told = _unbreakable(doing) if doing and world.chief else say
+
+    def decided(doing: Callable[[str], None]) -> Plan:
+        how: dict[str, Any] = {"accept_data_change": accept_data_change, "report": say, "doing": doing}
+        return rehearsed(partial(plan, recipe, data, out, overrides, stage=stage, world=world, **how), recipe)
 
     if dry_run:
-        made = decided()
-        rehearse_end(made)
-        with working():
-            return Run(out, rehearse(made))
+        with Waiting(told, "dry run") as waiting:
+            made = decided(waiting.doing)
+            with working():
+                return Run(out, rehearse(made, waiting.doing))
     if world.chief:
         lock.refuse_if_held(out)
     request = StopRequest(launched=world.size > 1)
@@ -94,9 +96,8 @@ def train(
             held.enter_context(RunLock(out, say))
             recover(out, "model*")
         world.barrier()  # nobody reads a model that is only half in its place
-        made = decided()
-        if world.chief:
-            rehearse_end(made)
+        with Waiting(told, "before training") as waiting:
+            made = decided(waiting.doing)
         if not begun and world.chief:
             held.enter_context(RunLock(out, say))
             if is_run(out):
@@ -139,10 +140,7 @@ def _fit(
         store.clean()
     plan.world.barrier()
     known, previews = constants(plan, stage.name), plan.out / "samples"
-    loop = Loop(stage, store, log, request, previews=previews, constants=known, progress=progress)
-    forget_peak(plan.world.device)
-    with explained(training, stage.name, plan.world, loop.where):
-        loop.run()
+    Loop(stage, store, log, request, previews=previews, constants=known, progress=progress).run()
     saved = store.newest()
     assert saved is not None
     return saved

@@ -22,7 +22,11 @@ class Stopped(SystemExit):
 
 
 class Interrupted(Exception):
-    """A look at the training was broken off because it is to stop."""
+    """A look at the training was broken off because it is to stop, or its time is over. share: of it that was done."""
+
+    def __init__(self, share: float = 0.0) -> None:
+        super().__init__()
+        self.share = share
 
 
 class StopRequest:
@@ -86,9 +90,24 @@ class _Now(Stopped):
 
 
 _entered: list[StopRequest] = []
+_deadlines: list[float] = []
 
 
-def check_stop() -> None:
-    """Called now and then by whatever takes long and may be left for later: raises Interrupted if a stop is wanted."""
-    if any(request.code for request in _entered):
-        raise Interrupted
+@contextmanager
+def limited(seconds: float) -> Iterator[None]:
+    """For the length of a `with`, `check_stop` raises Interrupted once so many seconds are over."""
+    _deadlines.append(time.monotonic() + seconds)
+    try:
+        yield
+    finally:
+        _deadlines.pop()
+
+
+def check_stop(share: float = 0.0) -> None:
+    """Called now and then by whatever takes long and may be left for later: raises Interrupted if a stop is wanted.
+
+    share: of the work that is done.
+    """
+    late = bool(_deadlines) and time.monotonic() > min(_deadlines)
+    if late or any(request.code for request in _entered):
+        raise Interrupted(share)

@@ -12,6 +12,9 @@ from latentry import __version__
 from latentry.data.dataset import ImageData
 from latentry.errors import LatentryError, UsageError, did_you_mean
 from latentry.models.config import DataFacts, ModelConfig, check_size
+from latentry.training.advice.latent import small_latent
+from latentry.training.advice.made_for import check_judge, own_images_explained
+from latentry.training.advice.rates import rate_changes
 from latentry.training.loop.log import Report
 from latentry.training.loop.world import World, join
 from latentry.training.plan import precision, recipes, record
@@ -24,6 +27,10 @@ from latentry.training.plan.sources import Sources, read_sources
 from latentry.training.stages import STAGES
 
 
+def _silent(_: str) -> None:
+    return None
+
+
 def plan(
     recipe: str | Recipe,
     data: str | Path | None,
@@ -34,11 +41,13 @@ def plan(
     world: World | None = None,
     report: Report = print,
     accept_data_change: bool = False,
+    doing: Report = _silent,
 ) -> Plan:
     """Decide everything; nothing is written. Arguments as of `latentry.train`.
 
     What the folder, the machine and an earlier call on this run leave open is settled: conditions, precision, the
-    vocabulary. Models are read, networks built without memory for their weights.
+    vocabulary. Models are read, networks built without memory for their weights. doing: called with what comes next,
+    where it may take long.
     Raises UsageError (LatentryError for missing weights) with everything that would fail later.
     """
     _check_stage(stage)
@@ -48,11 +57,10 @@ def plan(
         raise UsageError("data: name the folder of images (--data DIR)")
     world, out = world or join(), Path(out)
     _check_batches(wanted, world)
+    doing("reading the folder of images")
     wanted = resolve(wanted, Path(data), report)
-    images = ImageData(wanted.data, data, "train", wanted.seed, report=report)
-    if not len(images):
-        held_out = len(images.other("held_out"))
-        raise UsageError(f"{data}: no images to train on; {held_out} are held out. Lower data.held_out.")
+    images = _images(wanted, data, selected, report)
+    earlier = record.earlier_recipe(out)
     wanted, changes = record.settled(wanted, out)
     sources = read_sources(wanted, out)
     sound = record.is_sound(wanted, out, report)
@@ -64,7 +72,8 @@ def plan(
     with problems.collected():
         _check_size(wanted, sources)
     conditions = None
-    with problems.collected():
+    doing("building the conditions")
+    with problems.collected(), own_images_explained(wanted):
         conditions = settle_conditions(wanted.diffusion.architecture(), images, sources, report)
     model = _model(wanted, images, sources, conditions)
     texts = conditions.texts if conditions else {}
@@ -75,8 +84,29 @@ def plan(
             with problems.collected():
                 STAGES[name].check(made)
     problems.raise_all(f"recipe {wanted.name}")
+    doing("hashing the images")
     listing = check_images(images, out, accept_data_change)
-    return precision.settle(replace(made, held_out=_held_out(images, report), images=listing))
+    _advise(wanted, earlier, out, stages, report)
+    return precision.settle(replace(made, held_out=_held_out(images, report), images=listing), doing)
+
+
+def _images(recipe: Recipe, data: str | Path, selected: Sequence[StageName], report: Report) -> ImageData:
+    """The images to train on. Raises UsageError where there are none, or not those that the recipe is for."""
+    with own_images_explained(recipe):
+        images = ImageData(recipe.data, data, "train", recipe.seed, report=report)
+        if "diffusion" in selected:
+            check_judge(recipe, images)
+    if not len(images):
+        held_out = len(images.other("held_out"))
+        raise UsageError(f"{data}: no images to train on; {held_out} are held out. Lower data.held_out.")
+    return images
+
+
+def _advise(recipe: Recipe, earlier: Recipe | None, out: Path, stages: Sequence[StageName], report: Report) -> None:
+    """Say what of the experiment will go otherwise than a person may think."""
+    lines = rate_changes(recipe, earlier, out, stages) if earlier is not None else [small_latent(recipe)]
+    for line in filter(None, lines):
+        report(line)
 
 
 def _sections(recipe: Recipe) -> dict[StageName, Any]:

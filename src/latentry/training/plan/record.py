@@ -23,6 +23,7 @@ from latentry.training.stages import STAGES
 FREE = {
     *("steps", "workers", "log_every", "validate_every", "sample_every", "save_every", "keep", "milestones"),
     *("accumulate", "checkpoint_activations"),  # the same step in less memory
+    *("decay_steps", "lr_end"),  # how the rate goes on where `steps` is another
 }
 FIRST = "autoencoder"
 KEPT_IN = {FIRST: "autoencoder", "diffusion": "unet"}
@@ -44,6 +45,11 @@ def may_change(key: str) -> bool:
     return key.startswith(FREE_SECTIONS) or (".train." in key and key.rsplit(".", 1)[1] in FREE)
 
 
+def earlier_recipe(out: Path) -> Recipe | None:
+    """The recipe of the last call on this run; None for a new run."""
+    return validated(read_recipe(out), str(out / RECIPE)) if (out / RECIPE).is_file() else None
+
+
 def settled(recipe: Recipe, out: Path) -> tuple[Recipe, tuple[str, ...]]:
     """The recipe with what an earlier start of the run chose by itself (`auto` precision), and what changed since.
 
@@ -53,7 +59,8 @@ def settled(recipe: Recipe, out: Path) -> tuple[Recipe, tuple[str, ...]]:
         if any(out.glob("*/step-*")):
             raise UsageError(f"{out}: holds checkpoints, but no {RECIPE} that says of what. Choose another --out.")
         return recipe, ()
-    earlier = validated(read_recipe(out), str(out / RECIPE))
+    earlier = earlier_recipe(out)
+    assert earlier is not None
     tree = dump(recipe)
     old = dict(flat(dump(earlier)))
     for stage in STAGES:
@@ -124,6 +131,11 @@ def newest_step(out: Path, stage: str) -> int:
     return saved.step if saved else 0
 
 
+def _earlier_timings(tree: Mapping[str, Any]) -> dict[str, str]:
+    """What an earlier call on the run noted of its timing."""
+    return dict((tree.get("made_with") or {}).get("precision") or {})
+
+
 def write(plan: Plan) -> None:
     """Write the recipe with what made it and what changed since, then the listing of the images."""
     images, out = plan.images, plan.out
@@ -139,6 +151,7 @@ def write(plan: Plan) -> None:
         "images": len(plan.data),
         "data": images.listing.fingerprint,
         "data_changes": images.changes,
+        "precision": {**_earlier_timings(earlier), **plan.timings},
         "recipe_changes": [*before(out, "recipe_changes"), *plan.changes],
     }
     out.mkdir(parents=True, exist_ok=True)

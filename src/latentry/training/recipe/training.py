@@ -16,7 +16,8 @@ class StageTraining(Options):
 
     steps: optimiser steps. batch: images per optimiser step, over all processes. accumulate: the batch is worked
     through in this many parts. lr: the rate used, or with `scale_lr` the published base rate, times the batch.
-    warmup: steps of linear rise. decay: shape after it, down to lr * lr_end. ema: decay of averaged weights, or null.
+    warmup: steps of linear rise. decay: shape after it, down to lr * lr_end, which is reached at decay_steps (null: at
+    `steps`) and then held. ema: decay of averaged weights, or null.
     precision: fp32, bf16 (autocast; weights stay fp32) or auto (times both). workers: loader processes.
     keep: newest checkpoints kept; milestones: also keep every so many steps.
     """
@@ -31,6 +32,7 @@ class StageTraining(Options):
     weight_decay: float = Field(0.0, ge=0)
     warmup: NonNegativeInt = 0
     decay: Literal["constant", "linear", "cosine"] = "constant"
+    decay_steps: PositiveInt | None = None
     lr_end: float = Field(0.0, ge=0, le=1)
     clip: PositiveFloat | None = None
     ema: float | None = Field(None, gt=0, lt=1)
@@ -50,6 +52,17 @@ class StageTraining(Options):
     def _check(self) -> StageTraining:
         if self.batch % self.accumulate:
             raise ValueError(f"batch {self.batch} is not a multiple of accumulate {self.accumulate}")
+        if self.decay_steps is None:
+            return self
+        if self.decay == "constant":
+            raise ValueError(f"decay_steps {self.decay_steps} with decay constant; set decay to linear or cosine")
+        if self.decay_steps <= self.warmup:
+            raise ValueError(f"decay_steps {self.decay_steps} is not beyond warmup {self.warmup}; raise it")
+        if self.decay_steps < self.steps and not self.lr_end:
+            raise ValueError(
+                f"decay_steps {self.decay_steps} of steps {self.steps} with lr_end 0: the rest would learn nothing; "
+                "set lr_end, to 0.1 say"
+            )
         return self
 
     def rate(self) -> float:

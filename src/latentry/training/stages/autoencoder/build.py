@@ -95,13 +95,13 @@ def check(plan: Plan) -> None:
         objectives.build(section.objective, plan.model.autoencoder.kind, channels)
 
 
-def probe(plan: Plan) -> Callable[[], Tensor]:
-    """A forward pass of a microbatch of noise."""
+def probe(plan: Plan) -> Callable[..., Tensor]:
+    """A forward pass of images of noise."""
     device, model = plan.world.device, fresh(plan).to(plan.world.device)
-    shape = (plan.world.microbatch(plan.recipe.autoencoder.train), *plan.data.shape)
+    shape = plan.data.shape
 
-    def work() -> Tensor:
-        moments = model.moments(torch.rand(shape, device=device))
+    def work(images: int = 1) -> Tensor:
+        moments = model.moments(torch.rand((images, *shape), device=device))
         image: Tensor = model.decoder.conv_out(model.features(moments[:, : model.latent_channels]))
         return image.square().mean()
 

@@ -30,6 +30,7 @@ from latentry.training.loop.world import World
 from latentry.training.objectives import AdversarialObjective, GeneratorTerms
 from latentry.training.recipe.autoencoder import AutoencoderSection, AutoencoderTraining
 from latentry.training.stages.autoencoder.health import Health
+from latentry.training.stages.named import damaged_paths, paths_of
 
 if TYPE_CHECKING:
     pass
@@ -39,10 +40,17 @@ PREVIEWED = 8
 VALIDATED = 64
 
 
+def batch_psnr(reconstruction: Tensor, x: Tensor) -> Tensor:
+    """PSNR in dB of all values of a batch together, clamped to [-1, 1] as images are; a scalar on their device."""
+    error = (reconstruction.float().clamp(-1, 1) - x).square().mean()
+    return 10 * (4 / error.clamp(min=1e-12)).log10()
+
+
 class AutoencoderStage(Stage):
     """Trains `model` and, if the objective has one, its discriminator."""
 
     name = NAME
+    headline = ("psnr", "held_out_psnr", "train_psnr")
     model: Autoencoder
     training: AutoencoderTraining
 
@@ -130,7 +138,7 @@ class AutoencoderStage(Stage):
             features, latent = self.reconstruct(x, places, step, "posterior")
             terms = self.objective.generator_loss(x, features, self.model.decoder.conv_out, latent, step)
             (terms.loss * share).backward()
-            self._add(sums, self._named(terms, latent), share)
+            self._add(sums, self._named(terms, latent) | {"psnr": batch_psnr(terms.reconstruction, x)}, share)
             if isinstance(latent, Quantised):
                 self.health.count(latent.indices)
         return self._numbers(sums, gradient_norm=self.updater.reduce())
@@ -215,6 +223,18 @@ class AutoencoderStage(Stage):
             again = self.model.decode(self.model.encode(x.to(self.world.device)))
         path.parent.mkdir(parents=True, exist_ok=True)
         grid(torch.cat([to_unit(x), to_unit(again)]), columns=len(x)).save(path)
+
+    def updaters(self) -> dict[str, Updater]:
+        """Of the autoencoder, and of the discriminator."""
+        return {"": self.updater} | ({"discriminator_": self.critic} if self.critic is not None else {})
+
+    def files(self, step: int) -> list[str]:
+        """Paths of the batch."""
+        return paths_of(self.data, step, self.training.batch)
+
+    def damaged(self, parts: list[Example]) -> list[str]:
+        """Paths of images with values that are not finite."""
+        return damaged_paths(self.data, parts)
 
     def modules(self) -> dict[str, nn.Module]:
         """The networks that it trains, by name."""
