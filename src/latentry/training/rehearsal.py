@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from latentry import text
@@ -15,6 +16,17 @@ from latentry.evaluate.card import SHEET, model_card
 from latentry.training.plan.about import about
 from latentry.training.plan.plan import Plan
 from latentry.training.plan.recipes import dump
+
+
+def rehearsed(make: Callable[[], Plan], recipe: str) -> Plan:
+    """The plan, once the end of its run is rehearsed. recipe: names it where there is no plan."""
+    try:
+        plan = make()
+    except UnicodeEncodeError as error:
+        raise unwritable(error, recipe) from None
+    if plan.world.chief:
+        rehearse(plan)
+    return plan
 
 
 def rehearse(plan: Plan) -> None:

@@ -22,7 +22,7 @@ from latentry.interrupts import working
 from latentry.training.dry_run import dry_run as rehearse
 from latentry.training.loop.log import Log
 from latentry.training.loop.loop import Loop, Progress, reason
-from latentry.training.loop.memory import explained, forget_peak
+from latentry.training.loop.memory import explained
 from latentry.training.loop.signals import StopRequest
 from latentry.training.loop.stage import Stage
 from latentry.training.loop.waiting import Waiting
@@ -32,8 +32,7 @@ from latentry.training.plan.about import about
 from latentry.training.plan.decide import plan
 from latentry.training.plan.plan import Plan
 from latentry.training.plan.plugins import load_plugins
-from latentry.training.rehearsal import rehearse as rehearse_end
-from latentry.training.rehearsal import unwritable
+from latentry.training.rehearsal import rehearsed
 from latentry.training.stages import STAGES
 from latentry.training.stages.order import constants, walk
 from latentry.training.stages.publish import update_sampling
@@ -76,18 +75,13 @@ def train(
     world, out = join(device), Path(out)
     say = _unbreakable(report) if world.chief else _silent
 
+    told = _unbreakable(doing) if doing and world.chief else say
+
     def decided(doing: Callable[[str], None]) -> Plan:
         how: dict[str, Any] = {"accept_data_change": accept_data_change, "report": say, "doing": doing}
-        try:
-            made = plan(recipe, data, out, overrides, stage=stage, world=world, **how)
-        except UnicodeEncodeError as error:
-            raise unwritable(error, recipe) from None
-        if world.chief:
-            rehearse_end(made)
-        return made
+        return rehearsed(partial(plan, recipe, data, out, overrides, stage=stage, world=world, **how), recipe)
 
     if dry_run:
-        told = _unbreakable(doing) if doing and world.chief else say
         with Waiting(told, "dry run") as waiting:
             made = decided(waiting.doing)
             with working():
@@ -102,7 +96,7 @@ def train(
             held.enter_context(RunLock(out, say))
             recover(out, "model*")
         world.barrier()  # nobody reads a model that is only half in its place
-        with Waiting(say, "before training") as waiting:
+        with Waiting(told, "before training") as waiting:
             made = decided(waiting.doing)
         if not begun and world.chief:
             held.enter_context(RunLock(out, say))
@@ -146,10 +140,7 @@ def _fit(
         store.clean()
     plan.world.barrier()
     known, previews = constants(plan, stage.name), plan.out / "samples"
-    loop = Loop(stage, store, log, request, previews=previews, constants=known, progress=progress)
-    forget_peak(plan.world.device)
-    with explained(training, stage.name, plan.world, loop.where):
-        loop.run()
+    Loop(stage, store, log, request, previews=previews, constants=known, progress=progress).run()
     saved = store.newest()
     assert saved is not None
     return saved

@@ -15,6 +15,7 @@ import torch
 from latentry.checkpoints.store import Store
 from latentry.errors import LatentryError, is_out_of_memory
 from latentry.training.loop.log import Log, Window
+from latentry.training.loop.memory import explained, forget_peak
 from latentry.training.loop.outlook import Outlook
 from latentry.training.loop.signals import Interrupted, Stopped, StopRequest
 from latentry.training.loop.stage import Stage
@@ -61,12 +62,6 @@ class Clock:
         return rate * batch, (steps - step) / max(rate, 1e-9)
 
 
-def listed(names: Sequence[str]) -> str:
-    """The first names, and how many more there are."""
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more
-
-
 def reason(error: Exception) -> str:
     """Why something that may fail has failed, in a few words."""
     if is_out_of_memory(error):
@@ -74,6 +69,12 @@ def reason(error: Exception) -> str:
             torch.cuda.empty_cache()
         return "not enough memory"
     return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
 
 
 class Loop:
@@ -94,8 +95,8 @@ class Loop:
         self.previews, self.constants, self.progress = previews, constants, progress
         self.window, self.bad, self.done, self.warned = Window(), 0, 0, set[str]()
         self.due: list[str] = []
-        self.looked: dict[str, float] = {}
         self.step = 0
+        self.looked: dict[str, float] = {}
         self.shown = time.monotonic()
 
     def resume(self) -> int:
@@ -119,7 +120,8 @@ class Loop:
     def run(self) -> None:
         """Train to the last step. Raises Stopped after a requested stop, when everything is saved."""
         training, world = self.stage.training, self.stage.world
-        with self.request.deferred():
+        forget_peak(world.device)
+        with self.request.deferred(), explained(training, self.stage.name, world, self.where):
             step = self.resume()
             self._look(step)
             clock = Clock(step)

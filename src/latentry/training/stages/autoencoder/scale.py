@@ -20,10 +20,10 @@ from latentry.training.stages.latents import ENCODE_BATCH, encode, read
 
 DEVIATION_RANGE = (0.5, 2.0)
 SAMPLES = 10_000
+NAME = "autoencoder"
 FAR = 7.0
 """Deviations from the mean. Of a million images' normal latents none is so far; a denoiser learns such values last."""
 NAMED = 3
-NAME = "autoencoder"
 
 
 def set_scale(plan: Plan, model: Autoencoder) -> None:
