@@ -81,7 +81,7 @@ def _channels(root: Path, records: list[Record], options: DataOptions) -> tuple[
 
 
 def _conditioning(tree: dict[str, Any]) -> dict[str, Any]:
-    """The condition of a recipe whose data are settled: captions before classes, as the recipe wants them, if it does."""
+    """The condition of a recipe whose data are settled: captions before classes, each as the recipe may say."""
     data, diffusion = tree["data"], tree["diffusion"]
     ordinary = {
         "text": {"kind": "text", "width": 2 * diffusion["unet"]["channels"]},
