@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import pkgutil
 import resource
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
+import latentry
 from latentry import config, pipeline
 from latentry.cli import run
 from latentry.errors import UsageError
@@ -36,6 +39,14 @@ FEW = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
 MANY = settings(FEW, max_examples=3000, derandomize=False, print_blob=True)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _imported() -> None:
+    """What commands import when they run is no part of the time that a value may take."""
+    for module in pkgutil.walk_packages(latentry.__path__, "latentry."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
 
 
 def few_and_many(*strategies: Any) -> Callable[[Callable[..., None]], Any]:
