@@ -30,7 +30,7 @@ from latentry.training.plan.recipes import load, read
 from tests.fuzz.nasty import values, words
 from tests.unit.pipeline import small_pipelines
 
-SECONDS, MEGABYTES = 2.0, 200
+SECONDS, MEGABYTES = 5.0, 200
 FEW = settings(
     max_examples=25,
     derandomize=True,
@@ -71,7 +71,7 @@ def few_and_many(*strategies: Any) -> Callable[[Callable[..., None]], Any]:
 
 @contextmanager
 def bounded() -> Iterator[None]:
-    """Within two seconds of work, for a busy machine, and 200 MB."""
+    """Within a second of work (five where the machine is busy, or a library is used first) and 200 MB."""
     before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     yield
     assert time.process_time() - start < SECONDS
