@@ -15,7 +15,7 @@ from latentry.training.plan.recipes import dump, load, names, plain, zoo
 
 
 def test_the_promised_recipes_are_there():
-    assert plain() == ["emoji", "small-128", "small-256", "small-64", "tiny-shapes"]
+    assert plain() == ["emoji", "small-64", "small-128", "small-256", "tiny-shapes"]
     assert names() == [*plain(), *zoo()]
 
 

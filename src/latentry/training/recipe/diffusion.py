@@ -43,6 +43,7 @@ class DiffusionSection(DiffusionOptions):
 
     from_: str | None = Field(None, alias="from")
     conditioning: dict[str, choice(CONDITIONERS, "conditioner")] | Literal["auto"] = Field({}, max_length=100)  # type: ignore[assignment,valid-type]
+    auto: dict[Literal["text", "label"], choice(CONDITIONERS, "conditioner")] = Field({}, max_length=2)  # type: ignore[valid-type]
     objective: DiffusionObjectiveOptions = DiffusionObjectiveOptions()
     train: DiffusionTraining = DiffusionTraining()
 
