@@ -14,7 +14,7 @@ from latentry.data.files.kinds import POINTER
 from latentry.data.files.limits import Limits
 from latentry.data.folders import pixel_fields, select
 from latentry.data.folders.record import Record, Remarks
-from latentry.data.folders.records import read_folder, real_root
+from latentry.data.folders.records import not_entered, read_folder, real_root
 from latentry.data.options import DataOptions
 from latentry.data.prepare import mismatch
 from latentry.data.transform import enlargement
@@ -38,6 +38,7 @@ class Source:
         select.require_fields(folder.records, options)
         self.records: list[Record] = pages.expanded(self.root, select.selected(folder.records, options), options)
         self.remarks: Remarks = folder.remarks
+        self.remarks.left += not_entered(folder.content)
         self.remarks.read += select.long_captions(self.records, options.text)
         for line in self.remarks.lines():
             report(f"data: {line}")

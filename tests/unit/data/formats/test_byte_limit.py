@@ -128,9 +128,13 @@ _WRITERS: dict[str, Callable[[Image.Image, Path], Any]] = {
     "gif": lambda picture, path: picture.convert("P").save(path, "GIF"),
     "bmp": lambda picture, path: picture.save(path, "BMP"),
     "webp": lambda picture, path: picture.save(path, "WEBP", quality=1, method=0),
-    "tiff-deflate": lambda picture, path: tifffile.imwrite(path, np.asarray(picture), compression="zlib", predictor=True),
+    "tiff-deflate": lambda picture, path: tifffile.imwrite(
+        path, np.asarray(picture), compression="zlib", predictor=True
+    ),
     "tiff-jpeg": lambda picture, path: picture.save(path, "TIFF", compression="jpeg"),
-    "png-16": lambda picture, path: path.write_bytes(plain_png(np.asarray(picture)[: picture.height // 2].astype("u2"))),
+    "png-16": lambda picture, path: path.write_bytes(
+        plain_png(np.asarray(picture)[: picture.height // 2].astype("u2"))
+    ),
 }
 
 
