@@ -125,3 +125,20 @@ def _escaped(found: re.Match[str]) -> str:
     letter, code = found[0], ord(found[0])
     byte = code - 0xDC00 if 0xDC80 <= code <= 0xDCFF else code
     return _NAMED.get(letter) or (f"\\x{byte:02x}" if byte < 0x100 else f"\\u{code:04x}")
+
+
+def whole(text: str, where: str) -> str:
+    """`text`, if all of it is letters: an argument that is not UTF-8 reaches Python with half pairs in their place.
+
+    where: names it in errors. Errors: `UsageError`, one line with the place of the first.
+    """
+    place = next((i for i, letter in enumerate(text) if "\ud800" <= letter <= "\udfff"), None)
+    if place is None:
+        return text
+    raise UsageError(f"{where}: {printable(text[place])} at letter {place + 1} is not UTF-8; accepted: text in UTF-8.")
+
+
+def number(text: str) -> int | None:
+    """The whole number that up to 18 digits write, a minus before them or not; None for any other text."""
+    digits = text.removeprefix("-")
+    return int(text) if digits.isascii() and digits.isdigit() and len(digits) <= 18 else None

@@ -162,7 +162,7 @@ NAMED: dict[str, Any] = {"_class_name": "DDIMScheduler"}
         ({"beta_schedule": "laplace"}, "beta_schedule 'laplace'"),
         ({"prediction_type": "flow"}, "prediction_type 'flow'"),
         ({"_class_name": "EulerDiscreteScheduler"}, "EulerDiscreteScheduler"),
-        ({"_class_name": "DDPMScheduler", "variance_type": "fixed_large"}, "variance_type 'fixed_large'"),
+        ({"_class_name": "DDPMScheduler", "variance_type": "learned"}, "variance_type 'learned'"),
         ({"_class_name": "PNDMScheduler"}, "skip_prk_steps False"),
         ({"_class_name": "PNDMScheduler", "skip_prk_steps": True, "prediction_type": "v_prediction"}, "v_prediction"),
         ({"_class_name": "PNDMScheduler", "skip_prk_steps": True}, "steps_offset 0, set_alpha_to_one False"),

@@ -30,6 +30,14 @@ PLAIN: dict[str, dict[str, Any]] = {
     "attention in the middle alone": {"attention": (8, 16)},
     "attention nowhere on the way, resampled": {"attention": (), "resblock_updown": True},
     "dropout": {"dropout": 0.1},
+    "as Ho et al. 2020": {
+        "norm_epsilon": 1e-6,
+        "pad_end": True,
+        "sine_first": True,
+        "frequency_shift": 1,
+        "heads": 1,
+        "head_channels": None,
+    },
 }
 CROSS: dict[str, dict[str, Any]] = {
     "heads": {"heads": 2, "head_channels": None, "attention": (1, 2)},
@@ -118,6 +126,9 @@ CROSSING: dict[str, Any] = {
     [
         {**ATTENDING, "attention_head_dim": None},
         {**ATTENDING, "attention_head_dim": 4},
+        {**ATTENDING, "downsample_padding": 0, "flip_sin_to_cos": False, "freq_shift": 1, "norm_eps": 1e-6},
+        {**ATTENDING, "flip_sin_to_cos": False, "norm_eps": 1e-4},
+        {**CROSSING, "attention_head_dim": 2, "downsample_padding": 0, "freq_shift": 1, "norm_eps": 1e-3},
         {**RESAMPLED, "attention_head_dim": 8, "resnet_time_scale_shift": "scale_shift", "attn_norm_num_groups": 4},
         {**CROSSING, "attention_head_dim": 2},
         {**CROSSING, "attention_head_dim": (2, 4), "transformer_layers_per_block": 2},
@@ -168,12 +179,10 @@ def test_what_diffusers_cannot_be_is_refused_by_name(changes: dict[str, Any], co
 @pytest.mark.parametrize(
     ("config", "text"),
     [
-        ({**ATTENDING, "flip_sin_to_cos": False}, "flip_sin_to_cos False"),
-        ({**ATTENDING, "freq_shift": 1}, "freq_shift 1"),
-        ({**ATTENDING, "norm_eps": 1e-6}, "norm_eps 1e-06"),
+        ({**ATTENDING, "freq_shift": 2}, "freq_shift 2"),
         ({**ATTENDING, "add_attention": False}, "add_attention False"),
         ({**ATTENDING, "num_class_embeds": 10}, "num_class_embeds 10"),
-        ({**ATTENDING, "downsample_padding": 0}, "downsample_padding 0"),
+        ({**ATTENDING, "downsample_padding": 2}, "downsample_padding 2"),
         ({**ATTENDING, "downsample_type": "resnet"}, "DownBlock2D"),
         ({**ATTENDING, "resnet_time_scale_shift": "scale_shift"}, "attn_norm_num_groups None"),
         ({**ATTENDING, "up_block_types": ("UpBlock2D", "AttnUpBlock2D")}, "attention at factors"),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from latentry.checkpoints import durable
 from latentry.cli.output import JSON, bar, emit_json, say
 from latentry.errors import UsageError
 from latentry.text import one_line
@@ -20,21 +21,28 @@ if TYPE_CHECKING:
 SHOWN = 12
 """Names of one kind that a person is shown."""
 
+EACH = 4096  # bytes of a set's image besides its pixels, about
+
 app = typer.Typer(help="Look at a folder of images, or make one to try things on.", no_args_is_help=True)
 
 
 @app.command("shapes")
 def shapes(
     out: Annotated[Path, typer.Option(help="Folder to write.")],
-    count: Annotated[int, typer.Option(min=1, help="How many images.")],
+    count: Annotated[int, typer.Option(min=1, max=10_000_000, help="How many images.")],
     size: Annotated[str, typer.Option(metavar="HxW", help="Size of the images.")] = "64",
-    seed: Annotated[int, typer.Option(min=0, help="Another seed, other images.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=(1 << 63) - 1, help="Another seed, other images.")] = 0,
 ) -> None:
     """Write coloured shapes on backgrounds, with captions, labels, boxes and semantic maps."""
     shape = parse_size(size) or (64, 64)
     from latentry.data.shapes import write
 
-    write(out, count, size=shape, seed=seed)
+    try:
+        write(out, count, size=shape, seed=seed)
+    except OSError as error:
+        if error.errno not in durable.FULL:
+            raise
+        raise durable.disk_full(out, count * (4 * shape[0] * shape[1] + EACH)) from error
     say(f"{count} image{'s' * (count != 1)} in {out}")
 
 
@@ -98,7 +106,7 @@ def print_report(report: Report) -> None:
     """The report for people: what there is and how it is read, then what is odd, then what is wrong."""
     plain = plain_report(report)
     say(f"{one_line(str(report.root))}: {report.images} images")
-    for what in ("formats", "channels", "depths", "sizes", "labels", "split", "fields", "others"):
+    for what in ("formats", "channels", "depths", "values", "sizes", "labels", "split", "fields", "others"):
         counts = [f"{one_line(str(name))} ({count})" for name, count in plain[what].items()]
         if counts:
             more = f", and {len(counts) - SHOWN} more" if len(counts) > SHOWN else ""
@@ -111,6 +119,8 @@ def print_report(report: Report) -> None:
         say(f"not read: {line}")
     for line in _together(report.notes):
         say(f"note: {line}")
+    for advice in report.advice:
+        say(f"note: {advice}")
     for path, reason in report.bad:
         say(f"bad: {one_line(path)}: {reason}")
     for warning in report.warnings:

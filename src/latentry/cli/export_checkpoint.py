@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from latentry.cli.output import JSON, emit_json, one_of, say
+from latentry.cli.output import JSON, emit_json, one_of, say, warn
+from latentry.interrupts import working
 
 FORMATS = ("compvis", "diffusers")
 
@@ -17,13 +18,19 @@ def export_checkpoint(
     *,
     to: Annotated[str, typer.Option("--format", help="compvis (a .ckpt and its YAML) or diffusers (a folder).")],
     out: Annotated[Path, typer.Option(help="Folder, or for compvis also a .ckpt.")],
+    stage: Annotated[
+        str | None, typer.Option(help="autoencoder: the first stage alone; default: all there is.")
+    ] = None,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Export a model to CompVis or diffusers; what they cannot hold is refused by name."""
     one_of("--format", to, FORMATS)
+    if stage is not None:
+        one_of("--stage", stage, ("autoencoder",))
     from latentry.pipeline.foreign import export_model
 
-    written = export_model(model, to, out)
+    with working():
+        written = export_model(model, to, out, stage=stage, report=warn)
     if as_json:
         emit_json({"format": to, "written": [str(path) for path in written]})
     else:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from latentry.cli.output import JSON, emit_json, say, table
+from latentry.errors import UsageError
 
 app = typer.Typer(help="The recipes that come with latentry.", invoke_without_command=True)
 
@@ -46,6 +48,28 @@ def show(
     from latentry.training.plan.recipes import read, read_text
 
     say((dump_yaml(read(name)) if whole else read_text(name)).rstrip())
+
+
+@app.command("from")
+def from_model(
+    model: Annotated[Path, typer.Argument(help="A model, a run, a checkpoint beside its YAML, a folder of diffusers.")],
+    *,
+    out: Annotated[Path | None, typer.Option(help="The YAML file to write; default: print it.")] = None,
+) -> None:
+    """Print a recipe that trains a model further: its networks as they are, to be begun with its weights."""
+    from latentry.checkpoints.durable import replace_file
+    from latentry.config import dump_yaml
+    from latentry.training.plan.recipes import of_model
+
+    if out is not None and out.exists():
+        raise UsageError(f"--out {out}: already exists. Choose another.")
+    text = dump_yaml(of_model(model))
+    if out is None:
+        say(text.rstrip())
+        return
+    out.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(out, text)
+    say(f"{out}: train it with `latentry train {out} --data DIR --out RUN`")
 
 
 @app.command("schema")

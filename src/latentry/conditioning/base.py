@@ -76,6 +76,14 @@ class Conditioner(nn.Module, ABC):
         """What training by these options needs of a sample; empty: no folder of images can train it yet."""
         return cls.reads
 
+    @classmethod
+    def further(cls, options: KindOptions, name: str, factor: int) -> dict[str, Any]:
+        """The options by which the condition `name` of a model is trained on other images.
+
+        Without what those say themselves, and with what lets any image be trained on. factor: of the first stage.
+        """
+        return options.model_dump()
+
     @property
     def device(self) -> torch.device:
         """Where the model is, and where `encode` and `null` make their tensors."""

@@ -25,15 +25,22 @@ def q_sample(x0: Tensor, eps: Tensor, alpha: float | Tensor, sigma: float | Tens
 
 def posterior_mean(schedule: Schedule, x0: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
     """Mean of q(x_{t-1} | x_t, x0), in the dtype of x_t. t: int64 (B,). Source: Ho et al. 2020, eq. 7."""
-    abar, before, beta = (table[t.cpu()] for table in (schedule.abar, schedule.abar_before, schedule.betas))
+    exact = schedule.exact
+    abar, before, beta = (table[t.cpu()] for table in (exact.abar, exact.abar_before, exact.betas))
     of_x0 = beta * before.sqrt() / (1 - abar)
     of_x_t = (1 - before) * (1 - beta).sqrt() / (1 - abar)
     return spread(of_x0.to(x_t), x_t) * x0 + spread(of_x_t.to(x_t), x_t) * x_t
 
 
 def posterior_variance(schedule: Schedule) -> Tensor:
-    """Variance of q(x_{t-1} | x_t, x0) for every t, float64 (T,); 0 at t = 0. Source: Ho et al. 2020, eq. 7."""
-    return schedule.betas * (1 - schedule.abar_before) / (1 - schedule.abar)
+    """Variance of an ancestral step for every t, float64 (T,): of q(x_{t-1} | x_t, x0), which is 0 at t = 0.
+
+    With the schedule's `v_posterior` v it is (1 - v) of that and v beta_t.
+    Source: Ho et al. 2020, eq. 7 and section 3.2.
+    """
+    exact, v = schedule.exact, schedule.v_posterior
+    posterior = exact.betas * (1 - exact.abar_before) / (1 - exact.abar)
+    return (1 - v) * posterior + v * exact.betas if v else posterior
 
 
 def posterior_log_variance(schedule: Schedule) -> Tensor:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
 from pydantic import Field, TypeAdapter, model_validator
 from torch import Tensor
 
+from latentry.bounds import Times
 from latentry.errors import UsageError
 from latentry.kinds import Kind, KindOptions, build, choice
 
@@ -30,12 +31,14 @@ class Schedule:
 
     abar: (T,) strictly decreasing, in [0, 1). Held in float64; a float32 table of a checkpoint is upcast as it is.
     betas: (T,), where they are known more exactly than from a rounded abar.
+    v_posterior: share of beta_t in the variance of an ancestral step, whose rest is the posterior's.
     Raises `UsageError` for any other table. Source: Rombach et al. 2022, appendix B.
     """
 
-    def __init__(self, abar: Tensor, betas: Tensor | None = None) -> None:
+    def __init__(self, abar: Tensor, betas: Tensor | None = None, v_posterior: float = 0.0) -> None:
         self.abar = abar.detach().to("cpu", torch.float64)
         self._betas = None if betas is None else betas.detach().to("cpu", torch.float64)
+        self.v_posterior = v_posterior
         in_range = self.abar.ndim == 1 and len(abar) > 1 and bool(((self.abar >= 0) & (self.abar < 1)).all())
         if not in_range or not bool((self.abar.diff() < 0).all()):
             raise UsageError(
@@ -60,6 +63,11 @@ class Schedule:
         return 1 - self.abar / self.abar_before if self._betas is None else self._betas
 
     @property
+    def exact(self) -> Schedule:
+        """The same without the rounding of abar: published code has its ancestral steps from betas in float64."""
+        return self if self._betas is None else from_betas(self._betas, v_posterior=self.v_posterior)
+
+    @property
     def snr(self) -> Tensor:
         """Signal-to-noise ratio alpha_t^2 / sigma_t^2, float64 (T,)."""
         return self.abar / (1 - self.abar)
@@ -80,11 +88,12 @@ class Schedule:
 
 class _Named(KindOptions):
     rounded: bool = Field(False, description="abar in float32, as published checkpoints hold it")
+    v_posterior: float = Field(0.0, ge=0, le=1, description="share of beta in an ancestral step's variance")
 
 
 class _Rising(_Named):
-    start: float
-    end: float
+    start: float = Field(gt=0, lt=1)
+    end: float = Field(gt=0, lt=1)
 
     @model_validator(mode="after")
     def _check(self) -> _Rising:
@@ -99,7 +108,7 @@ class ScaledLinear(_Rising):
     kind: Literal["scaled_linear"] = "scaled_linear"
     start: float = Field(0.0015, gt=0, lt=1, description="first beta")
     end: float = Field(0.0195, gt=0, lt=1, description="last beta")
-    steps: int = Field(1000, ge=2, description="number of noise levels T")
+    steps: Times = Field(1000, description="number of noise levels T")
 
 
 class Linear(_Rising):
@@ -108,7 +117,7 @@ class Linear(_Rising):
     kind: Literal["linear"] = "linear"
     start: float = Field(1e-4, gt=0, lt=1, description="first beta")
     end: float = Field(2e-2, gt=0, lt=1, description="last beta")
-    steps: int = Field(1000, ge=2, description="number of noise levels T")
+    steps: Times = Field(1000, description="number of noise levels T")
 
 
 class Sqrt(_Rising):
@@ -117,28 +126,44 @@ class Sqrt(_Rising):
     kind: Literal["sqrt"] = "sqrt"
     start: float = Field(1e-4, gt=0, lt=1, description="square of the first beta")
     end: float = Field(2e-2, gt=0, lt=1, description="square of the last beta")
-    steps: int = Field(1000, ge=2, description="number of noise levels T")
+    steps: Times = Field(1000, description="number of noise levels T")
 
 
 class Cosine(_Named):
     """abar a squared cosine of time (Nichol and Dhariwal 2021, eq. 17), betas at most 0.999."""
 
     kind: Literal["cosine"] = "cosine"
-    s: float = Field(0.008, ge=0, description="offset that keeps the first betas from vanishing")
-    steps: int = Field(1000, ge=2, description="number of noise levels T")
+    s: float = Field(0.008, ge=0, le=1000, description="offset that keeps the first betas from vanishing")
+    steps: Times = Field(1000, description="number of noise levels T")
 
 
 class Table(KindOptions):
     """abar itself, as a checkpoint has it, where no formula gives it."""
 
     kind: Literal["table"] = "table"
-    abar: tuple[float, ...] = Field(min_length=2, description="abar of every time, falling")
+    abar: tuple[Annotated[float, Field(ge=0, le=1)], ...] = Field(
+        min_length=2, max_length=100_000, description="abar of every time, falling"
+    )
+    betas: tuple[Annotated[float, Field(ge=0, le=1)], ...] | None = Field(
+        None, max_length=100_000, description="as many, where they say more than a rounded abar"
+    )
+    v_posterior: float = Field(0.0, ge=0, le=1, description="share of beta in an ancestral step's variance")
+
+    @model_validator(mode="after")
+    def _check(self) -> Table:
+        if self.betas is not None and len(self.betas) != len(self.abar):
+            raise ValueError(f"betas: {len(self.betas)} numbers beside {len(self.abar)} of abar; give as many")
+        return self
 
 
-def from_betas(betas: Tensor, rounded: bool = False) -> Schedule:
+def from_betas(betas: Tensor, rounded: bool = False, v_posterior: float = 0.0) -> Schedule:
     """The schedule of `betas` (T,), multiplied up in float64. rounded: then to float32."""
     abar = (1 - betas.double()).cumprod(0)
-    return Schedule(abar.float(), betas) if rounded else Schedule(abar)
+    return Schedule(abar.float(), betas, v_posterior) if rounded else Schedule(abar, v_posterior=v_posterior)
+
+
+def _of(options: _Named, betas: Tensor) -> Schedule:
+    return from_betas(betas, options.rounded, options.v_posterior)
 
 
 def _spaced(start: float, end: float, steps: int) -> Tensor:
@@ -146,25 +171,26 @@ def _spaced(start: float, end: float, steps: int) -> Tensor:
 
 
 def _scaled_linear(options: ScaledLinear) -> Schedule:
-    return from_betas(_spaced(options.start**0.5, options.end**0.5, options.steps) ** 2, options.rounded)
+    return _of(options, _spaced(options.start**0.5, options.end**0.5, options.steps) ** 2)
 
 
 def _linear(options: Linear) -> Schedule:
-    return from_betas(_spaced(options.start, options.end, options.steps), options.rounded)
+    return _of(options, _spaced(options.start, options.end, options.steps))
 
 
 def _sqrt(options: Sqrt) -> Schedule:
-    return from_betas(_spaced(options.start, options.end, options.steps).sqrt(), options.rounded)
+    return _of(options, _spaced(options.start, options.end, options.steps).sqrt())
 
 
 def _cosine(options: Cosine) -> Schedule:
     time = torch.arange(options.steps + 1, dtype=torch.float64) / options.steps
     signal = torch.cos((time + options.s) / (1 + options.s) * math.pi / 2) ** 2
-    return from_betas((1 - signal[1:] / signal[:-1]).clamp(0, 0.999), options.rounded)
+    return _of(options, (1 - signal[1:] / signal[:-1]).clamp(0, 0.999))
 
 
 def _table(options: Table) -> Schedule:
-    return Schedule(torch.tensor(options.abar, dtype=torch.float64))
+    betas = None if options.betas is None else torch.tensor(options.betas, dtype=torch.float64)
+    return Schedule(torch.tensor(options.abar, dtype=torch.float64), betas, options.v_posterior)
 
 
 SCHEDULES = {

@@ -148,13 +148,21 @@ class MapAttention(nn.Module):
 
     path = ""  # as in Attention
 
-    def __init__(self, channels: int, *, heads: int, norm_groups: int = 32, split_heads_first: bool = True) -> None:
+    def __init__(
+        self,
+        channels: int,
+        *,
+        heads: int,
+        norm_groups: int = 32,
+        split_heads_first: bool = True,
+        norm_epsilon: float = 1e-5,
+    ) -> None:
         super().__init__()
         if channels % heads:
             raise UsageError(f"attention: {heads} heads do not divide {channels} channels. Change either of them.")
         self.heads = heads
         self.split_heads_first = split_heads_first
-        self.norm = norm(channels, norm_groups)
+        self.norm = norm(channels, norm_groups, norm_epsilon)
         self.qkv = Pointwise(channels, 3 * channels, dims=1)
         self.proj_out = zero_module(Pointwise(channels, channels, dims=1))
 

@@ -44,15 +44,17 @@ def double(x: Tensor) -> Tensor:
 class Downsample(nn.Module):
     """Halve height and width by a 3x3 convolution with stride 2.
 
+    pad_end: zeros are put to the right and below alone, and not all around.
     It takes a time embedding and ignores it, so that a residual block can stand in its place.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, *, pad_end: bool = False) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
+        self.pad_end = pad_end
+        self.conv = nn.Conv2d(channels, channels, 3, stride=2, padding=0 if pad_end else 1)
 
     def forward(self, x: Tensor, time: Tensor | None = None) -> Tensor:
-        result: Tensor = self.conv(x)  # (B, C, H/2, W/2)
+        result: Tensor = self.conv(F.pad(x, (0, 1, 0, 1)) if self.pad_end else x)  # (B, C, H/2, W/2)
         return result
 
 
@@ -78,6 +80,7 @@ class ResidualBlock(nn.Module):
     time_channels: width of the time embedding.
     scale_shift: the time embedding scales and shifts the second norm's result, instead of being added before it.
     resample: halve ("down") or double ("up") both branches after the first norm.
+    norm_epsilon: added to the variance in both normalisations.
     Source: CompVis latent-diffusion, after Dhariwal and Nichol 2021.
     """
 
@@ -91,14 +94,15 @@ class ResidualBlock(nn.Module):
         dropout: float = 0.0,
         scale_shift: bool = False,
         resample: Direction | None = None,
+        norm_epsilon: float = 1e-5,
     ) -> None:
         super().__init__()
         self.scale_shift = scale_shift
         self.resample = {"down": halve, "up": double}[resample] if resample else None
-        self.norm_in = norm(in_channels, norm_groups)
+        self.norm_in = norm(in_channels, norm_groups, norm_epsilon)
         self.conv_in = nn.Conv2d(in_channels, out_channels, 3, padding=1)
         self.time = nn.Linear(time_channels, 2 * out_channels if scale_shift else out_channels)
-        self.norm_out = norm(out_channels, norm_groups)
+        self.norm_out = norm(out_channels, norm_groups, norm_epsilon)
         self.dropout = nn.Dropout(dropout)
         self.conv_out = zero_module(nn.Conv2d(out_channels, out_channels, 3, padding=1))
         self.skip = nn.Conv2d(in_channels, out_channels, 1) if in_channels != out_channels else nn.Identity()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -27,6 +28,8 @@ class UNet(nn.Module):
     transformer_depth: 0 is plain self-attention, else blocks of a spatial transformer; one number or one per level.
     context_channels, vector_channels: widths of the conditions; None takes none.
     scale_shift, resblock_updown, dropout, split_heads_first: see `ResidualBlock` and `MapAttention`.
+    norm_epsilon, pad_end, sine_first, frequency_shift: as other families of models have them, see `ResidualBlock`,
+    `Downsample` and `sinusoids`.
     checkpoint: recompute activations in the backward pass, for less memory.
     Raises UsageError for widths that groups or heads do not divide.
     Source: Rombach et al. 2022; CompVis latent-diffusion.
@@ -52,6 +55,10 @@ class UNet(nn.Module):
         norm_groups: int = 32,
         dropout: float = 0.0,
         split_heads_first: bool = True,
+        norm_epsilon: float = 1e-5,
+        pad_end: bool = False,
+        sine_first: bool = False,
+        frequency_shift: int = 0,
         checkpoint: bool = False,
     ) -> None:
         super().__init__()
@@ -62,6 +69,7 @@ class UNet(nn.Module):
         self.vector_channels = vector_channels
         self.factor = 2 ** (len(multipliers) - 1)
         self.checkpoint = checkpoint
+        self._sinusoids = partial(sinusoids, sine_first=sine_first, frequency_shift=frequency_shift)
         layout = UNetLayout(
             channels=channels,
             multipliers=tuple(multipliers),
@@ -76,16 +84,23 @@ class UNet(nn.Module):
             norm_groups=norm_groups,
             dropout=dropout,
             split_heads_first=split_heads_first,
+            norm_epsilon=norm_epsilon,
+            pad_end=pad_end,
         )
-        self.time = VectorEmbedding(channels, layout.time_channels)
-        self.vector = VectorEmbedding(vector_channels, layout.time_channels) if vector_channels else None
-        self.conv_in = nn.Conv2d(in_channels + concat_channels, channels, 3, padding=1)
+        self._build(layout, out_channels)
+        self._name_attentions()
+
+    def _build(self, layout: UNetLayout, out_channels: int) -> None:
+        """The modules, in the order in which their first weights are drawn."""
+        self.time = VectorEmbedding(self.channels, layout.time_channels)
+        width = self.vector_channels
+        self.vector = VectorEmbedding(width, layout.time_channels) if width else None
+        self.conv_in = nn.Conv2d(self.in_channels + self.concat_channels, self.channels, 3, padding=1)
         self.down, skips = layout.down()
         self.middle = layout.middle()
         self.up = layout.up(skips)
-        self.norm_out = norm(layout.widths[0], norm_groups)
+        self.norm_out = norm(layout.widths[0], layout.norm_groups, layout.norm_epsilon)
         self.conv_out = zero_module(nn.Conv2d(layout.widths[0], out_channels, 3, padding=1))
-        self._name_attentions()
 
     def forward(
         self,
@@ -135,7 +150,7 @@ class UNet(nn.Module):
 
     def embed_time(self, t: Tensor) -> Tensor:
         """Times (N,) -> (N, 4 * channels), the `time_embedding` of `forward`."""
-        result: Tensor = self.time(sinusoids(t, self.channels).to(self.conv_in.weight.dtype))
+        result: Tensor = self.time(self._sinusoids(t, self.channels).to(self.conv_in.weight.dtype))
         return result
 
     def project_context(self, context: Tensor) -> list[tuple[Tensor, Tensor]]:

@@ -82,6 +82,8 @@ class UNetLayout:
     norm_groups: int
     dropout: float
     split_heads_first: bool
+    norm_epsilon: float
+    pad_end: bool
 
     def __post_init__(self) -> None:
         if self.context_channels is not None and not any(self.depths):
@@ -107,6 +109,7 @@ class UNetLayout:
             dropout=self.dropout,
             scale_shift=self.scale_shift,
             resample=resample,
+            norm_epsilon=self.norm_epsilon,
         )
 
     def attend(self, level: int) -> MapAttention | SpatialTransformer:
@@ -122,7 +125,13 @@ class UNetLayout:
         if depth := self.depths[level]:
             context = self.context_channels
             return SpatialTransformer(width, heads=heads, depth=depth, context_width=context, norm_groups=groups)
-        return MapAttention(width, heads=heads, norm_groups=groups, split_heads_first=self.split_heads_first)
+        return MapAttention(
+            width,
+            heads=heads,
+            norm_groups=groups,
+            split_heads_first=self.split_heads_first,
+            norm_epsilon=self.norm_epsilon,
+        )
 
     def block(self, width: int, level: int) -> UNetBlock:
         """A block of a level, with `width` channels in."""
@@ -140,7 +149,11 @@ class UNetLayout:
                 skips.append(width)
             resample = None
             if level + 1 < len(self.widths):
-                resample = self.residual(width, width, "down") if self.resblock_updown else Downsample(width)
+                resample = (
+                    self.residual(width, width, "down")
+                    if self.resblock_updown
+                    else Downsample(width, pad_end=self.pad_end)
+                )
                 skips.append(width)
             levels.append(Resolution(blocks, resample))
         return levels, skips

@@ -11,10 +11,11 @@ from latentry import config as tools
 from latentry.checkpoints import diffusers, model_folder, run_folder
 from latentry.checkpoints.compvis.config import Published, translate
 from latentry.checkpoints.compvis.read import Weights, read
-from latentry.checkpoints.compvis.write import write
+from latentry.checkpoints.compvis.write import config_of, write
 from latentry.checkpoints.foreign import file as foreign_file
 from latentry.checkpoints.model_folder import ModelFolder
 from latentry.errors import UsageError
+from latentry.models.config import DataFacts
 
 CONFIG_NAMES = ("config.yaml", "{stem}.yaml", "project.yaml")
 WARN = logging.getLogger("latentry").warning
@@ -55,19 +56,69 @@ def read_model(path: Path) -> ModelFolder:
     raise UsageError(f"{path}: neither a run, a model folder, a checkpoint nor a folder of diffusers")
 
 
-def export_model(source: Path, to: str, out: Path) -> list[Path]:
+def export_model(
+    source: Path, to: str, out: Path, *, stage: str | None = None, report: Callable[[str], None] = WARN
+) -> list[Path]:
     """Write a model folder or run for another program; the paths written.
 
-    to: `compvis` or `diffusers`. out: a folder, or for CompVis also a .ckpt. Raises UsageError naming what has no
-    place there, and where `out` already exists.
+    to: `compvis` or `diffusers`. out: a folder, or for CompVis also a .ckpt. stage: `autoencoder` alone, or None, all.
+    report: called with a line about what is kept, but not understood there.
+    Raises UsageError naming what has no place there and where it has one, and where `out` already exists.
     """
     if out.exists():
         raise UsageError(f"--out {out}: already exists. Choose another.")
     model = read_model(source)
+    model = first_stage_of(model) if stage == "autoencoder" else model
+    try:
+        HOLDS[to](model)
+    except UsageError as refusal:
+        raise UsageError(f"{refusal} {_elsewhere(model, to)}") from refusal
     if to == "diffusers":
         diffusers.write(model, out)
-        return [out]
-    return list(write(model, out))
+        written = [out]
+    else:
+        written = list(write(model, out))
+    if model.config.data.range is not None:
+        report(_unsaid_range(model.config.data, to))
+    return written
+
+
+def _unsaid_range(data: DataFacts, to: str) -> str:
+    what = "of each image its own percentiles" if data.units is None else str(data.units)
+    return (
+        f"data.range: {to} has no place for it; images are -1 to 1 there, which here is {what}. It is kept for "
+        "`latentry import` alone: map values to -1..1 and back yourself where the model is used elsewhere."
+    )
+
+
+HOLDS: dict[str, Callable[[ModelFolder], object]] = {"compvis": config_of, "diffusers": diffusers.parts_of}
+"""By format, what raises UsageError for a model that it does not hold in full."""
+
+
+def first_stage_of(model: ModelFolder) -> ModelFolder:
+    """The first stage alone."""
+    config = model.config.model_copy(update={"diffusion": None})
+    return ModelFolder(config, {"autoencoder": model.tensors["autoencoder"]}, card=model.card)
+
+
+def _elsewhere(model: ModelFolder, to: str) -> str:
+    """What to do with a model that format `to` refuses: each format is asked."""
+    for name in HOLDS:
+        if name != to and _holds(name, model):
+            return f"Use --format {name}, which holds this model in full."
+    used = "use the model as the folder that it is (`latentry sample`, `lt.load`)"
+    for name in HOLDS:
+        if model.config.diffusion is not None and _holds(name, first_stage_of(model)):
+            return f"No format holds all of it: {used}, or write its first stage, --stage autoencoder --format {name}."
+    return f"No format holds it: {used}."
+
+
+def _holds(name: str, model: ModelFolder) -> bool:
+    try:
+        HOLDS[name](model)
+    except UsageError:
+        return False
+    return True
 
 
 def published(path: Path, config: str | Path | None = None) -> Published:

@@ -25,7 +25,8 @@ def levels_of(model: Model, request: Request, chosen: SampleOptions) -> list[Lev
     if request.start is not None and request.start[1] == CLEAN:
         return [CLEAN]
     assert model.denoiser is not None
-    levels: list[Level] = lookup(LEVELS, chosen.levels, "levels")(model.denoiser.schedule, chosen.steps)
+    schedule = model.denoiser.schedule.exact if is_ancestral(chosen) else model.denoiser.schedule
+    levels: list[Level] = lookup(LEVELS, chosen.levels, "levels")(schedule, chosen.steps)
     if request.start is None:
         return levels
     first = request.start[1]
@@ -57,8 +58,14 @@ def solve(
         denoise = clipped(denoise)
     for wrap in request.wrap:
         denoise = wrap(denoise)
-    steps: Iterator[Step] = build(SOLVERS, chosen.solver)(denoise, start, levels, noise=noise)
+    process = {"v_posterior": denoiser.schedule.v_posterior} if is_ancestral(chosen) else {}
+    steps: Iterator[Step] = build(SOLVERS, chosen.solver)(denoise, start, levels, noise=noise, **process)
     return steps
+
+
+def is_ancestral(chosen: SampleOptions) -> bool:
+    """Whether the solver draws from the posterior of the process."""
+    return bool(getattr(SOLVERS[chosen.solver.kind], "ancestral", False))
 
 
 def _moved(drawn: Tensor, device: torch.device) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Collection
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +38,7 @@ def parts(s: Subject, mode: str) -> tuple[Autoencoder, AdversarialObjective, int
 def generator_pass(s: Subject, mode: str, time: str) -> dict[str, Tensor]:
     """Every figure of the autoencoder's pass, and the gradients of its loss by `grad.` and our name."""
     model, objective, start = parts(s, mode)
+    objective.log_variance.requires_grad_(True)  # there it is a parameter, that no optimiser holds
     moments = model.moments(s["in.image"])
     code = model.quantise(moments) if model.quantiser is not None else model.posterior(moments)
     z = code.z if model.quantiser is not None else code.sample(s["in.posterior_noise"])  # type: ignore[union-attr]
@@ -45,6 +47,7 @@ def generator_pass(s: Subject, mode: str, time: str) -> dict[str, Tensor]:
     terms.loss.backward()
     return {
         **gradients(model),
+        **gradients(objective, ("log_variance",)),
         "loss": terms.loss,
         "total_loss": terms.loss,
         "rec_loss": terms.pixel,
@@ -69,9 +72,10 @@ def discriminator_pass(s: Subject, mode: str, time: str) -> dict[str, Tensor]:
     return figures | gradients(objective)
 
 
-def gradients(module: nn.Module) -> dict[str, Tensor]:
-    """By `grad.` and our name, of the parameters that have one."""
-    return {f"grad.{name}": p.grad for name, p in module.named_parameters() if p.grad is not None}
+def gradients(module: nn.Module, names: Collection[str] | None = None) -> dict[str, Tensor]:
+    """By `grad.` and our name, of the parameters that have one. names: of these alone."""
+    all_of_them = {name: p.grad for name, p in module.named_parameters() if p.grad is not None}
+    return {f"grad.{name}": grad for name, grad in all_of_them.items() if names is None or name in names}
 
 
 def ours(name: str) -> str:

@@ -97,18 +97,19 @@ def loss(s: Subject) -> DenoisingLoss:
     x_t = q_sample(s["in.x0"], s["in.noise"], *schedule(s).at(s["in.t4"]))
     out = model(x_t, s["in.t4"], s.condition("raw", twice=True))
     target = model.prediction.target(s["in.x0"], s["in.noise"], *levels(s))
-    return objective(out, target, s["in.t4"], log_variance(s, objective))
+    return objective(out, target, s["in.t4"], s.once(log_variance))
 
 
-def log_variance(s: Subject, objective: Objective) -> Tensor:
+def log_variance(s: Subject) -> Tensor:
+    """The learned one of the model, or the config's, (T,); a parameter, so that its gradient is there to compare."""
+    objective = Objective(diffusion_objective(s.params), schedule(s), s.denoiser().options.prediction)
     kept = model_folder.read(s.model).tensors.get("objective", {})
-    return kept.get("log_variance", objective.initial_log_variance()).to(s.device)
+    return nn.Parameter(kept.get("log_variance", objective.initial_log_variance()).to(s.device))
 
 
 def gamma(s: Subject) -> Tensor:
     """The simple loss as the learned log-variance weighs it."""
-    objective = Objective(diffusion_objective(s.params), schedule(s), s.denoiser().options.prediction)
-    lv = log_variance(s, objective)[s["in.t4"]]
+    lv = s.once(log_variance)[s["in.t4"]]
     return (s.once(loss).simple / lv.exp() + lv).mean()
 
 
@@ -119,15 +120,16 @@ LOSSES: dict[str, Check] = {
     "loss_vlb": lambda s: s.once(loss).elbo.mean(),
     "loss_gamma": gamma,
     "per_sample": lambda s: s.once(loss).simple,
-    "logvar": lambda s: log_variance(s, Objective(diffusion_objective(s.params), schedule(s), "epsilon")).mean(),
+    "logvar": lambda s: s.once(log_variance).mean(),
 }
 
 
 @torch.enable_grad()
 def differentiated(s: Subject) -> LatentDiffusion:
-    """The model with raw weights, each with its gradient of the total loss."""
+    """The model with raw weights, each with its gradient of the total loss, as the log-variance has its own."""
     model = s.denoiser("raw")
     model.zero_grad()
+    s.once(log_variance).grad = None
     loss(s).total.backward()
     return model
 
@@ -138,6 +140,12 @@ def gradient(s: Subject, name: str) -> Tensor:
     if name in ("model_norm", "cond_stage_norm"):
         part: nn.Module = model.unet if name == "model_norm" else model.conditioners
         return get_total_norm([p.grad for p in part.parameters() if p.grad is not None])
+    if name == "logvar":
+        if not diffusion_objective(s.params).learn_log_variance:
+            raise NotThere("the config does not learn a log-variance")
+        learned = s.once(log_variance).grad
+        assert learned is not None
+        return learned
     location = s.locations.kept.get(name)
     if location is None:
         raise NotThere("no parameter of that name")

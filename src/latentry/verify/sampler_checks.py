@@ -85,11 +85,13 @@ GRID: dict[str, Check] = {"timesteps": _times, "alphas": _alphas, "alphas_prev":
 
 def ancestral_walk(s: Subject, steps: str) -> Tensor:
     """The last times one by one, and to clean."""
-    levels = [*(s.denoiser().schedule.level(t) for t in reversed(range(int(steps)))), CLEAN]
+    schedule = s.denoiser().schedule
+    levels = [*(schedule.exact.level(t) for t in reversed(range(int(steps)))), CLEAN]
     noise = s["in.ancestral_noise"]
     towards = denoise(s, levels, 1.0, as_epsilon=False)
     x = s["in.x_T"]
-    for step in SOLVERS["ddpm"].solve(towards, x, levels, noise=lambda i: noise[i]):
+    v = schedule.v_posterior
+    for step in SOLVERS["ddpm"].solve(towards, x, levels, noise=lambda i: noise[i], v_posterior=v):
         x = step.x
     return x
 

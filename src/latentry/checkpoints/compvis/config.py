@@ -21,6 +21,7 @@ READ = {
     "unet_config", "first_stage_config", "cond_stage_config", "conditioning_key", "concat_mode", "timesteps",
     "beta_schedule", "linear_start", "linear_end", "cosine_s", "parameterization", "image_size",
     "channels", "scale_factor", "scale_by_std", "use_ema", "clip_denoised",
+    "v_posterior",
 }  # fmt: skip
 OF_TRAINING = {
     "loss_type", "original_elbo_weight", "l_simple_weight", "learn_logvar", "logvar_init",
@@ -28,8 +29,7 @@ OF_TRAINING = {
 }  # fmt: skip
 HARMLESS = {"log_every_t", "ckpt_path", "ignore_keys", "load_only_unet"}
 """What every published config may have, and what says nothing of the model."""
-ONLY = {"use_positional_encodings": False, "num_timesteps_cond": 1, "cond_stage_forward": None, "given_betas": None,
-        "v_posterior": 0.0}  # fmt: skip
+ONLY = {"use_positional_encodings": False, "num_timesteps_cond": 1, "cond_stage_forward": None, "given_betas": None}
 """Keys that would change the numbers; we read them only with this value."""
 FIRST_STAGE_READ = {"embed_dim", "n_embed", "ddconfig", "lossconfig"}
 FIRST_STAGE_SILENT = {"monitor", "image_key", "ckpt_path", "ignore_keys", "lr_g_factor", "scheduler_config", "use_ema"}
@@ -200,7 +200,8 @@ def schedule(params: Mapping[str, Any]) -> dict[str, Any]:
         raise UsageError(
             f'config: beta_schedule "{name}"; known: {", ".join(SCHEDULES)}{did_you_mean(name, SCHEDULES)}.'
         )
-    options: dict[str, Any] = {"kind": SCHEDULES[name], "steps": steps, "rounded": True}
+    v = params.get("v_posterior", 0.0)
+    options: dict[str, Any] = {"kind": SCHEDULES[name], "steps": steps, "rounded": True, "v_posterior": v}
     if name == "cosine":
         return options | {"s": params.get("cosine_s", 8e-3)}
     return options | {"start": params.get("linear_start", 1e-4), "end": params.get("linear_end", 2e-2)}

@@ -11,27 +11,29 @@ from torch import Tensor
 
 from latentry.checkpoints.compvis.config import Published
 from latentry.checkpoints.compvis.first_stage_names import to_ours
+from latentry.checkpoints.compvis.keys import standard
 from latentry.checkpoints.compvis.locations import (
     CONDITION,
     EMA_COUNTERS,
     FIRST_STAGE,
     OPTIONAL,
+    UNET,
     Location,
     Locations,
     locations,
 )
+from latentry.checkpoints.compvis.tables import unrounded, with_schedule
 from latentry.checkpoints.foreign.file import ForeignFile
 from latentry.checkpoints.model_folder import ModelFolder
 from latentry.conditioning import clip_text
 from latentry.conditioning.text import FILE
 from latentry.conditioning.words import clip_tokenizer, tokenizer
-from latentry.diffusion.schedule import build_schedule
 from latentry.errors import LatentryError, UsageError
 from latentry.models.config import ModelConfig
 
 Weights = Literal["both", "ema", "raw"]
 SHOWN = 4
-LOSS = "loss."
+LOSS, AVERAGED = "loss.", "model_ema.diffusion_model"
 OTHER = "The weights belong to another config. Give that one."
 
 
@@ -51,31 +53,60 @@ def read(
     report: called with a line for each field or key without meaning here.
     Raises LatentryError for a key that is missing or has another shape, UsageError for averages that are not there.
     """
-    config = _with_schedule(published.config, file.tensors)
-    texts = _texts(config, vocabulary, report)
+    published = _of_what_is_there(file.tensors, published, report)
+    texts = _texts(published.config, vocabulary, report)
+    tensors = standard(file.tensors, locations(published.config, texts))
+    try:
+        config = with_schedule(published.config, tensors)
+    except LatentryError as error:
+        raise LatentryError(f"{path}: {error}") from error
     table = locations(config, texts)
-    averaged = "model_ema.num_updates" in file.tensors or any(key in file.tensors for key in table.averaged)
-    if weights == "ema" and table.averaged and not averaged:
-        raise UsageError(f"{path}: holds no averaged weights (no model_ema keys). Ask for `raw` or `both`.")
-    kept = dict(table.kept) if weights != "ema" or not averaged else _without(table.kept, "unet_raw")
-    if averaged and weights != "raw":
-        kept |= table.averaged
-    groups = _collect(path, file.tensors, kept)
+    wanted, averaged = _wanted(path, tensors, table, weights)
+    groups = _collect(path, tensors, wanted)
     if "unet_raw" in groups and "unet" not in groups:
         groups["unet"] = groups.pop("unet_raw")
     for key, shape in table.unused.items():
-        if key in file.tensors:
-            _check_shape(path, key, file.tensors[key], shape)
+        if key in tensors:
+            _check_shape(path, key, tensors[key], shape)
     for key, repeated in table.doubled.items():
-        if key in file.tensors and not torch.equal(file.tensors[key], file.tensors[repeated]):
+        if key in tensors and not torch.equal(tensors[key], tensors[repeated]):
             raise LatentryError(f"{path}: {key} differs from {repeated}, which it should repeat. Take another copy.")
-    groups["autoencoder"] = groups.get("autoencoder", {}) | _scale(path, published, config, file.tensors)
-    objective = _objective(file.tensors) if config.diffusion is None else _extra(file.tensors)
+    groups["autoencoder"] = groups.get("autoencoder", {}) | _scale(path, published, config, tensors)
+    objective = _objective(tensors) if config.diffusion is None else _extra(tensors)
     if objective:
         groups["objective"] = objective
-    for line in (*published.warnings, *_left_over(file, table)):
+    for line in (*published.warnings, *_left_over(file, tensors, table)):
         report(f"warning: {line}")
     return ModelFolder(_with_facts(config, published, file, averaged), groups, texts)
+
+
+def _of_what_is_there(tensors: Mapping[str, Tensor], published: Published, report: Callable[[str], None]) -> Published:
+    """As it is, or the first stage alone where the file has no denoiser: a decoder by itself, say."""
+    config = published.config
+    if config.diffusion is None or config.autoencoder.kind == "identity":
+        return published
+    if any(UNET in key or key.startswith(AVERAGED) for key in tensors):
+        return published
+    if not any(key.endswith("encoder.conv_in.weight") for key in tensors):
+        return published
+    report("the file holds no denoiser (no model.diffusion_model keys): its first stage is taken alone")
+    return published._replace(config=config.model_copy(update={"diffusion": None}))
+
+
+def _wanted(
+    path: Path, tensors: Mapping[str, Tensor], table: Locations, weights: Weights
+) -> tuple[dict[str, Location], bool]:
+    """Where the keys that are asked for belong, and whether averages are among them. Counters alone are no averages."""
+    averaged = any(key in tensors for key in table.averaged)
+    raw = any(location.group == "unet_raw" and key in tensors for key, location in table.kept.items())
+    if table.averaged and weights == "ema" and not averaged:
+        raise UsageError(f"{path}: holds no averaged weights (no model_ema keys). Ask for `raw` or `both`.")
+    if weights == "raw" and averaged and not raw:
+        raise UsageError(f"{path}: holds averaged weights alone (model_ema keys). Ask for `ema` or `both`.")
+    wanted = _without(table.kept, "unet_raw") if averaged and (weights == "ema" or not raw) else dict(table.kept)
+    if averaged and weights != "raw":
+        wanted |= table.averaged
+    return wanted, averaged
 
 
 def _collect(path: Path, tensors: Mapping[str, Tensor], kept: Mapping[str, Location]) -> dict[str, dict[str, Tensor]]:
@@ -102,19 +133,6 @@ def _without(kept: Mapping[str, Location], group: str) -> dict[str, Location]:
     return {key: location for key, location in kept.items() if location.group != group}
 
 
-def _with_schedule(config: ModelConfig, tensors: Mapping[str, Tensor]) -> ModelConfig:
-    """The config with the file's own table where the named schedule does not give exactly that."""
-    if config.diffusion is None or "alphas_cumprod" not in tensors:
-        return config
-    table = tensors["alphas_cumprod"]
-    named = build_schedule(config.diffusion.schedule)
-    if torch.equal(named.abar.float(), table.float()):
-        return config
-    tree = config.model_dump()
-    tree["diffusion"]["schedule"] = {"kind": "table", "abar": table.tolist()}
-    return ModelConfig.model_validate(tree)
-
-
 def _texts(config: ModelConfig, vocabulary: Path | None, report: Callable[[str], None]) -> dict[str, str]:
     """The tokenizer of a text model: from `vocabulary`, else a stand-in without words."""
     conditioning = config.diffusion.conditioning if config.diffusion is not None else {}
@@ -137,12 +155,11 @@ def _texts(config: ModelConfig, vocabulary: Path | None, report: Callable[[str],
 
 def _scale(path: Path, published: Published, config: ModelConfig, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     channels = config.autoencoder.latent_channels or config.autoencoder.z_channels
-    scale = tensors.get("scale_factor")
-    if scale is None and published.scale is None and config.diffusion is not None:
+    stored, said = tensors.get("scale_factor"), published.scale
+    if stored is None and said is None and config.diffusion is not None:
         raise LatentryError(f"{path}: has no scale_factor, although its config sets scale_by_std. {OTHER}")
-    if scale is None:
-        scale = torch.tensor(1.0 if published.scale is None else published.scale)
-    return {"latent_scale": scale.float().reshape(()), "latent_shift": torch.zeros(channels)}
+    scale = (1.0 if said is None else said) if stored is None else unrounded(stored, said)
+    return {"latent_scale": torch.tensor(scale, dtype=torch.float32), "latent_shift": torch.zeros(channels)}
 
 
 def _objective(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -155,11 +172,11 @@ def _extra(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {"log_variance": tensors["logvar"]} if "logvar" in tensors else {}
 
 
-def _left_over(file: ForeignFile, table: Locations) -> Iterable[str]:
+def _left_over(file: ForeignFile, tensors: Mapping[str, Tensor], table: Locations) -> Iterable[str]:
     """What of the file has no meaning here, so that nothing is dropped in silence."""
     first_stage_alone = not table.averaged
     expected = {*table.kept, *table.averaged, *table.unused, *table.doubled, *EMA_COUNTERS, *OPTIONAL}
-    rest = [k for k in file.tensors if k not in expected and not (first_stage_alone and k.startswith(LOSS))]
+    rest = [k for k in tensors if k not in expected and not (first_stage_alone and k.startswith(LOSS))]
     rest = [key for key in rest if not key.startswith((FIRST_STAGE + LOSS, CONDITION + LOSS))]
     if rest:
         more = f" and {len(rest) - SHOWN} more" if len(rest) > SHOWN else ""

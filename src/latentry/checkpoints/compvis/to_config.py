@@ -23,8 +23,8 @@ NO_LOSS = {"target": "torch.nn.Identity"}
 
 
 def refuse(what: str, why: str) -> UsageError:
-    """The error for what a published config cannot say."""
-    return UsageError(f"export compvis: {what} has no place in the published code; {why}. Export to another format.")
+    """The error for what a published config cannot say; `export_model` says which format can."""
+    return UsageError(f"export compvis: {what} has no place in the published code; {why}.")
 
 
 def to_config(config: ModelConfig, scale: float) -> dict[str, Any]:
@@ -75,6 +75,7 @@ def _process(d: DiffusionOptions) -> dict[str, Any]:
     params = {"beta_schedule": names[schedule.kind], "timesteps": options["steps"]}
     params |= {"cosine_s": options["s"]} if schedule.kind == "cosine" else {}
     params |= {"linear_start": options["start"], "linear_end": options["end"]} if "start" in options else {}
+    params |= {"v_posterior": options["v_posterior"]} if options["v_posterior"] else {}
     return {**params, "parameterization": predictions[d.prediction], "num_timesteps_cond": 1, "log_every_t": 200}
 
 
@@ -83,6 +84,8 @@ def _first_stage(config: ModelConfig) -> dict[str, Any]:
     resolution = config.data.size[0]
     if a.norm_groups != 32:
         raise refuse(f"autoencoder.norm_groups {a.norm_groups}", "it is 32 there")
+    if a.patch != 1:
+        raise refuse(f"autoencoder.patch {a.patch}", "its first stages fold no patches into channels")
     if a.attention and not a.middle_attention:
         raise refuse("autoencoder.attention without middle_attention", "there both come or go together")
     if any(resolution % factor for factor in a.attention):

@@ -20,12 +20,13 @@ from latentry.checkpoints.model_folder import ModelFolder
 from latentry.conditioning.text import FILE
 from latentry.conditioning.words import tokenizer
 from latentry.diffusion.process import posterior_log_variance, posterior_variance
-from latentry.diffusion.schedule import Schedule, build_schedule, from_betas
-from latentry.errors import UsageError
+from latentry.diffusion.schedule import Schedule, build_schedule
 from latentry.models.config import ModelConfig
 
 BERT_TOKENS = 30522
 DECAY = 0.9999
+OF_TRAINING = {"drop_words", "masks", "factor", "field"}
+"""Options of conditions that say how images are made into them, and nothing of the network."""
 
 
 def write(model: ModelFolder, out: Path) -> tuple[Path, Path]:
@@ -74,6 +75,8 @@ def _flat(config: ModelConfig) -> dict[str, Any]:
     tree: dict[str, Any] = {"autoencoder": config.autoencoder.model_dump()}
     if config.autoencoder.kind == "identity":
         tree["autoencoder"] = {"kind": "identity", "z_channels": config.autoencoder.z_channels}
+    else:
+        tree["autoencoder"]["latent_channels"] = config.autoencoder.latent_channels or config.autoencoder.z_channels
     if config.autoencoder.kind == "kl":
         del tree["autoencoder"]["codes"]
     d = config.diffusion
@@ -83,6 +86,8 @@ def _flat(config: ModelConfig) -> dict[str, Any]:
         tree["diffusion"]["unet"]["context_channels"] = d.unet.context_channels or context_width(d)
         tree["diffusion"]["conditioning"] = {str(i): o.model_dump() for i, o in enumerate(d.conditioning.values())}
         for options in tree["diffusion"]["conditioning"].values():
+            for key in OF_TRAINING & options.keys():
+                del options[key]
             if options["kind"] == "class_label":
                 rows = options["classes"] + (options["null"] is None)
                 options |= {"classes": rows, "null": None, "names": None}
@@ -117,7 +122,7 @@ def _state(model: ModelFolder, table: Locations) -> Iterator[tuple[str, Tensor]]
 
 def schedule_tables(schedule: Schedule) -> dict[str, Tensor]:
     """The buffers that the published code keeps in its state dict, float32 (T,)."""
-    exact = from_betas(schedule.betas)  # they round each table by itself
+    exact = schedule.exact  # they round each table by itself
     abar, before, betas = exact.abar, exact.abar_before, schedule.betas
     tables = {
         "betas": betas,
@@ -139,15 +144,18 @@ def schedule_tables(schedule: Schedule) -> dict[str, Tensor]:
 def _save(path: Path, content: Mapping[str, Any]) -> None:
     """The one pickle we write, because the old code reads nothing else; whole or not at all."""
     partial = path.with_name(path.name + durable.TMP)
+    need = sum(t.nbytes for t in content["state_dict"].values())
     try:
+        if durable.free_space(path) < need:
+            raise durable.disk_full(path, need)
         with partial.open("wb") as file:
             torch.save(content, file)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
-        raise durable.explain(error, path, sum(t.nbytes for t in content["state_dict"].values())) from error
+        raise durable.explain(error, path, need) from error
     except RuntimeError as error:  # torch's own words for a full disk
-        raise UsageError(f"{path}: cannot be written ({str(error).splitlines()[0]}). Free some space.") from error
+        raise durable.disk_full(path, need) from error
     finally:
         partial.unlink(missing_ok=True)

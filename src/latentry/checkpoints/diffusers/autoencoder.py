@@ -91,9 +91,9 @@ def to_config(options: AutoencoderOptions, image_channels: int, size: tuple[int,
     latent = o.latent_channels or o.z_channels
     if o.kind == "kl" and latent != o.z_channels:
         why = "AutoencoderKL has one number for both"
-        raise unheld(
-            f"autoencoder.latent_channels {latent} beside z_channels {o.z_channels}", why, "Use the model here"
-        )
+        raise unheld(f"autoencoder.latent_channels {latent} beside z_channels {o.z_channels}", why, "")
+    if o.patch != 1:
+        raise unheld(f"autoencoder.patch {o.patch}", "its first stages fold no patches into channels", "")
     if o.dropout:
         why = "its first stages have no dropout"
         raise unheld(f"autoencoder.dropout {o.dropout:g}", why, "Set it to 0, which changes no image")
@@ -146,7 +146,7 @@ def scale_of(tensors: Mapping[str, Tensor]) -> float:
     shift = tensors["latent_shift"]
     if bool(shift.any()):
         values = ", ".join(f"{value:g}" for value in shift.tolist())
-        raise unheld(f"latent_shift {values}", "diffusers' pipelines have only a scale", "Use the model here")
+        raise unheld(f"latent_shift {values}", "diffusers' pipelines have only a scale", "")
     return float(str(np.float32(float(tensors["latent_scale"]))))  # the shortest number that is this one in float32
 
 

@@ -7,23 +7,43 @@ import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
+from latentry import text
 from latentry.checkpoints import durable
 from latentry.checkpoints import tensors as safetensors
 from latentry.checkpoints.foreign import file as foreign_file
 from latentry.errors import LatentryError, UsageError
 
 INDEX, CONFIG, SCHEDULER = "model_index.json", "config.json", "scheduler_config.json"
+LONGEST_JSON = 1_000_000  # bytes of a config
 NETWORK, ENCODER = "diffusion_pytorch_model", "model"
+SIDE = "latentry.yaml"
+"""Our own options, beside what diffusers reads: names, labels, and what changes no number there."""
 STEMS = {NETWORK: NETWORK, ENCODER: "pytorch_model"}
 """Names of weight files: as safetensors, and as pickled before them."""
+VARIANTS = {"": 0, "fp32": 1, "fp16": 2, "bf16": 3}
+"""What may stand in their names, in the order in which one is taken."""
 
 OLD_ATTENTION = re.compile(r"(.*\battentions\.\d+\.)(query|key|value|proj_attn)(\.(?:weight|bias))")
 NEW = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 GONE = re.compile(r".*\.position_ids")  # numbers 0, 1, 2, ... that older files carry
+
+
+class Parts(NamedTuple):
+    """What a folder is made of. configs, tensors: by component, "" for one alone; the scheduler has no tensors.
+
+    pipeline: its index, None for one component alone. files: further ones by path, text or JSON. stems: names of
+    weight files other than `NETWORK`.
+    """
+
+    configs: Mapping[str, Mapping[str, Any]]
+    tensors: Mapping[str, Mapping[str, Tensor]]
+    pipeline: Mapping[str, Any] | None
+    files: Mapping[str, Any] = {}
+    stems: Mapping[str, str] = {}
 
 
 def is_diffusers(path: Path) -> bool:
@@ -35,30 +55,72 @@ def is_diffusers(path: Path) -> bool:
 
 def read_json(path: Path) -> dict[str, Any]:
     """The mapping in a JSON file; `UsageError` where there is none."""
+    if not path.exists():
+        raise UsageError(f"{path}: no such file. Give a folder that diffusers saved.")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UsageError(f"{path}: no such file. Give a folder that diffusers saved.") from None
-    except (OSError, ValueError) as error:
+        content = json.loads(text.read(path, LONGEST_JSON))
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path}: is not readable JSON ({error}). Take another copy of the folder.") from error
     if not isinstance(content, dict):
         raise UsageError(f"{path}: is a {type(content).__name__}, not a mapping. Take another copy of the folder.")
     return content
 
 
-def weight_file(folder: Path, stem: str) -> Path:
-    """The component's weight file, safetensors before pickled ones and full precision before half."""
-    names = [f"{stem}.safetensors", f"{stem}.fp16.safetensors", f"{STEMS[stem]}.bin", f"{STEMS[stem]}.fp16.bin"]
+def part(path: Path, name: str) -> Path:
+    """The folder of a pipeline's component: its own, or the pipeline's where that holds the files, as older ones do."""
+    return path / name if (path / name).is_dir() else path
+
+
+def weight_files(folder: Path, stem: str) -> list[Path]:
+    """The component's weight files: safetensors before pickled ones, full precision before half; shards are several.
+
+    Raises UsageError where there are none, and for shards that are missing or elsewhere.
+    """
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    found = [(form, _variant(name, form), name) for name in names for form in _forms(stem) if form.fullmatch(name)]
+    if not found:
+        accepted = (
+            f"{stem}.safetensors, {STEMS[stem]}.bin, also in parts or with a variant as in {stem}.fp16.safetensors"
+        )
+        raise UsageError(f"{folder}: no weights; accepted: {accepted}. Take a whole copy of the folder.")
+    order = _forms(stem)
+    best = min(found, key=lambda entry: (VARIANTS.get(entry[1], len(VARIANTS)), order.index(entry[0]), entry[2]))
+    return _shards(folder / best[2]) if best[2].endswith(".json") else [folder / best[2]]
+
+
+def _forms(stem: str) -> list[re.Pattern[str]]:
+    """Names of weight files and of the lists of their parts; the group is the variant."""
+    old = STEMS[stem]
+    forms = (
+        rf"{stem}(?:\.(\w+))?\.safetensors", rf"{stem}\.safetensors\.index(?:\.(\w+))?\.json",
+        rf"{old}(?:\.(\w+))?\.bin", rf"{old}\.bin\.index(?:\.(\w+))?\.json",
+    )  # fmt: skip
+    return [re.compile(form) for form in forms]
+
+
+def _variant(name: str, form: re.Pattern[str]) -> str:
+    match = form.fullmatch(name)
+    return (match[1] or "") if match else ""
+
+
+def _shards(index: Path) -> list[Path]:
+    """The files that an index lists, each once."""
+    table = read_json(index).get("weight_map")
+    if not isinstance(table, dict) or not table or not all(isinstance(name, str) for name in table.values()):
+        raise UsageError(f"{index}: has no weight_map of weights and files. Take another copy of the folder.")
+    names = sorted(set(table.values()))
     for name in names:
-        if (folder / name).is_file():
-            return folder / name
-    raise UsageError(f"{folder}: no weights; accepted: {', '.join(names)}. Save the model again in one file.")
+        if name != Path(name).name or name in ("", ".", ".."):
+            raise UsageError(f"{index}: lists {name!r}; accepted are names of files beside it. Take another copy.")
+        if not (index.parent / name).is_file():
+            raise UsageError(f"{index}: lists {name}, which is not there. Take a whole copy of the folder.")
+    return [index.parent / name for name in names]
 
 
 def read_weights(folder: Path, stem: str) -> dict[str, Tensor]:
     """The weights by diffusers' names of today; pickled files are read without running anything in them."""
-    tensors = foreign_file.read(weight_file(folder, stem)).tensors
-    return {_today(name): tensor for name, tensor in tensors.items() if not GONE.fullmatch(name)}
+    tensors = [item for file in weight_files(folder, stem) for item in foreign_file.read(file).tensors.items()]
+    return {_today(name): tensor for name, tensor in tensors if not GONE.fullmatch(name)}
 
 
 def _today(name: str) -> str:
@@ -68,7 +130,7 @@ def _today(name: str) -> str:
 
 def count_parameters(folder: Path, stem: str) -> int:
     """How many numbers the weight file holds; no weights are read."""
-    shapes = foreign_file.headers(weight_file(folder, stem)).items()
+    shapes = [item for file in weight_files(folder, stem) for item in foreign_file.headers(file).items()]
     return sum(math.prod(shape) for name, (_, shape) in shapes if not GONE.fullmatch(name))
 
 

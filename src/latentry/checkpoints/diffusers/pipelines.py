@@ -14,7 +14,8 @@ from latentry.kinds import KindOptions
 from latentry.models.config import ModelConfig
 
 SCHEDULER_FOLDER = SCHEDULER.removesuffix("_config.json")
-ALONE = "Such a model can only be used here"
+ALONE = ""
+"""What to do where there is nothing to do about it in this format."""
 
 
 class Shape(NamedTuple):
@@ -39,6 +40,13 @@ PIPELINES = {
     "DDPMPipeline": Shape(None, unet.PLAIN.name, None, steps=1000),
     "DDIMPipeline": Shape(None, unet.PLAIN.name, None),
 }
+ALIASES = {
+    "LatentDiffusionUncondPipeline": "LDMPipeline",
+    "LatentDiffusionPipeline": "LDMTextToImagePipeline",
+    "StableDiffusionImg2ImgPipeline": "StableDiffusionPipeline",
+    "StableDiffusionInpaintPipelineLegacy": "StableDiffusionPipeline",
+}
+"""Names of older versions, and of pipelines that do other tasks with the same model."""
 ENCODERS: dict[str | None, Encoder] = {"text": bert.ENCODER, "clip_text": clip.ENCODER}
 """By the kind of our conditioner."""
 LEFT_OUT = {"StableDiffusionPipeline": ("safety_checker", "feature_extractor", "image_encoder")}
@@ -115,7 +123,7 @@ def sample_size(config: ModelConfig, pipeline: str) -> int | tuple[int, int]:
     height, width = (side // factor for side in config.data.size)
     if pipeline in ("LDMPipeline", "LDMTextToImagePipeline") and height != width:
         why = f"{pipeline} draws squares by itself"
-        raise unheld(f"data.size {height * factor}x{width * factor}", why, "Such a model can only be used here")
+        raise unheld(f"data.size {height * factor}x{width * factor}", why, ALONE)
     if pipeline == "LDMTextToImagePipeline":
         # It draws latents of sample_size * factor / 8, whatever the factor.
         if 8 * height % factor:

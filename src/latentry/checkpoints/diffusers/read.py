@@ -11,18 +11,21 @@ from torch import Tensor
 
 from latentry import __version__
 from latentry import config as plain
-from latentry.checkpoints.diffusers import autoencoder, scheduler, unet, unet_names
+from latentry.checkpoints.diffusers import autoencoder, own, scheduler, unet, unet_names
 from latentry.checkpoints.diffusers.files import (
     CONFIG,
     ENCODER,
     INDEX,
     NETWORK,
     SCHEDULER,
+    SIDE,
     check,
+    part,
     read_json,
     read_weights,
 )
 from latentry.checkpoints.diffusers.pipelines import (
+    ALIASES,
     ENCODERS,
     PIPELINES,
     SCHEDULER_FOLDER,
@@ -33,7 +36,6 @@ from latentry.checkpoints.diffusers.pipelines import (
 )
 from latentry.checkpoints.diffusers.settings import refused
 from latentry.checkpoints.diffusers.text.encoder import Encoder
-from latentry.checkpoints.diffusers.write import SIDE
 from latentry.checkpoints.model_folder import CARD, ModelFolder
 from latentry.conditioning.words import tokenizer as tokens
 from latentry.errors import LatentryError, UsageError
@@ -76,18 +78,21 @@ def _read_component(path: Path) -> ModelFolder:
 
 
 def _read_pipeline(path: Path) -> ModelFolder:
-    name = read_json(path / INDEX).get("_class_name")
+    said = read_json(path / INDEX).get("_class_name")
+    if said == own.CLASS:
+        return own.read(path)
+    name = ALIASES.get(said, said) if isinstance(said, str) else said
     if name not in PIPELINES:
         raise refused(str(path / INDEX), f"{name}", f"known: {', '.join(PIPELINES)}")
     shape = PIPELINES[name]
     encoder = ENCODERS.get(shape.condition)
     folders = [shape.first_stage, "unet", encoder.folder if encoder else None]
-    files = {folder: read_json(path / folder / CONFIG) for folder in folders if folder}
-    files[SCHEDULER_FOLDER] = read_json(path / SCHEDULER_FOLDER / SCHEDULER)
+    files = {folder: read_json(part(path, folder) / CONFIG) for folder in folders if folder}
+    files[SCHEDULER_FOLDER] = read_json(part(path, SCHEDULER_FOLDER) / SCHEDULER)
     derived, facts = _derive(path, name, encoder, files)
     config = _config(path, derived, files, facts)
     groups = {"autoencoder": _first_stage(path / (shape.first_stage or ""), config, facts.scale)}
-    groups["unet"] = _unet(path / "unet", config)
+    groups["unet"] = _unet(part(path, "unet"), config)
     texts = {}
     if encoder is not None and config.diffusion is not None:
         ((condition, options),) = config.diffusion.conditioning.items()
@@ -102,7 +107,7 @@ def _read_pipeline(path: Path) -> ModelFolder:
 
 def _derive(path: Path, name: str, encoder: Encoder | None, files: Mapping[str, Any]) -> tuple[dict[str, Any], Facts]:
     """Our options as a plain mapping, from the files of diffusers alone."""
-    shape, where = PIPELINES[name], str(path / "unet" / CONFIG)
+    shape, where = PIPELINES[name], str(part(path, "unet") / CONFIG)
     _expect(where, files["unet"], (shape.network,))
     network, u = unet.from_config(files["unet"], where)
     if shape.first_stage:
@@ -112,7 +117,7 @@ def _derive(path: Path, name: str, encoder: Encoder | None, files: Mapping[str, 
     else:
         first = AutoencoderOptions(kind="identity", z_channels=u["out_channels"])
         s = {"in_channels": u["out_channels"], "scaling_factor": 1.0, "sample_size": u["sample_size"]}
-    process, sample = scheduler.from_config(files[SCHEDULER_FOLDER], str(path / SCHEDULER_FOLDER / SCHEDULER))
+    process, sample = scheduler.from_config(files[SCHEDULER_FOLDER], str(part(path, SCHEDULER_FOLDER) / SCHEDULER))
     latent = first.latent_channels or first.z_channels
     concat = latent if shape.condition == "image" else 0
     if (u["in_channels"], u["out_channels"]) != (latent + concat, latent):
@@ -138,9 +143,9 @@ def _derive(path: Path, name: str, encoder: Encoder | None, files: Mapping[str, 
 def _config(path: Path, derived: Mapping[str, Any], files: Mapping[str, Any], facts: Facts) -> ModelConfig:
     """Our own file's options where diffusers' files are those that it would be written as, else the derived ones."""
     if (path / SIDE).is_file():
-        own = plain.validate(ModelConfig, plain.load_yaml(path / SIDE), str(path / SIDE))
-        if _as_written(own, files, facts):
-            return own
+        kept = plain.validate(ModelConfig, plain.load_yaml(path / SIDE), str(path / SIDE))
+        if _as_written(kept, files, facts):
+            return kept
     name = path.resolve().name
     return plain.validate(ModelConfig, {"name": name, "version": __version__, **derived}, str(path))
 

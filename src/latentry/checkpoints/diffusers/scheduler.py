@@ -30,8 +30,8 @@ DDIM = Keys(
 )
 DDPM = Keys(
     "DDPMScheduler",
-    read={**BETAS, "clip_sample": True},
-    fixed={**FIXED, "clip_sample_range": (1.0,), "variance_type": ("fixed_small",)},
+    read={**BETAS, "clip_sample": True, "variance_type": "fixed_small"},
+    fixed={**FIXED, "clip_sample_range": (1.0,)},
     unused=None,
 )
 PNDM = Keys(
@@ -43,6 +43,8 @@ PNDM = Keys(
 CLASSES = {"ddim": DDIM, "ddpm": DDPM, "plms": PNDM}
 """By our solvers."""
 
+VARIANCES = {"fixed_small": 0.0, "fixed_small_log": 0.0, "fixed_large": 1.0}
+"""Of an ancestral step, and our `v_posterior`."""
 FITTING = {"ddim": ("trailing", "leading", "published"), "ddpm": ("trailing", "leading"), "plms": ("published",)}
 """Levels at which solver and scheduler agree: DDPMScheduler always ends at clean, PNDM's step there is another."""
 
@@ -79,7 +81,9 @@ def to_config(diffusion: DiffusionOptions, sample: SampleOptions) -> dict[str, A
         "timestep_spacing": spacing,
         "steps_offset": offset,
     }
-    last = {"clip_sample": sample.clip} if solver == "ddpm" else {"set_alpha_to_one": to_one}
+    last: dict[str, Any] = {"set_alpha_to_one": to_one}
+    if solver == "ddpm":
+        last = {"clip_sample": sample.clip, "variance_type": _variance(diffusion.schedule.v_posterior)}
     return CLASSES[solver].config({**values, **last})
 
 
@@ -102,8 +106,25 @@ def from_config(config: Mapping[str, Any], where: str) -> tuple[dict[str, Any], 
     if solver == "plms" and s["prediction_type"] != "epsilon":
         what = f"prediction_type {s['prediction_type']!r} with {CLASSES[solver].name}"
         raise UsageError(f"{where}: {what}; known there: 'epsilon'. Edit the file to DDIMScheduler.")
-    diffusion = {"schedule": _schedule(s, where).model_dump(), "prediction": predictions[s["prediction_type"]]}
+    schedule = _schedule(s, where).model_dump() | {"v_posterior": _v_posterior(s, where)}
+    diffusion = {"schedule": schedule, "prediction": predictions[s["prediction_type"]]}
     return diffusion, {"solver": solver, "levels": _levels(s, solver, where), "clip": s.get("clip_sample", False)}
+
+
+def _variance(v_posterior: float) -> str:
+    """The first `variance_type` of this share of beta."""
+    for name, v in VARIANCES.items():
+        if v == v_posterior:
+            return name
+    raise unheld(f"schedule.v_posterior {v_posterior:g} with solver ddpm", "known there: 0 and 1", "Set ddim")
+
+
+def _v_posterior(s: Mapping[str, Any], where: str) -> float:
+    """Our share of beta; only DDPMScheduler has a variance."""
+    name = s.get("variance_type", "fixed_small")
+    if name not in VARIANCES:
+        raise refused(where, f"variance_type {name!r}", f"known: {', '.join(VARIANCES)}")
+    return VARIANCES[name]
 
 
 def _levels(s: Mapping[str, Any], solver: str, where: str) -> str:

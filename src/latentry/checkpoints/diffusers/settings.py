@@ -56,8 +56,11 @@ def refused(where: str, what: str, why: str) -> UsageError:
 
 
 def unheld(what: str, why: str, do: str) -> UsageError:
-    """The error for a part of our model that diffusers cannot compute. what: its name and value."""
-    return UsageError(f"export to diffusers: {what}; {why}. {do}.")
+    """The error for a part of our model that diffusers cannot compute. what: its name and value. do: "" for nothing.
+
+    Which format holds the model instead is said by `export_model`, which asks them.
+    """
+    return UsageError(f"export to diffusers: {what}; {why}." + (f" {do}." if do else ""))
 
 
 def widths(channels: int, multipliers: Sequence[int], what: str) -> tuple[int, ...]:
@@ -66,7 +69,7 @@ def widths(channels: int, multipliers: Sequence[int], what: str) -> tuple[int, .
         raise unheld(
             f"{what}.multipliers {list(multipliers)}",
             "diffusers' first convolution is as wide as the first level, so the first multiplier must be 1",
-            "Such a network can only be used here",
+            "",
         )
     return tuple(channels * multiplier for multiplier in multipliers)
 

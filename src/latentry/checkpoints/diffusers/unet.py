@@ -13,23 +13,30 @@ from latentry.nn.unet_parts import depths_per_level
 SHARED: dict[str, Any] = {
     "sample_size": None, "in_channels": 4, "out_channels": 4, "down_block_types": (), "up_block_types": (),
     "block_out_channels": (), "layers_per_block": 2, "dropout": 0.0, "norm_num_groups": 32, "attention_head_dim": 8,
-    "resnet_time_scale_shift": "default",
+    "resnet_time_scale_shift": "default", "norm_eps": 1e-5, "downsample_padding": 1, "flip_sin_to_cos": True,
+    "freq_shift": 0,
 }  # fmt: skip
 FIXED: dict[str, tuple[Any, ...]] = {
-    "center_input_sample": (False,), "flip_sin_to_cos": (True,), "freq_shift": (0,), "downsample_padding": (1,),
-    "mid_block_scale_factor": (1,), "act_fn": ("silu", "swish"), "norm_eps": (1e-5,),
-    "time_embedding_type": ("positional",), "time_embedding_dim": (None,), "class_embed_type": (None,),
-    "num_class_embeds": (None,),
+    "center_input_sample": (False,), "mid_block_scale_factor": (1,), "act_fn": ("silu", "swish"),
+    "time_embedding_type": ("positional",), "time_embedding_dim": (None,), "num_class_embeds": (None,),
 }  # fmt: skip
 PLAIN = Keys(
     "UNet2DModel",
     read={**SHARED, "downsample_type": "conv", "upsample_type": "conv", "attn_norm_num_groups": None},
-    fixed={**FIXED, "mid_block_type": ("UNetMidBlock2D",), "add_attention": (True,)},
+    fixed={
+        **FIXED,
+        "mid_block_type": ("UNetMidBlock2D",),
+        "add_attention": (True,),
+        "class_embed_type": (None,),
+    },
     unused={"num_train_timesteps"},
 )
 CONTEXT = Keys(
     "UNet2DConditionModel",
-    read={**SHARED, "cross_attention_dim": 1280, "transformer_layers_per_block": 1},
+    read={
+        **SHARED, "cross_attention_dim": 1280, "transformer_layers_per_block": 1, "class_embed_type": None,
+        "projection_class_embeddings_input_dim": None,
+    },
     fixed={
         **FIXED, "mid_block_type": ("UNetMidBlock2DCrossAttn",), "only_cross_attention": (False,),
         "reverse_transformer_layers_per_block": (None,), "encoder_hid_dim": (None,), "encoder_hid_dim_type": (None,),
@@ -42,24 +49,38 @@ CONTEXT = Keys(
     },
     unused={
         "upcast_attention", "addition_embed_type_num_heads", "addition_time_embed_dim",
-        "projection_class_embeddings_input_dim",
     },
 )  # fmt: skip
 CLASSES = {keys.name: keys for keys in (PLAIN, CONTEXT)}
-ALONE = "Such a network can only be used here"
+ALONE = ""
+SILENT = 1
+"""Width of a context that says nothing."""
 
 
 def to_config(
-    options: UNetOptions, *, latent: int, concat: int, context: int | None, size: int | tuple[int, int]
+    options: UNetOptions,
+    *,
+    latent: int,
+    concat: int,
+    context: int | None,
+    size: int | tuple[int, int],
+    vector: int | None = None,
+    silent: bool = False,
 ) -> dict[str, Any]:
     """The config.json of a UNet.
 
     latent, concat, context: channels of the latent, of what is concatenated to it, and of the context (None: none).
-    size: `sample_size`. Raises UsageError for what neither class can be.
+    size: `sample_size`. vector: width of a vector added to the time embedding. silent: transformers without a context
+    get one that says nothing (`unet_names.silenced`). Raises UsageError for what neither class can be.
     """
     o = options
     transformer = bool(deepest(o))
+    if transformer and context is None and silent:
+        context = SILENT
     _check_depths(o, context)
+    if vector and not transformer:
+        why = "UNet2DModel has no vector beside the time, UNet2DConditionModel no attention without transformers"
+        raise unheld(f"a vector of {vector} with unet.transformer_depth 0", why, ALONE)
     levels = range(len(o.multipliers))
     attends = [2**level in o.attention for level in levels]
     rest = "Resnet{}sampleBlock2D" if o.resblock_updown else "{}Block2D"
@@ -75,9 +96,15 @@ def to_config(
         "dropout": o.dropout,
         "norm_num_groups": o.norm_groups,
         "resnet_time_scale_shift": "scale_shift" if o.scale_shift else "default",
+        "norm_eps": o.norm_epsilon,
+        "downsample_padding": 0 if o.pad_end else 1,
+        "flip_sin_to_cos": not o.sine_first,
+        "freq_shift": o.frequency_shift,
     }
     if transformer:
-        depth = {"transformer_layers_per_block": o.transformer_depth, "cross_attention_dim": context}
+        depth: dict[str, Any] = {"transformer_layers_per_block": o.transformer_depth, "cross_attention_dim": context}
+        depth |= {"class_embed_type": "projection"} if vector else {"class_embed_type": None}
+        depth |= {"projection_class_embeddings_input_dim": vector}
         return CONTEXT.config({**values, **depth, "attention_head_dim": _heads(o)})
     kind = "resnet" if o.resblock_updown else "conv"
     resample = {"downsample_type": kind, "upsample_type": kind}
@@ -111,9 +138,23 @@ def from_config(config: Mapping[str, Any], where: str) -> tuple[UNetOptions, dic
         "resblock_updown": updown,
         "norm_groups": s["norm_num_groups"],
         "dropout": s["dropout"],
+        **_details(s, where),
         **(_transformer(s, down, where) if keys is CONTEXT else _maps(s, updown, where)),
     }
     return UNetOptions.model_validate(options), s
+
+
+def _details(s: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """What families of models have otherwise: of the time embedding, the normalisations and the steps down."""
+    for key in ("downsample_padding", "freq_shift"):
+        if s[key] not in (0, 1):
+            raise refused(where, f"{key} {s[key]!r}", "our networks take only 0 or 1")
+    return {
+        "norm_epsilon": s["norm_eps"],
+        "pad_end": s["downsample_padding"] == 0,
+        "sine_first": not s["flip_sin_to_cos"],
+        "frequency_shift": int(s["freq_shift"]),
+    }
 
 
 def _check_depths(o: UNetOptions, context: int | None) -> None:
@@ -157,6 +198,8 @@ def _transformer(s: dict[str, Any], attention: tuple[int, ...], where: str) -> d
         what = f"attention_head_dim {s['attention_head_dim']}, cross_attention_dim {s['cross_attention_dim']}"
         raise refused(where, what, "known: one number, or one number of heads per level")
     options = {"transformer_depth": s["transformer_layers_per_block"], "context_channels": s["cross_attention_dim"]}
+    if s["class_embed_type"] not in (None, "projection"):
+        raise refused(where, f"class_embed_type {s['class_embed_type']!r}", "known: None, 'projection'")
     heads = s["attention_head_dim"]
     if isinstance(heads, int):
         return {**options, "heads": heads}

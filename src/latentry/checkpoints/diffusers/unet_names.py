@@ -29,11 +29,15 @@ TRANSFORMER = [
 MAP = modules({"norm": "group_norm", "query": "to_q", "key": "to_k", "value": "to_v", "proj_out": "to_out.0"})
 ENDS = modules({
     "time.0": "time_embedding.linear_1", "time.2": "time_embedding.linear_2", "conv_in": "conv_in",
-    "norm_out": "conv_norm_out", "conv_out": "conv_out",
+    "norm_out": "conv_norm_out", "conv_out": "conv_out", "vector.0": "class_embedding.linear_1",
+    "vector.2": "class_embedding.linear_2",
 })  # fmt: skip
 PARTS = ("query", "key", "value")
 QKV = re.compile(r"(.*\.attention)\.qkv\.(weight|bias)")
 QUERY = re.compile(r"(.*\.attention)\.query\.(weight|bias)")
+SELF_ATTENTION = re.compile(r"(.*\.transformer_blocks\.\d+\.)(attn1|norm1)(\..*)")
+CROSS_ATTENTION = re.compile(r".*\.transformer_blocks\.\d+\.(attn2|norm2)\..*")
+OF_CONTEXT = (".to_k.weight", ".to_v.weight")
 PROJECTION = re.compile(r".*\.attention\.proj_out\.weight")
 
 
@@ -102,6 +106,24 @@ def to_ours(tensors: Mapping[str, Tensor], options: UNetOptions) -> dict[str, Te
         elif not re.fullmatch(r".*\.attention\.(key|value)\.(weight|bias)", name):
             joined[name] = _deep(tensor) if PROJECTION.fullmatch(name) else tensor
     return joined
+
+
+def silenced(theirs: Mapping[str, Tensor], width: int) -> dict[str, Tensor]:
+    """Diffusers' weights with a cross-attention of zeros beside each self-attention: it adds nothing.
+
+    UNet2DConditionModel has no transformers without one. width: of the context that it does not hear.
+    """
+    zeros: dict[str, Tensor] = {}
+    for name, tensor in theirs.items():
+        if match := SELF_ATTENTION.fullmatch(name):
+            shape = (len(tensor), width) if match[3] in OF_CONTEXT else tuple(tensor.shape)
+            zeros[f"{match[1]}{match[2].replace('1', '2')}{match[3]}"] = tensor.new_zeros(shape)
+    return {**theirs, **zeros}
+
+
+def unsilenced(theirs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The reverse: without the cross-attentions."""
+    return {name: tensor for name, tensor in theirs.items() if not CROSS_ATTENTION.fullmatch(name)}
 
 
 def _deep(tensor: Tensor) -> Tensor:

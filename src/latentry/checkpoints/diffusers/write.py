@@ -11,8 +11,17 @@ from torch import Tensor
 from latentry import config as plain
 from latentry.checkpoints import durable
 from latentry.checkpoints import tensors as safetensors
-from latentry.checkpoints.diffusers import autoencoder, unet_names
-from latentry.checkpoints.diffusers.files import ENCODER, INDEX, NETWORK, SCHEDULER, write_component, write_json
+from latentry.checkpoints.diffusers import autoencoder, own, unet_names
+from latentry.checkpoints.diffusers.files import (
+    ENCODER,
+    INDEX,
+    NETWORK,
+    SCHEDULER,
+    SIDE,
+    Parts,
+    write_component,
+    write_json,
+)
 from latentry.checkpoints.diffusers.pipelines import (
     ENCODERS,
     LEFT_OUT,
@@ -29,39 +38,59 @@ from latentry.checkpoints.model_folder import CARD, ModelFolder
 from latentry.checkpoints.store import SPARE
 from latentry.errors import UsageError
 
-SIDE = "latentry.yaml"
-"""Our own options, beside what diffusers reads: names, labels, and what changes no number there."""
 TOKEN_TABLES = ("transformer.token.weight", "token_embedding.weight")
 
 
 def write(model: ModelFolder, path: Path) -> None:
     """Write the model for diffusers, whole or not at all; an older folder at `path` is replaced.
 
-    A first stage alone becomes AutoencoderKL or VQModel; with a denoiser LDMPipeline, LDMTextToImagePipeline,
-    LDMSuperResolutionPipeline or StableDiffusionPipeline. Raises UsageError naming the first thing that diffusers would
-    not compute as we do; nothing is written then.
+    A first stage alone becomes AutoencoderKL or VQModel; with a denoiser one of diffusers' own pipelines, or, for what
+    these cannot do, LatentryPipeline, whose code lies in the folder. Raises UsageError naming the first thing that
+    diffusers would not compute as we do; nothing is written then.
     """
-    made = configs(model.config, facts_of(model))
-    groups = _tensors(model)
-    pipeline = pipeline_of(model.config)
-    encoder = None if pipeline is None else ENCODERS.get(PIPELINES[pipeline].condition)
-    tokenizer = "" if encoder is None else _tokenizer(model, encoder)
-    if encoder is not None:
-        made[encoder.folder] |= encoder.extras(tokenizer)
-    need = sum(safetensors.size(group) for group in groups.values()) + SPARE
+    parts = parts_of(model)
+    need = sum(safetensors.size(group) for group in parts.tensors.values()) + SPARE
     with publishing(path, need) as folder:
-        for name, settings in made.items():
+        for name, settings in parts.configs.items():
             if name == SCHEDULER_FOLDER:
                 (folder / name).mkdir()
                 write_json(folder / name / SCHEDULER, settings)
             else:
-                stem = ENCODER if encoder is not None and name == encoder.folder else NETWORK
-                write_component(folder / name, settings, stem, groups[name])
-        if encoder is not None:
-            _write_tokenizer(folder / "tokenizer", encoder.tokenizer_files(tokenizer))
-        if pipeline is not None:
-            write_json(folder / INDEX, _index(pipeline, made, encoder))
+                write_component(folder / name, settings, parts.stems.get(name, NETWORK), parts.tensors[name])
+        for name, content in parts.files.items():
+            _write_file(folder / name, content)
+        if parts.pipeline is not None:
+            write_json(folder / INDEX, parts.pipeline)
         _write_texts(folder, model)
+
+
+def parts_of(model: ModelFolder) -> Parts:
+    """What is to be written. Raises UsageError for what no pipeline, and not ours either, can hold."""
+    try:
+        return _stock(model)
+    except UsageError as error:
+        if not own.may_hold(model.config):
+            raise
+        try:
+            return own.parts(model, facts_of(model).scale)
+        except UsageError:
+            raise error from None
+
+
+def _stock(model: ModelFolder) -> Parts:
+    """For diffusers' own pipelines."""
+    made = configs(model.config, facts_of(model))
+    pipeline = pipeline_of(model.config)
+    if pipeline is None:
+        return Parts(made, _tensors(model), None)
+    encoder = ENCODERS.get(PIPELINES[pipeline].condition)
+    files, stems = {}, {}
+    if encoder is not None:
+        tokenizer = _tokenizer(model, encoder)
+        made[encoder.folder] |= encoder.extras(tokenizer)
+        stems[encoder.folder] = ENCODER
+        files = {f"tokenizer/{name}": content for name, content in encoder.tokenizer_files(tokenizer).items()}
+    return Parts(made, _tensors(model), _index(pipeline, made, encoder), files, stems)
 
 
 def facts_of(model: ModelFolder) -> Facts:
@@ -109,13 +138,12 @@ def _tokenizer(model: ModelFolder, encoder: Encoder) -> str:
     raise UsageError(f"export to diffusers: the model has no {encoder.file}. Take a whole copy of the model.")
 
 
-def _write_tokenizer(folder: Path, files: Mapping[str, Any]) -> None:
-    folder.mkdir()
-    for name, content in files.items():
-        if isinstance(content, str):
-            durable.write(folder / name, [content.encode()])
-        else:
-            write_json(folder / name, content)
+def _write_file(path: Path, content: Any) -> None:
+    path.parent.mkdir(exist_ok=True)
+    if isinstance(content, str):
+        durable.write(path, [content.encode()])
+    else:
+        write_json(path, content)
 
 
 def _write_texts(folder: Path, model: ModelFolder) -> None:

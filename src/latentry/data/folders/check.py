@@ -20,6 +20,7 @@ from latentry.data.folders.scan import Scan, real_root, scan, where_to
 from latentry.data.folders.source import common_depth, grey_in_colour, pointer_line, refuse_too_small
 from latentry.data.options import DataOptions
 from latentry.data.prepare import mismatch
+from latentry.data.ranges.report import Values
 from latentry.errors import UsageError
 
 _TINY = 8
@@ -33,6 +34,7 @@ class Report:
     images: number listed. bad: (path, reason) of files that cannot be used. notes: (path, what is odd) of files that
     can. problems: what is wrong with the folder as a whole. channels, depths, formats, sizes (width, height): files
     that have each. fields: images with a value, by metadata field. labels: images, by label. split: images in each.
+    values: files, by type and the values they hold. advice: what could be better, though training would do without.
     captions, empty_captions: how many. unlisted: images that no metadata names. foreign: files of kinds that are
     not read and may be images, by suffix; others: files of any other kind. read: what captions, names and splits were
     taken from, in words. unread: what takes no part. warnings: of what would train, but hardly as meant.
@@ -54,6 +56,8 @@ class Report:
     empty_captions: int = 0
     unlisted: int = 0
     foreign: dict[str, int] = field(default_factory=dict)
+    values: dict[str, int] = field(default_factory=dict)
+    advice: list[str] = field(default_factory=list)
     others: dict[str, int] = field(default_factory=dict)
     read: list[str] = field(default_factory=list)
     unread: list[str] = field(default_factory=list)
@@ -159,13 +163,16 @@ def _decode_all(
         first.setdefault(record.path, record)
     report.images = len(first)
     headers: dict[str, Header] = {}
+    values = Values(options, len(first))
     for done, (path, record) in enumerate(first.items(), 1):
-        header = _examine(report, path, options, strict)
+        header = _examine(report, path, options, strict, values)
         if header is not None:
             headers[path] = header
             _examine_pixel_fields(report, record, header, options)
         if progress is not None:
             progress(done, len(first))
+    report.values, report.advice = values.seen(), values.advice()
+    report.problems += values.problems()
     return headers
 
 
@@ -179,9 +186,10 @@ def _examine_pixel_fields(report: Report, record: Record, header: Header, option
         report.problems.append(str(error))
 
 
-def _examine(report: Report, path: str, options: DataOptions, strict: bool) -> Header | None:
+def _examine(report: Report, path: str, options: DataOptions, strict: bool, values: Values) -> Header | None:
     try:
-        header, _ = images.picture(report.root / path, options.limits)
+        header, array = images.decode(report.root / path, options.limits)
+        values.add(path, header, array)
         if strict:
             refuse_too_small(path, header, options)
     except BadImage as error:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from latentry import text
 from latentry.data.files.header import shown
 from latentry.data.files.images import stack_file
 from latentry.data.folders.metadata.captions import LONGEST
@@ -20,7 +20,6 @@ from latentry.text import one_line, printable
 
 Split = Literal["train", "held_out"]
 FOLDER = "folder"
-_WHOLE = re.compile(r"-?\d{1,300}")  # Python refuses to read numbers of thousands of digits
 
 
 def value_of(record: Record, field: str) -> Any:
@@ -114,7 +113,8 @@ def name_of(value: Any) -> str:
 
 
 def _order(name: str) -> tuple[int, float, str]:
-    return (0, int(name), name) if _WHOLE.fullmatch(name) else (1, 0, name)
+    value = text.number(name)
+    return (1, 0, name) if value is None else (0, value, name)
 
 
 def label_numbers(records: Sequence[Record], field: str | None, names: Sequence[str]) -> list[int]:

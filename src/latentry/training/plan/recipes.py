@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from pydantic import create_model
 
 from latentry import config
 from latentry.errors import UsageError
+from latentry.pipeline.foreign import read_model
 from latentry.training.recipe.files import names, plain, read, read_text, zoo
+from latentry.training.recipe.further import further
 from latentry.training.recipe.recipe import Recipe, dump
 from latentry.training.stages import STAGES
 
-__all__ = ["Recipe", "dump", "load", "names", "plain", "read", "read_text", "recipe_class", "validated", "zoo"]
+__all__ = [
+    "Recipe",
+    "dump",
+    "load",
+    "names",
+    "of_model",
+    "plain",
+    "read",
+    "read_text",
+    "recipe_class",
+    "validated",
+    "zoo",
+]
 
 
 def load(name: str, overrides: Sequence[str] | Mapping[str, Any] | None = None) -> Recipe:
@@ -31,6 +46,16 @@ def recipe_class() -> type[Recipe]:
     """`Recipe` with a section, absent by default, for each further stage of the table."""
     further: dict[str, Any] = {n: (k.options | None, None) for n, k in STAGES.items() if n not in Recipe.model_fields}
     return create_model("Recipe", __base__=Recipe, **further) if further else Recipe
+
+
+def of_model(path: Path) -> dict[str, Any]:
+    """The recipe, as plain data that validates, that trains a model further. Raises UsageError for one that cannot be.
+
+    path: a model folder, a run, a checkpoint beside its config, or a folder of diffusers.
+    """
+    tree = further(read_model(path), str(path.resolve()))
+    validated(tree, f"recipe from {path}")
+    return tree
 
 
 def validated(tree: Any, where: str) -> Recipe:

@@ -16,6 +16,7 @@ from PIL import Image
 from latentry.data.files import images
 from latentry.data.files.tiff.codecs import wrapped
 from tests.unit.data.files import noise
+from tests.unit.data.formats.test_damage import look_at
 
 
 @pytest.fixture(params=["with imagecodecs", "without imagecodecs"])
@@ -230,8 +231,5 @@ def test_nothing_of_a_library_reaches_the_terminal(tmp_path: Path, capfd: pytest
     good = (tmp_path / "a.tif").read_bytes()
     for at in range(200, len(good), 97):
         (tmp_path / "a.tif").write_bytes(good[:at] + b"\xff\x00\xd9" + good[at + 3 :])
-        try:
-            images.decode(tmp_path / "a.tif")
-        except images.BadImage as error:
-            assert "Error" not in error.reason
+        look_at(tmp_path / "a.tif")
     assert capfd.readouterr() == ("", "")

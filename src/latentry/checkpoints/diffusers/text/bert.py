@@ -38,7 +38,7 @@ NAMES = Names([
     *inside("layers.#", "model.layers.#", LAYER),
 ])  # fmt: skip
 UNUSED = "to_logits."  # LDMBertModel has such a layer, and nothing reads it
-ALONE = "Such a model can only be used here"
+ALONE = ""
 
 
 def config(options: TextOptions, rows: int) -> dict[str, Any]:
