@@ -10,9 +10,9 @@ from functools import cached_property
 from pathlib import Path
 
 from latentry.data import pages
+from latentry.data.content import POINTER
 from latentry.data.files import images
 from latentry.data.files.header import BadImage, BadValues, Header, shown
-from latentry.data.files.kinds import POINTER
 from latentry.data.folders import pixel_fields, select
 from latentry.data.folders.record import Record, Remarks
 from latentry.data.folders.records import not_entered, read_folder, real_root

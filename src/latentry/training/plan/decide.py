@@ -81,7 +81,9 @@ def plan(
         conditions = settle_conditions(wanted.diffusion.architecture(), images, sources, report)
     model = _model(wanted, images, sources, conditions)
     texts = conditions.texts if conditions else {}
-    made = Plan(wanted, model, texts, images, None, Images.unread(), sources, out, world, report, selected, stages, changes)
+    made = Plan(
+        wanted, model, texts, images, None, Images.unread(), sources, out, world, report, selected, stages, changes
+    )
     for name in unfinished:
         if conditions or not STAGES[name].needs:
             with problems.collected():
