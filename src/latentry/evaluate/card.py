@@ -140,7 +140,7 @@ def _use(config: ModelConfig) -> str:
 
 def _quoted(word: str) -> str:
     """A word as a shell takes it, whatever is in it."""
-    plain = word.isprintable() and not set(word) & set('"$`\\!') and not word.startswith("-")
+    plain = word.isprintable() and not UNSAFE.search(word)
     return f'"{word}"' if plain else shlex.quote(word)
 
 

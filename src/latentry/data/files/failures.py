@@ -10,8 +10,8 @@ from contextlib import contextmanager
 
 from PIL import Image, UnidentifiedImageError
 
+from latentry.data.content import content_kind, why_unreadable
 from latentry.data.files.header import BadImage
-from latentry.data.files.kinds import content_kind, why_unreadable
 from latentry.data.files.limits import Limits
 
 _SPOKEN = {

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from latentry.data import pages, transform
+from latentry.data.content import POINTER
 from latentry.data.files import images
 from latentry.data.files.header import BadImage, Header
-from latentry.data.files.kinds import POINTER
 from latentry.data.folders import pixel_fields, select
 from latentry.data.folders.foreign import sorted_out
 from latentry.data.folders.record import Record

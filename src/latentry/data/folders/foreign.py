@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from latentry.data.content import content_kind
 from latentry.data.files.header import shown
-from latentry.data.files.kinds import content_kind
 
 
 class Kind(NamedTuple):

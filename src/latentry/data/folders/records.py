@@ -25,6 +25,7 @@ __all__ = [
     "below",
     "inside",
     "known_fields",
+    "not_entered",
     "read_folder",
     "read_records",
     "real_root",
@@ -79,7 +80,11 @@ def read_folder(root: Path, options: DataOptions | None = None, content: Scan | 
     if unlisted:
         what = f"{len(unlisted)} of {len(content.images)} images, which the metadata does not name"
         remarks.left.append(f"{what} (first: {shown(unlisted[0])})")
-    _left_out(content, foreign, remarks)
+    remarks.left += foreign.lines() + metadata_like(content)
+    if content.clouds:
+        remarks.left.append(
+            f"{len(content.clouds)} files that are kept in the cloud (first: {shown(content.clouds[0])}): download them"
+        )
     return Folder(root, records, content, foreign, unlisted, remarks)
 
 
@@ -98,31 +103,20 @@ def _why_empty(content: Scan, foreign: Foreign) -> str:
         f"{count} {suffix} files are of a kind that is not read ({kind.name}: {kind.how})"
         for (suffix, count), kind in zip(foreign.images.items(), foreign.kinds.values())
     ]
-    if content.links:
-        hints.append(f"{len(content.links)} links are not followed (first: {shown(content.links[0])})")
-    if content.unreadable:
-        hints.append(f"{len(content.unreadable)} folders cannot be opened (first: {shown(content.unreadable[0])})")
-    if content.odd:
-        hints.append(f"{shown(content.odd[0][0])} is {content.odd[0][1]}")
+    hints += not_entered(content)
     if content.clouds:
         hints.append(f"{len(content.clouds)} files are kept in the cloud: download them")
     return f"no images found in it or below; accepted: {kinds}. {'; '.join(hints)}".rstrip() + ("." if hints else "")
 
 
-def _left_out(content: Scan, foreign: Foreign, remarks: Remarks) -> None:
-    """What of the folder takes no part, one line a kind."""
-    remarks.left += foreign.lines() + metadata_like(content)
+def not_entered(content: Scan) -> list[str]:
+    """A line for what the walk passed by: links, folders that cannot be opened, pipes and their like."""
+    lines = []
     if content.links:
-        remarks.left.append(f"{len(content.links)} links are not followed (first: {shown(content.links[0])})")
+        lines.append(f"{len(content.links)} links are not followed (first: {shown(content.links[0])})")
     if content.unreadable:
-        remarks.left.append(
-            f"{len(content.unreadable)} folders cannot be opened (first: {shown(content.unreadable[0])})"
-        )
-    if content.clouds:
-        remarks.left.append(
-            f"{len(content.clouds)} files that are kept in the cloud (first: {shown(content.clouds[0])}): download them"
-        )
-    remarks.left += [f"{shown(path)}: {what}" for path, what in content.odd[:5] if not what.startswith("a folder")]
+        lines.append(f"{len(content.unreadable)} folders cannot be opened (first: {shown(content.unreadable[0])})")
+    return lines + [f"{shown(path)}: {what}" for path, what in content.odd[:5] if not what.startswith("a folder")]
 
 
 def known_fields(records: Sequence[Record]) -> dict[str, int]:

@@ -10,12 +10,12 @@ from functools import cached_property
 from pathlib import Path
 
 from latentry.data import pages
+from latentry.data.content import POINTER
 from latentry.data.files import images
 from latentry.data.files.header import BadImage, BadValues, Header, shown
-from latentry.data.files.kinds import POINTER
 from latentry.data.folders import pixel_fields, select
 from latentry.data.folders.record import Record, Remarks
-from latentry.data.folders.records import read_folder, real_root
+from latentry.data.folders.records import not_entered, read_folder, real_root
 from latentry.data.options import DataOptions
 from latentry.data.prepare import mismatch
 from latentry.data.ranges.meaning import dtype_of, meaning, number
@@ -44,6 +44,7 @@ class Source:
         select.require_fields(folder.records, options)
         self.records: list[Record] = pages.expanded(self.root, select.selected(folder.records, options), options)
         self.remarks: Remarks = folder.remarks
+        self.remarks.left += not_entered(folder.content)
         self.remarks.read += select.long_captions(self.records, options.text)
         for line in self.remarks.lines():
             report(f"data: {line}")

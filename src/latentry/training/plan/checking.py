@@ -8,7 +8,9 @@ from latentry.data.dataset import ImageData
 from latentry.errors import LatentryError, UsageError
 from latentry.kinds import KindOptions
 from latentry.training.plan.conditions import check_fields
+from latentry.training.plan.decide import read_images
 from latentry.training.plan.recipes import Recipe
+from latentry.training.stages import STAGES
 
 
 def problems(recipe: Recipe, folder: Path) -> list[str]:
@@ -17,7 +19,8 @@ def problems(recipe: Recipe, folder: Path) -> list[str]:
     Bad files are left out: the check of the folder names each of them.
     """
     try:
-        images = ImageData(recipe.data, folder, "train", recipe.seed)
+        stages = [name for name in STAGES if (section := recipe.section(name)) is not None and section.trains]
+        images = read_images(recipe, folder, stages, lambda _: None)
     except UsageError as error:
         return [str(error)]
     except LatentryError:

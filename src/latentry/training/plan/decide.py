@@ -63,7 +63,7 @@ def plan(
     doing("reading the folder of images")
     earlier = record.earlier_recipe(out)
     wanted = resolve(record.as_begun(wanted, out), Path(data), report)
-    images = _images(wanted, data, selected, report)
+    images = read_images(wanted, data, selected, report)
     wanted = wanted.model_copy(update={"data": images.options})
     wanted, changes = record.settled(wanted, out)
     sources = read_sources(wanted, out)
@@ -80,9 +80,8 @@ def plan(
     with problems.collected(), own_images_explained(wanted):
         conditions = settle_conditions(wanted.diffusion.architecture(), images, sources, report)
     model = _model(wanted, images, sources, conditions)
-    texts = conditions.texts if conditions else {}
-    listed = Images.unread()
-    made = Plan(wanted, model, texts, images, None, listed, sources, out, world, report, selected, stages, changes)
+    unread, texts = Images.unread(), conditions.texts if conditions else {}
+    made = Plan(wanted, model, texts, images, None, unread, sources, out, world, report, selected, stages, changes)
     for name in unfinished:
         if conditions or not STAGES[name].needs:
             with problems.collected():
@@ -96,7 +95,7 @@ def plan(
     return precision.settle(replace(made, held_out=_held_out(images, report), images=listing), doing)
 
 
-def _images(recipe: Recipe, data: str | Path, selected: Sequence[StageName], report: Report) -> ImageData:
+def read_images(recipe: Recipe, data: str | Path, selected: Sequence[StageName], report: Report) -> ImageData:
     """The images to train on. Raises UsageError where there are none, or not those that the recipe is for."""
     with own_images_explained(recipe):
         images = ImageData(recipe.data, data, "train", recipe.seed, report=report)

@@ -15,6 +15,7 @@ from latentry.data.folders.scan import METADATA, Scan, inside
 from latentry.errors import UsageError
 
 _TABLES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow", ".xlsx", ".xls", ".ods")
+_TELLING = ("metadata", "caption", "label", "annotation", "instances", "prompt", "train", "test", "val", "data")
 
 
 def listed(root: Path, content: Scan, remarks: Remarks) -> list[Record]:
@@ -148,7 +149,7 @@ def metadata_like(content: Scan) -> list[str]:
         elif suffix in (".jsonl", ".csv", ".tsv", ".parquet"):
             looks = "looks like metadata" if name.lower().startswith("metadata") else "may be metadata"
             lines.append(f"{shown(path)} {looks}; rename it to {shown(folder)}metadata{suffix}")
-        else:
+        elif name.lower().startswith(_TELLING):
             lines.append(f"{shown(path)}; metadata is read from {', '.join(METADATA)}")
     if beside:
         names = ", ".join(METADATA[:2])
