@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 
-from latentry.data.files import dicom, npy, pillow, tiff
+from latentry.data.files import tiff
 from latentry.data.files.failures import reasons, start_of
+from latentry.data.files.formats import dicom, npy, pillow
 from latentry.data.files.header import Array, BadImage, Header, check_size
 from latentry.data.files.limits import BYTE_LIMIT, PIXEL_LIMIT, Limits, limits_of
 from latentry.data.files.saving import save

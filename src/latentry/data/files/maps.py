@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from latentry.data.files import images, pillow, tiff
+from latentry.data.files import images, tiff
 from latentry.data.files.failures import reasons
+from latentry.data.files.formats import pillow
 from latentry.data.files.header import Array, BadImage, upright
 from latentry.data.files.limits import PIXEL_LIMIT, Limits, limits_of
 

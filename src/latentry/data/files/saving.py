@@ -12,7 +12,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
-from latentry.data.files import png16
+from latentry.data.files.formats import png16
 from latentry.errors import UsageError
 
 _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}

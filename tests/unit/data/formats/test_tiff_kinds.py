@@ -238,7 +238,7 @@ def test_nothing_of_a_library_reaches_the_terminal(tmp_path: Path, capfd: pytest
 @pytest.mark.parametrize("kind", ["palette", "4 bits", "1 bit", "16 bits", "npy"])
 def test_class_numbers_are_the_numbers_in_the_file(tmp_path: Path, kind: str) -> None:
     """A map read as its colours, or stretched to white, teaches other classes."""
-    classes = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    classes: NDArray[Any] = np.arange(12, dtype=np.uint8).reshape(3, 4)
     path = tmp_path / "a.tif"
     if kind == "palette":
         tifffile.imwrite(path, classes, photometric="palette", colormap=np.zeros((3, 256), np.uint16))

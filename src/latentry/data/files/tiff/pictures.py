@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latentry.data.files.pillow import webp_size
+from latentry.data.files.formats.pillow import webp_size
 from latentry.data.files.quiet import quiet
 from latentry.data.files.tiff.codecs import Damaged, NeedsCodec, pixels_of, wrapped
 from latentry.data.files.tiff.layout import Place, extents, places, stored_bytes

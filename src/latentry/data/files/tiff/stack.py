@@ -147,5 +147,5 @@ def _positions(like: list[Page], axes: tuple[tuple[str, int], ...]) -> tuple[tup
     if "C" not in letters:
         return tuple((page,) for page in like)
     order = np.moveaxis(np.arange(len(like)).reshape(sizes), letters.index("C"), -1)
-    rows: list[list[int]] = order.reshape(-1, order.shape[-1]).tolist()
+    rows: list[list[int]] = order.reshape(-1, sizes[letters.index("C")]).tolist()
     return tuple(tuple(like[n] for n in row) for row in rows)

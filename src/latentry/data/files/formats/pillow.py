@@ -20,10 +20,10 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from latentry.data.files import png16
+from latentry.data.files.formats import png16
+from latentry.data.files.formats.parts import array_of
 from latentry.data.files.header import Array, BadImage, Header, check_size, upright, upright_size
 from latentry.data.files.limits import Limits
-from latentry.data.files.parts import array_of
 
 _FORMATS = [
     PngImagePlugin.PngImageFile.format,
