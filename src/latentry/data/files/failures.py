@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -64,6 +65,8 @@ def _reason(path: str, error: Exception, limits: Limits) -> str:
     if isinstance(error, Image.DecompressionBombError):
         count = "".join(filter(str.isdigit, str(error).split("pixels")[0]))
         return f"{count} pixels, more than data.pixel_limit = {limits.pixels}"
+    if isinstance(error, OSError) and error.errno in (errno.ENXIO, errno.ELOOP):
+        return "is a socket, or a link that leads to itself, not a file"
     if isinstance(error, MemoryError):
         return "there is not enough memory to decode it"
     return _plain(path, error)

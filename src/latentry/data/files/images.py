@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 
-from latentry.data.files import dicom, npy, pillow, tiff
+from latentry.data.files import tiff
 from latentry.data.files.failures import reasons, start_of
-from latentry.data.files.header import Array, BadImage, Header
+from latentry.data.files.formats import dicom, npy, pillow
+from latentry.data.files.header import Array, BadImage, Header, check_size
 from latentry.data.files.limits import BYTE_LIMIT, PIXEL_LIMIT, Limits, limits_of
 from latentry.data.files.saving import save
 from latentry.data.files.values import in_own_range
@@ -47,7 +48,7 @@ def header(path: str | os.PathLike[str], limit: int | Limits = PIXEL_LIMIT) -> H
         if dicom.is_dicom(start):
             return dicom.header(path, limits, index)
         if start[8:12] == b"WEBP":
-            pillow.check_webp(path, start, limits)
+            check_size(path, *pillow.webp_size(start), 4, limits)
         return pillow.header(path, limits)
 
 
@@ -79,7 +80,7 @@ def decode(path: str | os.PathLike[str], limit: int | Limits = PIXEL_LIMIT) -> t
         if dicom.is_dicom(start):
             return dicom.header(path, limits, index), dicom.read(path, limits, index)
         if start[8:12] == b"WEBP":
-            pillow.check_webp(path, start, limits)
+            check_size(path, *pillow.webp_size(start), 4, limits)
         return pillow.decode(path, limits)
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from latentry.data.files import images, pillow
+from latentry.data.files import images, tiff
 from latentry.data.files.failures import reasons
+from latentry.data.files.formats import pillow
 from latentry.data.files.header import Array, BadImage, upright
 from latentry.data.files.limits import PIXEL_LIMIT, Limits, limits_of
 
@@ -26,8 +27,10 @@ def read_classes(path: str | os.PathLike[str], limit: int | Limits = PIXEL_LIMIT
     path, limits = os.fspath(path), limits_of(limit)
     with reasons(path, limits):
         header = images.header(path, limits)
-        if header.format == "TIFF" and not header.palette and header.depth <= 16 and header.channels == 1:
-            return images.read(path, limits)[..., 0].astype(np.int64)
+        if header.format == "TIFF":
+            return tiff.numbers(path, limits).astype(np.int64)
+        if header.format == "NPY" and header.channels == 1 and header.dtype != "float32":
+            return images.decode(path, limits)[1][..., 0].astype(np.int64)
         with pillow.opened(path, limits) as image:
             if image.format in ("JPEG", "MPO"):
                 raise BadImage(path, f"JPEG changes class numbers; {_ACCEPTED}")

@@ -12,7 +12,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
-from latentry.data.files import png16
+from latentry.data.files.formats import png16
 from latentry.data.files.header import Array
 from latentry.data.ranges.meaning import Units
 from latentry.errors import UsageError

@@ -51,7 +51,7 @@ def measured(extra: str, warm: Path, *paths: Path) -> tuple[int, list[Any]]:
     return grown, seen
 
 
-def _strip(compression: int, data: bytes, side: int = 64, samples: int = 1) -> bytes:
+def _strip(compression: int, data: Any, side: int = 64, samples: int = 1) -> bytes:
     """A TIFF whose only strip is `data`."""
     tags = {256: side, 257: side, 258: 8, 259: compression, 262: 1, 277: samples, 278: side}
     return wrapped(tags, [data])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -165,3 +167,20 @@ def test_thousands_of_damaged_files_are_arrays_or_reasons(
         monkeypatch.setitem(FILES, name, lambda: content)
         monkeypatch.setitem(sys.modules, "imagecodecs", None)
     _many(tmp_path, name, 1000)
+
+
+def test_what_is_no_file_is_said_without_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Opening a pipe that nobody writes to would wait for ever."""
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "loop.png").symlink_to(tmp_path / "loop.png")
+    (tmp_path / "folder.png").mkdir()
+    with socket.socket(socket.AF_UNIX) as listener:
+        monkeypatch.chdir(tmp_path)
+        listener.bind("socket.png")
+        for name, words in {
+            "pipe": "a pipe",
+            "loop": "leads to itself",
+            "folder": "a folder",
+            "socket": "socket",
+        }.items():
+            assert words in end_of(images.decode, tmp_path / f"{name}.png")

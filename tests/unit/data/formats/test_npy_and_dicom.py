@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,7 @@ from tests.unit.data.files import flat, noise
 from tests.unit.data.formats import dicoms
 from tests.unit.data.formats.test_damage import look_at
 
-try:
-    import pydicom
-except ImportError:
-    pydicom = None
-with_pydicom = pytest.mark.skipif(pydicom is None, reason="pydicom (extra `dicom`) is not installed")
+with_pydicom = pytest.mark.skipif(find_spec("pydicom") is None, reason="pydicom (extra `dicom`) is not installed")
 
 
 @pytest.mark.parametrize("dtype", ["u1", "u2", "u4", "i1", "i2", "i4", "f2", "f4", "f8", ">u2", ">f4"])

@@ -68,7 +68,8 @@ def test_channels_of_a_hyperstack_belong_to_one_image(tmp_path: Path, order: str
         pytest.skip("ImageJ has one order")
     sizes = {"T": 3, "C": 2, "Z": 5, "Y": 24, "X": 20}
     array = np.random.default_rng(0).integers(0, 255, [sizes[letter] for letter in order], dtype=np.uint8)
-    tifffile.imwrite(tmp_path / "a.tif", array, metadata={"axes": order}, **{kind: True})
+    how: dict[str, Any] = {kind: True, "metadata": {"axes": order}}
+    tifffile.imwrite(tmp_path / "a.tif", array, **how)
     channels_last = np.moveaxis(array, order.index("C"), -1).reshape(-1, 24, 20, 2)
     header, got = images.decode(tmp_path / "a.tif")
     assert header.frames == len(channels_last)

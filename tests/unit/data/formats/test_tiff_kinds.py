@@ -13,7 +13,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
-from latentry.data.files import images
+from latentry.data.files import images, maps
 from latentry.data.files.tiff.codecs import wrapped
 from tests.unit.data.files import noise
 from tests.unit.data.formats.test_damage import look_at
@@ -84,7 +84,7 @@ def _with_codecs(write: Any) -> None:
 
 @pytest.mark.parametrize("dtype", ["i1", "i2", "i4", "u4", "f2", "f4", "f8"])
 @pytest.mark.parametrize("byteorder", ["<", ">"])
-def test_values_are_the_files_own(tmp_path: Path, dtype: str, byteorder: str) -> None:
+def test_values_are_the_files_own(tmp_path: Path, dtype: str, byteorder: Any) -> None:
     """-1 read as 255, or a scan in another scale, is another tissue."""
     pixels = np.linspace(-120, 120, 12 * 9).reshape(12, 9).astype(dtype if dtype[0] != "u" else "i4")
     pixels = np.abs(pixels).astype("u4") * 30_000_000 if dtype == "u4" else pixels
@@ -233,3 +233,25 @@ def test_nothing_of_a_library_reaches_the_terminal(tmp_path: Path, capfd: pytest
         (tmp_path / "a.tif").write_bytes(good[:at] + b"\xff\x00\xd9" + good[at + 3 :])
         look_at(tmp_path / "a.tif")
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("kind", ["palette", "4 bits", "1 bit", "16 bits", "npy"])
+def test_class_numbers_are_the_numbers_in_the_file(tmp_path: Path, kind: str) -> None:
+    """A map read as its colours, or stretched to white, teaches other classes."""
+    classes: NDArray[Any] = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    path = tmp_path / "a.tif"
+    if kind == "palette":
+        tifffile.imwrite(path, classes, photometric="palette", colormap=np.zeros((3, 256), np.uint16))
+    elif kind == "4 bits":
+        packed = (classes[:, 0::2] << 4 | classes[:, 1::2]).tobytes()
+        path.write_bytes(wrapped({256: 4, 257: 3, 258: 4, 259: 1, 262: 1, 277: 1, 278: 3}, [packed]))
+    elif kind == "1 bit":
+        classes = classes % 2
+        Image.fromarray(classes * 255).convert("1").save(path)
+    elif kind == "16 bits":
+        classes = classes.astype(np.uint16) * 1000
+        tifffile.imwrite(path, classes)
+    else:
+        path = tmp_path / "a.npy"
+        np.save(path, classes)
+    np.testing.assert_array_equal(maps.read_classes(path), classes)

@@ -15,7 +15,7 @@ from latentry.data.files.tiff.page import PALETTE, SEPARATED, Page, no_data
 from latentry.data.files.tiff.parse import MAGIC, Tiff
 from latentry.data.files.tiff.stack import Stack, stack_of
 
-__all__ = ["MAGIC", "header", "read"]
+__all__ = ["MAGIC", "header", "numbers", "read"]
 
 
 def header(path: str, limits: Limits, index: int = 0) -> Header:
@@ -42,6 +42,23 @@ def read(path: str, limits: Limits, index: int = 0) -> Array:
             if stack.bands_last:
                 array = np.ascontiguousarray(array.transpose(2, 0, 1))
         return upright(array, facts.orientation)
+
+
+def numbers(path: str, limits: Limits) -> Array:
+    """(H, W) whole numbers of the first page as a map of classes: indices of a palette, grey values as they are stored.
+
+    Raises `BadImage` for colours and for values that are no whole numbers.
+    """
+    with Tiff(path) as tiff:
+        stack = stack_of(tiff, "first")
+        page = _image(path, stack, 0)[0]
+        _header(path, stack, (page,), limits)
+        if page.samples > 1 or page.kind == "f" or page.compression == 7:
+            raise BadImage(path, f"holds colours or measured values, not class numbers ({page.words})")
+        samples = np.empty((page.height, page.width, 1), page.dtype)
+        segments.fill(page, samples, limits.bytes)
+        values = samples if page.photometric == PALETTE else colour.unstretched(page, samples)
+        return upright(values, page.orientation)[..., 0]
 
 
 def _image(path: str, stack: Stack, index: int) -> tuple[Page, ...]:

@@ -15,8 +15,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from PIL import Image, features
 
+from latentry.data.files.formats.parts import array_of
 from latentry.data.files.header import Array
-from latentry.data.files.parts import array_of
 
 
 class NeedsCodec(ValueError):

@@ -86,7 +86,8 @@ def picture(page: Page, values: NDArray[Any]) -> Array:
     return out
 
 
-def _finished(page: Page, values: NDArray[Any]) -> Array:
+def unstretched(page: Page, values: NDArray[Any]) -> Array:
+    """Grey values with black as zero, in place; few bits are not stretched."""
     if page.photometric == WHITE_IS_ZERO:
         if page.kind == "f":
             np.subtract(1, values, out=values)
@@ -94,6 +95,11 @@ def _finished(page: Page, values: NDArray[Any]) -> Array:
             np.invert(values, out=values)
             if page.kind == "u" and page.bits % 8:
                 values &= values.dtype.type(2**page.bits - 1)
+    return values
+
+
+def _finished(page: Page, values: NDArray[Any]) -> Array:
+    values = unstretched(page, values)
     if page.kind == "u" and page.bits in _FEW_BITS:
         values *= np.uint8(_FEW_BITS[page.bits])
     return values.astype(np.float32, copy=False) if page.kind == "f" else values

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from latentry.data.files.formats.pillow import webp_size
 from latentry.data.files.quiet import quiet
 from latentry.data.files.tiff.codecs import Damaged, NeedsCodec, pixels_of, wrapped
 from latentry.data.files.tiff.layout import Place, extents, places, stored_bytes
@@ -72,12 +73,16 @@ def _each(page: Page, out: NDArray[Any], limit: int) -> None:
 def _picture(page: Page, data: bytes, place: Place) -> NDArray[Any]:
     size = (place.width, place.height)
     if page.compression in _WEBP:
+        _same_size(webp_size(data), size)  # opening one already takes room for its pixels
         pixels = pixels_of(data, ("WEBP",), size).reshape(place.height, place.width, -1)
         if pixels.shape[2] == 3 and place.bands == 4:  # WebP leaves out transparency where there is none
             pixels = np.concatenate([pixels, np.full_like(pixels[..., :1], 255)], axis=2)
         wanted = pixels
     else:
-        _check_size(page, data, size)
+        found, bands = _jpeg_2000_facts(data) if page.compression in _JPEG_2000 else _jpeg_facts(data)
+        _same_size(found, size)
+        if bands != place.bands:
+            raise Damaged(f"{bands} bands in a tile where {place.bands} belong")
         wanted = _by_imagecodecs(page, data)
     if wanted.size != place.width * place.height * place.bands or wanted.dtype != page.dtype:
         raise Damaged(f"a tile of {wanted.shape} {wanted.dtype} where {place[3:]} {page.dtype} belong")
@@ -100,23 +105,28 @@ def _by_imagecodecs(page: Page, data: bytes) -> NDArray[Any]:
         raise Damaged("cannot be decompressed") from error
 
 
-def _check_size(page: Page, data: bytes, size: tuple[int, int]) -> None:
-    """The stream says its own size, and room for it is taken before anything is decoded."""
-    if page.compression in _JPEG_2000:
-        at = data.find(b"\xff\x4f\xff\x51")
-        right, bottom, left, top = (int.from_bytes(data[at + n : at + n + 4], "big") for n in (8, 12, 16, 20))
-        found = (right - left, bottom - top) if at >= 0 else (0, 0)
-    else:
-        found = _jpeg_size(data)
+def _same_size(found: tuple[int, int], size: tuple[int, int]) -> None:
+    """A stream says its own size, and room for it is taken before anything is decoded."""
     if found != size:
         raise Damaged(f"a tile of {found[0]}x{found[1]} pixels where {size[0]}x{size[1]} belong")
 
 
-def _jpeg_size(data: bytes) -> tuple[int, int]:
+def _jpeg_2000_facts(data: bytes) -> tuple[tuple[int, int], int]:
+    """(width, height) and bands, from the marker SIZ."""
+    at = data.find(b"\xff\x4f\xff\x51")
+    if at < 0:
+        return (0, 0), 0
+    right, bottom, left, top = (int.from_bytes(data[at + n : at + n + 4], "big") for n in (8, 12, 16, 20))
+    return (right - left, bottom - top), int.from_bytes(data[at + 40 : at + 42], "big")
+
+
+def _jpeg_facts(data: bytes) -> tuple[tuple[int, int], int]:
+    """(width, height) and bands, from the start of its frame."""
     at = 2
-    while at + 9 < len(data) and data[at] == 0xFF:
+    while at + 10 <= len(data) and data[at] == 0xFF:
         marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            return int.from_bytes(data[at + 7 : at + 9], "big"), int.from_bytes(data[at + 5 : at + 7], "big")
+            height, width = (int.from_bytes(data[at + n : at + n + 2], "big") for n in (5, 7))
+            return (width, height), data[at + 9]
         at += 2 + length
-    return 0, 0
+    return (0, 0), 0

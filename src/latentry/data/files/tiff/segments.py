@@ -81,7 +81,7 @@ def _floats(page: Page, data: bytes, shape: tuple[int, int, int]) -> Array:
 def _unpacked(page: Page, data: bytes, shape: tuple[int, int, int]) -> Array:
     height, width, bands = shape
     if page.bits in (8, 16, 32, 64):
-        stored = page.dtype.newbyteorder(page.tiff.order)
+        stored = np.dtype(page.tiff.order + page.dtype.str[1:])
         return np.frombuffer(data, stored).astype(page.dtype, copy=False).reshape(shape)
     count = width * bands
     rows = np.frombuffer(data, np.uint8).reshape(height, -1)

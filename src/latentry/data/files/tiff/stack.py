@@ -137,9 +137,8 @@ def _sorted(like: list[Page], axes: tuple[tuple[str, int], ...], pages: Pages, d
 def _bands_last(like: list[Page], axes: tuple[tuple[str, int], ...], described: str) -> bool:
     """Written without named axes, (H, W, bands) becomes H pages of W x bands: the smaller end is the bands."""
     page = like[0]
-    shape = (len(like), page.height, page.width)
     few = page.width <= 2 * FEW and page.width < min(len(like), page.height)
-    return not axes and page.samples == 1 and few and _shaped(described) == (shape, "")
+    return not axes and page.samples == 1 and few and _shaped(described) == ((len(like), page.height, page.width), "")
 
 
 def _positions(like: list[Page], axes: tuple[tuple[str, int], ...]) -> tuple[tuple[Page, ...], ...]:
@@ -148,4 +147,5 @@ def _positions(like: list[Page], axes: tuple[tuple[str, int], ...]) -> tuple[tup
     if "C" not in letters:
         return tuple((page,) for page in like)
     order = np.moveaxis(np.arange(len(like)).reshape(sizes), letters.index("C"), -1)
-    return tuple(tuple(like[n] for n in row) for row in order.reshape(-1, order.shape[-1]).tolist())
+    rows: list[list[int]] = order.reshape(-1, sizes[letters.index("C")]).tolist()
+    return tuple(tuple(like[n] for n in row) for row in rows)

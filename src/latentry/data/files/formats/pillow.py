@@ -20,10 +20,10 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from latentry.data.files import png16
+from latentry.data.files.formats import png16
+from latentry.data.files.formats.parts import array_of
 from latentry.data.files.header import Array, BadImage, Header, check_size, upright, upright_size
 from latentry.data.files.limits import Limits
-from latentry.data.files.parts import array_of
 
 _FORMATS = [
     PngImagePlugin.PngImageFile.format,
@@ -82,17 +82,17 @@ def opened(path: str, limits: Limits) -> Iterator[ImageFile.ImageFile]:
             yield image
 
 
-def check_webp(path: str, start: bytes, limits: Limits) -> None:
-    """Sizes of a WebP, because opening one already reserves memory for its pixels: four bytes each."""
+def webp_size(start: bytes) -> tuple[int, int]:
+    """(width, height) by the first bytes of a WebP: opening one already takes room for its pixels, four bytes each."""
     kind = start[12:16]
     if kind == b"VP8X":
         width, height = (1 + int.from_bytes(start[i : i + 3], "little") for i in (24, 27))
-    elif kind == b"VP8L":
+        return width, height
+    if kind == b"VP8L":
         bits = int.from_bytes(start[21:25], "little")
-        width, height = 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
-    else:
-        width, height = (int.from_bytes(start[i : i + 2], "little") & 0x3FFF for i in (26, 28))
-    check_size(path, width, height, 4, limits)
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    width, height = (int.from_bytes(start[i : i + 2], "little") & 0x3FFF for i in (26, 28))
+    return width, height
 
 
 def _facts(path: str, image: ImageFile.ImageFile, limits: Limits, turn_behind: int) -> Header:

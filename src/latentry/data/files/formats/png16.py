@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
-from latentry.data.files.parts import array_of
+from latentry.data.files.formats.parts import array_of
 
 _COLOUR_TYPE = {1: 0, 2: 4, 3: 2, 4: 6}
 

@@ -1,0 +1,1 @@
+"""One file for each format, beside `tiff`; `images` chooses among them by the first bytes."""
