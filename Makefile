@@ -43,6 +43,7 @@ typecheck: .venv/dev.stamp
 	$(BIN)/mypy
 
 soak: .venv/dev.stamp
+	$(BIN)/python -m pytest -m soak
 	$(BIN)/python scripts/soak.py
 
 mutations: .venv/dev.stamp

@@ -35,7 +35,7 @@ TRAIN: dict[str, Any] = {
     "precision": "fp32", "batch": BATCH, "accumulate": PARTS, "optimiser": "sgd", "lr": 0.002, "steps": 5, "warmup": 1,
     "decay": "linear", "lr_end": 0.1, "ema": 0.25, "discriminator_lr": 0.1,
 }  # fmt: skip
-ADVERSARY = {"channels": 2, "layers": 1}
+ADVERSARY = {"channels": 2, "layers": 1, "start": 0, "lead": 0, "ramp": 0, "max_weight": 1e4}
 CASES: dict[str, dict[str, Any]] = {
     "kl, sum": {
         "pixel": "l1", "kl_weight": 0.3, "perceptual": {"net": "none", "weight": 0.7}, "log_variance_init": 0.3,

@@ -4,5 +4,9 @@ from __future__ import annotations
 
 import os
 
+from tests import processes
+from tests.processes import no_process_stays as no_process_stays
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+processes.prepare()

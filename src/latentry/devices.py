@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from latentry.errors import UsageError, did_you_mean
+from latentry.errors import UsageError, did_you_mean, shown
 
 AUTO = "auto"
 KINDS = ("cuda", "mps", "cpu")
@@ -33,8 +33,8 @@ def choose(name: str | torch.device = AUTO) -> torch.device:
         return torch.device(next(kind for kind in KINDS if _count(kind)))
     kind, _, number = text.partition(":")
     accepted = ", ".join((AUTO, *KINDS, "cuda:1"))
-    if kind not in KINDS or (number and not (number.isascii() and number.isdigit())):
-        raise UsageError(f'device: no "{text}"; known: {accepted}{did_you_mean(text, (AUTO, *KINDS))}')
+    if kind not in KINDS or (number and not (number.isascii() and number.isdigit() and len(number) < 10)):
+        raise UsageError(f'device: no "{shown(text)}"; known: {accepted}{did_you_mean(text, (AUTO, *KINDS))}')
     count = _count(kind)
     if not count:
         there = ", ".join(other for other in KINDS if _count(other))

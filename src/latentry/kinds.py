@@ -9,13 +9,14 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, SerializeAsAny
 from pydantic_core import PydanticCustomError, core_schema
 
-from latentry.errors import UsageError, did_you_mean
+from latentry.bounds import LONGEST_TEXT
+from latentry.errors import UsageError, did_you_mean, shown
 
 
 class Options(BaseModel):
     """Base of every options class: unknown keys are errors, values never change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, str_max_length=LONGEST_TEXT)
 
 
 class KindOptions(Options):
@@ -52,11 +53,11 @@ class _Choice:
                 "kind", "has no `kind`; known {what}: {known}", {"what": self.what, "known": names}
             )
         name = value["kind"]
-        if name not in self.table:
+        if not isinstance(name, str) or name not in self.table:
             hint = did_you_mean(name, self.table)
             text = 'no {what} "{name}"; known: {known}{hint}'
             raise PydanticCustomError(
-                "kind", text, {"what": self.what, "name": str(name), "known": names, "hint": hint}
+                "kind", text, {"what": self.what, "name": shown(name), "known": names, "hint": hint}
             )
         return self.table[name].options.model_validate(dict(value))
 
@@ -85,7 +86,7 @@ def choice(table: Mapping[str, Kind], what: str) -> Any:
 def lookup(table: Mapping[str, Any], name: str, what: str) -> Any:
     """The entry called `name`, or a `UsageError` that lists the known ones. what: singular word, e.g. "solver"."""
     if name not in table:
-        raise UsageError(f'{what}: no "{name}"; known: {", ".join(table)}{did_you_mean(name, table)}')
+        raise UsageError(f'{what}: no "{shown(name)}"; known: {", ".join(table)}{did_you_mean(name, table)}')
     return table[name]
 
 

@@ -119,7 +119,7 @@ def test_a_preview_is_broken_off_for_a_stop(
 @pytest.mark.parametrize(
     ("where", "call"),
     [
-        ("latentry.training.stages.autoencoder.scale.measure_scale", 0),
+        ("latentry.training.stages.autoencoder.scale.measure_latents", 0),
         ("latentry.checkpoints.model_folder.durable.write", 2),
         ("latentry.training.stages.latents.encode", 3),
         ("latentry.training.run.measure", 0),

@@ -22,7 +22,8 @@ ROWS = [
     {"conditioning", "metrics"},
     {"nn", "diffusion", "data"},
     {"config", "kinds", "rng", "devices", "recipes"},
-    {"errors"},
+    {"bounds", "text", "safe_header"},
+    {"errors", "interrupts"},
 ]
 HEIGHT = {name: -row for row, names in enumerate(ROWS) for name in names}
 FILES = sorted(ROOT.rglob("*.py"))

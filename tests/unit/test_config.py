@@ -129,7 +129,7 @@ def test_bad_yaml_is_one_line_with_its_place(text, part):
 def test_a_file_that_cannot_be_read_is_named(tmp_path):
     latin = tmp_path / "latin.yaml"
     latin.write_bytes("name: größe".encode("latin-1"))
-    for path, part in [(latin, "not UTF-8"), (tmp_path / "none.yaml", "No such file"), (tmp_path, "directory")]:
+    for path, part in [(latin, "not UTF-8"), (tmp_path / "none.yaml", "No such file"), (tmp_path, "is a folder")]:
         with pytest.raises(UsageError, match=part) as caught:
             config.load_yaml(path)
         assert str(path) in str(caught.value)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from latentry.errors import LatentryError
@@ -66,6 +67,29 @@ def write(path: Path, parts: Iterable[bytes | memoryview]) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+@contextmanager
+def writing(path: Path, need: int) -> Iterator[Path]:
+    """A file beside `path`, with its ending, for a library to write; it gets the name when the block ends.
+
+    After an error nothing of it is left and an older file at `path` is untouched. need: bytes, about. Raises DiskFull
+    where there is no room; other errors of the system as they are. A device or a pipe is written as it is.
+    """
+    whole = path.is_file() or not path.exists()
+    fresh = path.with_name(f".{os.getpid()}{TMP}{path.suffix}") if whole else path
+    try:
+        yield fresh
+        if whole:
+            rename(fresh, path.resolve() if path.is_symlink() else path)
+    except OSError as error:
+        if error.errno in FULL:
+            raise disk_full(path, need) from error
+        raise
+    finally:
+        if whole:
+            with suppress(OSError):
+                fresh.unlink(missing_ok=True)
 
 
 def allocate(path: Path) -> None:

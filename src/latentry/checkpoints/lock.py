@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import socket
+import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,8 +15,10 @@ from types import TracebackType
 from typing import Any
 
 from latentry.errors import LatentryError, UsageError
+from latentry.text import kind_of
 
 NAME = "lock"
+LONGEST = 4096  # bytes
 BUSY = (errno.EACCES, errno.EAGAIN)
 # What this process holds, by (process, device, inode). The system would let one process lock a file twice, and would
 # drop its lock as soon as the process closed the file anywhere: so a file held here is never opened again.
@@ -31,7 +34,7 @@ def refuse_if_held(folder: Path) -> None:
     try:
         if holder := _held.get(_identity(path.stat())):
             raise _in_use(folder, holder)
-        handle = os.open(path, os.O_RDWR)
+        handle = os.open(path, os.O_RDWR | os.O_NONBLOCK)
     except OSError:
         return
     try:
@@ -65,7 +68,10 @@ class RunLock:
             path = self.folder / NAME
             if path.exists() and (holder := _held.get(_identity(path.stat()))):
                 raise _in_use(self.folder, holder)
-            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK, 0o666)
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                os.close(handle)
+                raise LatentryError(f"{path}: is {kind_of(path.stat().st_mode)}, not a file. Remove it.")
         except OSError as error:
             raise LatentryError(f"{self.folder}: cannot be written: {error.strerror}. Choose another --out.") from error
         try:
@@ -103,7 +109,7 @@ class RunLock:
             self._report(f"{self.folder}: this file system has no locks ({error.strerror}): start only one run here.")
 
     def _sign(self, handle: int) -> dict[str, Any]:
-        before = _parse(os.pread(handle, 4096, 0))
+        before = _parse(os.pread(handle, LONGEST, 0))
         if before and before.get("host") != socket.gethostname():
             self._report(f"{self.folder}: taken over from {_who(before)}, which ended without releasing it.")
         me = {"process": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S %z")}
@@ -135,7 +141,9 @@ def _who(holder: dict[str, Any]) -> str:
 def _read(path: Path) -> dict[str, Any]:
     """What the holder wrote, waiting a little for one who has only just taken the lock."""
     for _ in range(10):
-        if holder := _parse(path.read_bytes()):
+        with path.open("rb") as file:
+            holder = _parse(file.read(LONGEST))
+        if holder:
             return holder
         time.sleep(0.05)
     return {}
@@ -144,6 +152,6 @@ def _read(path: Path) -> dict[str, Any]:
 def _parse(data: bytes) -> dict[str, Any]:
     try:
         holder = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return holder if isinstance(holder, dict) else {}

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from latentry import text
 from latentry.checkpoints import durable
+from latentry.errors import UsageError
 
 NAME = "manifest.json"
 REPLACED = ".replaced" + durable.TMP
@@ -25,11 +28,19 @@ def write_manifest(folder: Path) -> None:
 
 
 def read_manifest(folder: Path) -> dict[str, dict[str, Any]]:
-    """The files that the manifest names, each with its `sha256` and `size`; `ValueError` when it is damaged."""
-    text = (folder / NAME).read_bytes().decode()
-    content = json.loads(text)
+    """The files that the manifest names, each with its `sha256` and `size`.
+
+    `ValueError` when it is damaged, in words for a person; `FileNotFoundError` when there is none.
+    """
+    if not os.path.lexists(folder / NAME):
+        raise FileNotFoundError(folder / NAME)
+    try:
+        written = text.read_bytes(folder / NAME, where=NAME).decode()
+        content = json.loads(written)
+    except (UsageError, RecursionError, ValueError) as error:
+        raise ValueError(_in_words(error)) from None
     files = content["files"] if isinstance(content, dict) and "files" in content else None
-    if not isinstance(files, dict) or text != _text(files):
+    if not isinstance(files, dict) or written != _text(files):
         raise ValueError("it was changed after it was written")
     return files
 
@@ -43,7 +54,7 @@ def verify(folder: Path, without: Collection[str] = ()) -> list[str]:
         files = read_manifest(folder)
     except FileNotFoundError:
         return [f"{NAME} is missing"]
-    except (OSError, ValueError, RecursionError) as error:
+    except ValueError as error:
         return [f"{NAME} is damaged ({error})"]
     problems = (_problem(folder, name, entry) for name, entry in files.items() if name not in without)
     return [problem for problem in problems if problem]
@@ -126,6 +137,15 @@ def _problem(folder: Path, name: str, entry: Any) -> str:
     except (OSError, KeyError, TypeError, ValueError) as error:
         return f"{name} cannot be read ({error})"
     return ""
+
+
+def _in_words(error: Exception) -> str:
+    """Python's own text of an error about JSON or bytes says nothing to a person."""
+    if isinstance(error, UsageError):
+        return str(error).partition(": ")[2].partition(";")[0]
+    if isinstance(error, UnicodeDecodeError):
+        return f"byte {error.start} is not UTF-8"
+    return "it is nested too deeply" if isinstance(error, RecursionError) else "it is not JSON"
 
 
 def _text(files: dict[str, dict[str, Any]]) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from latentry import config
+from latentry import config, text
 from latentry.checkpoints import durable
 from latentry.checkpoints import tensors as files
 from latentry.checkpoints.manifest import NAME as MANIFEST
@@ -20,6 +20,7 @@ from latentry.models.config import ModelConfig
 
 CONFIG = "model.yaml"
 CARD = "README.md"
+REMEDY = "The folder is damaged: copy or export the model again, or repeat the `latentry train` that made it."
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class ModelFolder:
     tensors: `autoencoder`, `unet` (averaged weights) and `conditioning`, each name -> tensor; of imported models also
     `unet_raw` (weights as they were trained) and `objective` (discriminator and the like), to train on from.
     texts: further files by name, e.g. `tokenizer.json`. card: the model card, Markdown. hash: of the weights.
-    pictures: files that the card shows, by name; not read back.
+    pictures: files that the card shows, by name; not read back. step: of the checkpoint, where it is a run's.
     """
 
     config: ModelConfig
@@ -38,6 +39,7 @@ class ModelFolder:
     card: str = ""
     hash: str = ""
     pictures: Mapping[str, bytes] = field(default_factory=dict)
+    step: int | None = None
 
 
 def write(path: Path, model: ModelFolder) -> None:
@@ -68,32 +70,59 @@ def has(path: Path, group: str) -> bool:
 
 
 def read(path: Path, *, weights: bool = True, without: Collection[str] = ()) -> ModelFolder:
-    """Read and verify a model folder. weights=False reads the text alone. without: groups that are left aside.
+    """Read and verify a model folder. weights=False: the text alone. without: groups that are left aside.
 
-    Raises LatentryError naming each file that is not as its manifest says.
+    Raises LatentryError naming each file that is not as its manifest says, and texts that cannot be read.
     """
-    if weights:
-        problems = verify(path, {group + SUFFIX for group in without})
+    left = {group + SUFFIX for group in without} if weights else {p.name for p in path.glob("*" + SUFFIX)}
+    if weights or (path / MANIFEST).exists():
+        problems = verify(path, left)
         if problems:
-            raise LatentryError(
-                f"{path}: {'; '.join(problems)}. The folder is damaged: copy or export the model again."
-            )
-    options = config.validate(ModelConfig, config.load_yaml(path / CONFIG), str(path / CONFIG))
+            raise LatentryError(f"{path}: {'; '.join(problems)}. {REMEDY}")
+    written = config.parse_yaml(text.read(path / CONFIG), str(path / CONFIG))
+    options = config.validate(ModelConfig, written, str(path / CONFIG))
     texts = {
-        p.name: p.read_text(encoding="utf-8")
-        for p in sorted(path.iterdir())
-        if p.suffix in (".json", ".txt") and p.name != MANIFEST
+        p.name: text.read(p) for p in sorted(path.iterdir()) if p.suffix in (".json", ".txt") and p.name != MANIFEST
     }
     groups: dict[str, Mapping[str, Tensor]] = {}
     if weights:
         groups = {p.stem: files.read(p) for p in sorted(path.glob("*" + SUFFIX)) if p.stem not in without}
-    card = (path / CARD).read_text(encoding="utf-8") if (path / CARD).is_file() else ""
+    card = text.read(path / CARD) if (path / CARD).exists() else ""
     return ModelFolder(options, groups, texts, card, weights_hash(path))
 
 
+def damage(path: Path) -> str:
+    """What is wrong with the folder, in words; empty where all of it is as it was written and can be read."""
+    if problems := verify(path):
+        return "; ".join(problems)
+    try:
+        read(path, weights=False)
+    except LatentryError as error:
+        return str(error).removeprefix(f"{path}/").rstrip(".")
+    return ""
+
+
+def kept(path: Path, group: str) -> dict[str, Tensor] | None:
+    """One group of tensors of a folder that is damaged elsewhere; None where it is not there or is damaged itself."""
+    file = group + SUFFIX
+    if not has(path, group) or any(problem.startswith(file) for problem in verify(path)):
+        return None
+    try:
+        return files.read(path / file)
+    except LatentryError:
+        return None
+
+
 def weights_hash(path: Path) -> str:
-    """Twelve hexadecimal digits that change with any weight: made of the manifest's hashes of the weight files."""
-    if not (path / MANIFEST).is_file():
+    """Twelve hexadecimal digits that change with any weight: made of the manifest's hashes of the weight files.
+
+    Empty without a manifest. Raises LatentryError for a damaged one.
+    """
+    try:
+        files = read_manifest(path)
+        weights = {name: entry["sha256"] for name, entry in files.items() if name.endswith(SUFFIX)}
+    except FileNotFoundError:
         return ""
-    weights = {name: entry["sha256"] for name, entry in read_manifest(path).items() if name.endswith(SUFFIX)}
+    except (ValueError, TypeError, KeyError) as error:
+        raise LatentryError(f"{path}: {MANIFEST} is damaged ({error}). {REMEDY}") from None
     return hashlib.sha256(repr(sorted(weights.items())).encode()).hexdigest()[:12]

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from latentry import config
+from latentry import config, text
 from latentry.checkpoints import model_folder
 from latentry.checkpoints.model_folder import ModelFolder
 from latentry.checkpoints.store import Saved, Store
@@ -96,9 +96,10 @@ def _folder(saved: Saved, tensors: Mapping[str, Mapping[str, Tensor]], chosen: s
     recipe = read_recipe(saved.path.parents[1])
     tree = saved.state["model"] | ({"sample": recipe["sample"]} if "sample" in recipe else {})
     options = config.validate(ModelConfig, tree, str(saved.path))
-    return ModelFolder(options, tensors, saved.state["texts"], "", hashlib.sha256(made_of).hexdigest()[:12])
+    name = hashlib.sha256(made_of).hexdigest()[:12]
+    return ModelFolder(options, tensors, saved.state["texts"], hash=name, step=saved.step)
 
 
 def read_recipe(path: Path) -> dict[str, Any]:
     """The resolved recipe of a run, as plain data."""
-    return config.load_yaml(path / RECIPE)
+    return config.parse_yaml(text.read(path / RECIPE), str(path / RECIPE))

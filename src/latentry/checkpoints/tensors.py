@@ -11,8 +11,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load, load_file
 from torch import Tensor, nn
 
+from latentry import safe_header
 from latentry.checkpoints import durable
 from latentry.errors import LatentryError
+from latentry.safe_header import BadHeader
 
 DTYPES = {
     torch.float64: "F64",
@@ -49,7 +51,10 @@ def write(path: Path, tensors: Mapping[str, Tensor]) -> None:
 def read(path: Path) -> dict[str, Tensor]:
     """The named tensors of a safetensors file, on the CPU; a `LatentryError` when it is not one or is damaged."""
     try:
+        safe_header.read(path)  # the library makes objects of whatever a header says, a million of them too
         return load_file(path) if _is_unicode(path) else load(path.read_bytes())
+    except BadHeader as error:
+        raise LatentryError(f"{path}: {error}") from error
     except (SafetensorError, OSError, RuntimeError, ValueError) as error:
         if not path.exists():
             raise LatentryError(f"{path}: no such file. If it was pruned just now, try again.") from None

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import errno
+import io
+import os
 import sys
 from collections.abc import Sequence
 
 import typer
 
-from latentry import __version__
+from latentry import __version__, interrupts
 from latentry.cli import data, recipes
 from latentry.cli.export_checkpoint import export_checkpoint
 from latentry.cli.import_checkpoint import import_checkpoint
 from latentry.cli.inspect import inspect
-from latentry.cli.output import complain, first_process
+from latentry.cli.output import complain, drop_output, first_process
 from latentry.cli.tasks import Commands, list_tasks
 from latentry.cli.train import train
 from latentry.cli.verify import verify
-from latentry.errors import LatentryError, UsageError
+from latentry.errors import LatentryError, UsageError, is_out_of_memory, shown
 
 FULL_DISK = 74
+FULL = (errno.ENOSPC, errno.EDQUOT)
+LONGEST_WORD = 300  # that a message repeats
 
 app = typer.Typer(
     cls=Commands,
@@ -52,7 +56,12 @@ def root(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command and exit: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+    """Run a command and exit: 0 done, 1 failed, 2 wrong usage, 74 disk full, 75 another process lost, 130 or 143
+    interrupted."""
+    interrupts.take()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name that is not UTF-8 is shown with escapes
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(run(arguments))
 
 
@@ -64,17 +73,17 @@ def run(arguments: Sequence[str] | None = None) -> int:
         if first_process() or not isinstance(error, UsageError):  # wrong usage is the same in every process
             complain(str(error))
         return error.exit_code
+    except interrupts.Interrupted as stop:
+        complain("interrupted")
+        return int(str(stop.code))
     except (KeyboardInterrupt, typer.Abort):
         complain("interrupted")
         return 130
     except OSError as error:
-        if error.filename is None:
-            raise
-        complain(f"{error.filename}: {error.strerror}. Choose a path that can be read and written.")
-        return FULL_DISK if error.errno == errno.ENOSPC else 1
+        return _system_error(error)
     except Exception as error:
-        if _out_of_memory(error):
-            complain("not enough memory. Ask for fewer or smaller images, or train with a smaller batch or accumulate.")
+        if is_out_of_memory(error):
+            complain("not enough memory. Ask for fewer or smaller images, or close other programs.")
             return 1
         if not hasattr(error, "format_message"):
             raise
@@ -83,11 +92,27 @@ def run(arguments: Sequence[str] | None = None) -> int:
     return result if isinstance(result, int) else 0
 
 
-def _out_of_memory(error: Exception) -> bool:
-    """Whether numpy, torch on the CPU, or torch on a GPU could not get memory."""
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+def _shown_path(path: str | bytes | int) -> str:
+    """A path as an error has it; what is not UTF-8 in it stays, for the stream to show."""
+    text = os.fsdecode(path) if isinstance(path, str | bytes) else str(path)
+    return text if len(text) <= LONGEST_WORD else shown(text, LONGEST_WORD)
+
+
+def _system_error(error: OSError) -> int:
+    """The exit code, after one line: of a path, or of the output itself; anything else is a defect of ours."""
+    if error.filename is not None:
+        complain(f"{_shown_path(error.filename)}: {error.strerror}. Choose a path that can be read and written.")
+    elif is_out_of_memory(error):
+        complain("not enough memory. Ask for fewer or smaller images, or close other programs.")
+    elif error.errno in FULL:
+        drop_output()
+        complain("not written, the disk is full. Free some space and run the same command again.")
+    elif error.errno == errno.EPIPE:  # whoever read the output, such as `head`, has had enough
+        drop_output()
+        return 1
+    else:
+        raise error
+    return FULL_DISK if error.errno in FULL else 1
 
 
 def _explain_usage(error: Exception) -> None:
@@ -97,6 +122,6 @@ def _explain_usage(error: Exception) -> None:
         return
     context = getattr(error, "ctx", None)
     command = context.command_path if context else "latentry"
-    text = " ".join(error.format_message().split())  # type: ignore[attr-defined]
+    text = " ".join(shown(word, LONGEST_WORD) for word in error.format_message().split())  # type: ignore[attr-defined]
     stop = "" if text.endswith((".", "?")) else "."
     complain(f"{command}: {text}{stop} `{command} --help` shows what is accepted.")

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from latentry.cli.output import JSON, emit_json, one_of, say
+from latentry.cli.output import JSON, emit_json, one_of, say, warn
+from latentry.interrupts import working
 
 FORMATS = ("compvis", "diffusers")
 
@@ -28,7 +29,8 @@ def export_checkpoint(
         one_of("--stage", stage, ("autoencoder",))
     from latentry.pipeline.foreign import export_model
 
-    written = export_model(model, to, out, stage=stage)
+    with working():
+        written = export_model(model, to, out, stage=stage, report=warn)
     if as_json:
         emit_json({"format": to, "written": [str(path) for path in written]})
     else:

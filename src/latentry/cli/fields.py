@@ -11,7 +11,7 @@ import typer
 from annotated_types import Ge, Le
 from pydantic.fields import FieldInfo
 
-from latentry.tasks.options import SAME, AtLeast, OnCommandLine, TaskOptions
+from latentry.tasks.options import SAME, Between, OnCommandLine, TaskOptions
 
 WORDS = (bool, int, float, str, Path)
 """What a word of the command line is read as; a field of another type takes it as text and reads it itself."""
@@ -55,8 +55,8 @@ def _bounds(field: FieldInfo) -> dict[str, Any]:
     """The lowest and the highest value of a number."""
     bounds: dict[str, Any] = {}
     for note in field.metadata:
-        if isinstance(note, AtLeast):
-            bounds["min"] = note.lowest
+        if isinstance(note, Between):
+            bounds |= {"min": note.lowest, "max": note.highest}
         elif isinstance(note, Ge):
             bounds["min"] = note.ge
         elif isinstance(note, Le):

@@ -9,6 +9,7 @@ import typer
 
 from latentry.cli.output import JSON, emit_json, one_of, say, warn
 from latentry.errors import UsageError
+from latentry.interrupts import working
 
 
 def import_checkpoint(
@@ -35,7 +36,8 @@ def import_checkpoint(
     if out.exists() and not model_folder.is_model(out):
         raise UsageError(f"--out {out}: already exists and is not a model folder. Choose another.")
     model = import_model(path, _preset(path, config), weights=weights, vocabulary=vocabulary, report=warn)  # type: ignore[arg-type]
-    model_folder.write(out, model)
+    with working():
+        model_folder.write(out, model)
     parts = {group: sum(t.numel() for t in tensors.values()) for group, tensors in model.tensors.items()}
     if as_json:
         emit_json({"model": str(out), "numbers": parts})

@@ -6,12 +6,14 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from pathlib import Path
 from typing import Any
 
 import typer
 
-from latentry.errors import UsageError, did_you_mean
+from latentry.checkpoints import durable
+from latentry.errors import UsageError, did_you_mean, shown
 
 JSON = typer.Option("--json", help="Print JSON, for programs.")
 
@@ -22,8 +24,29 @@ def first_process() -> bool:
 
 
 def say(text: str) -> None:
-    """A line for people, at once."""
-    print(text, flush=True)
+    """A line for people, at once. Raises DiskFull where the output goes to a file that finds no room."""
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        where = _output()
+        drop_output()
+        if error.errno not in durable.FULL:
+            raise
+        raise durable.disk_full(where, len(text.encode(errors="replace"))) from error
+
+
+def drop_output() -> None:
+    """What could not be written is not tried again when Python ends."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _output() -> Path:
+    """Where the output goes, where the system tells."""
+    try:
+        return Path("/proc/self/fd/1").readlink()
+    except OSError:
+        return Path("standard output")
 
 
 def complain(text: str) -> None:
@@ -39,7 +62,8 @@ def warn(text: str) -> None:
 
 def emit_json(value: Any) -> None:
     """One JSON document on stdout."""
-    print(json.dumps(value, indent=2, ensure_ascii=False, default=str), flush=True)
+    text = json.dumps(value, indent=2, ensure_ascii=False, default=str)
+    say(text.encode("utf-8", "backslashreplace").decode())  # half a pair as JSON writes it: \udce9
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -56,7 +80,9 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
 def one_of(option: str, value: str, accepted: Sequence[str]) -> str:
     """`value`, if it is known. Errors: `UsageError` that lists what is."""
     if value not in accepted:
-        raise UsageError(f'{option}: found "{value}"; accepted: {", ".join(accepted)}{did_you_mean(value, accepted)}')
+        raise UsageError(
+            f'{option}: found "{shown(value)}"; accepted: {", ".join(accepted)}{did_you_mean(value, accepted)}'
+        )
     return value
 
 

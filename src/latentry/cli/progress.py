@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import TYPE_CHECKING, TextIO
+
+from latentry.training.loop.outlook import duration as duration
 
 if TYPE_CHECKING:
     from latentry.training.loop.loop import Progress
 
 EVERY = 10.0
+UNITS = {"psnr": " dB", "held_out_psnr": " dB", "train_psnr": " dB"}
 
 
 class Watch:
@@ -33,23 +37,24 @@ class Watch:
             self._last = time.monotonic()
             self._write(line(now) + "\n")
 
+    def waiting(self, text: str) -> None:
+        """What goes on while nothing else is said: on stderr, in place on a terminal."""
+        live = self.live and sys.stderr.isatty()
+        sys.stderr.write(("\r\033[K" if live else "") + text + ("" if live else "\n"))
+        sys.stderr.flush()
+        self._shown = self._shown or live
+
     def _write(self, text: str) -> None:
         self.stream.write(text)
         self.stream.flush()
 
 
 def line(now: Progress) -> str:
-    """One line: stage, step, loss, speed, time left."""
+    """One line: stage, step, how well it does, learning rate, speed, time left."""
+    numbers = now.shown or {"loss": now.loss}
+    well = "  ".join(f"{name.replace('_', ' ')} {value:.4g}{UNITS.get(name, '')}" for name, value in numbers.items())
+    rate = "" if now.lr is None else f"  lr {now.lr:.3g}"
     return (
-        f"{now.stage}  step {now.step:,}/{now.steps:,}  loss {now.loss:.4g}  "
+        f"{now.stage}  step {now.step:,}/{now.steps:,}  {well}{rate}  "
         f"{now.images_per_second:.3g} images/s  {duration(now.seconds_left)} left"
     )
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them: 45s, 12m30s, 3h05m."""
-    minutes, rest = divmod(round(max(seconds, 0)), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours}h{minutes:02}m"
-    return f"{minutes}m{rest:02}s" if minutes else f"{rest}s"

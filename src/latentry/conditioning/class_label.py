@@ -7,15 +7,18 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
+from annotated_types import MaxLen
 from pydantic import Field
 from torch import Tensor, nn
 
+from latentry.bounds import Name, Rows, Width
 from latentry.conditioning.base import BuildContext, Conditioner, ConditionerKind
 from latentry.conditioning.cond import Cond
 from latentry.conditioning.words.guess import Guess
 from latentry.data.sample import Sample
-from latentry.errors import UsageError, did_you_mean
+from latentry.errors import UsageError, did_you_mean, shown
 from latentry.kinds import KindOptions
+from latentry.text import number
 
 FILE = "words.json"
 SHOWN = 20  # names in an error
@@ -33,11 +36,11 @@ class ClassLabelOptions(KindOptions):
 
     kind: Literal["class_label"] = "class_label"
     via: Literal["context", "vector"] = "context"
-    width: int = Field(default=256, ge=1)
-    names: list[str] | None = None
-    classes: int | None = Field(default=None, ge=1)
+    width: Width = 256
+    names: Annotated[list[Name], MaxLen(1 << 22)] | None = None
+    classes: Rows | None = None
     guess: str | None = None
-    null: Annotated[int, Field(ge=0)] | Literal["none"] | None = None
+    null: Annotated[int, Field(ge=0, lt=1 << 22)] | Literal["none"] | None = None
 
 
 class ClassLabel(Conditioner):
@@ -83,19 +86,22 @@ class ClassLabel(Conditioner):
         """The row of a label. Errors: `UsageError` that lists the labels."""
         if isinstance(value, str) and value in self.names:
             return self.names.index(value)
-        if value is None or str(value) == "-1":
+        if isinstance(value, int) and not isinstance(value, bool):
+            row: int | None = value
+        else:
+            row = None if value is None else number(str(value))
+        if value is None or row == -1:
             if self.null_row is None:
                 raise UsageError(
                     "label: none; this model was trained on labelled images alone. Give a label, and guidance 1."
                 )
             return self.null_row
-        digits = str(value)
-        if digits.isascii() and digits.isdigit() and int(digits) < self.classes:
-            return int(digits)
-        accepted = ", ".join(self.names[:SHOWN]) + (", ..." if len(self.names) > SHOWN else "")
+        if row is not None and 0 <= row < self.classes:
+            return row
+        accepted = ", ".join(map(shown, self.names[:SHOWN])) + (", ..." if len(self.names) > SHOWN else "")
         accepted = f"{accepted}; or a number from 0 to {self.classes - 1}" if accepted else f"0 to {self.classes - 1}"
         hint = did_you_mean(value, self.names)
-        raise UsageError(f'label: no "{value}"; known: {accepted}{hint}. Choose one of these.')
+        raise UsageError(f'label: no "{shown(value)}"; known: {accepted}{hint}. Choose one of these.')
 
     def guessed(self, values: Sequence[Any], others: Sequence[Any]) -> list[Any]:
         return [self._guess(text) if value is None else value for value, text in zip(values, others, strict=True)]

@@ -9,6 +9,7 @@ from pydantic import Field
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from latentry.bounds import Heads, Layers, Length, Width
 from latentry.conditioning.base import BuildContext, ConditionerKind
 from latentry.conditioning.cond import Cond
 from latentry.conditioning.words.clip_tokenizer import clip_tokenizer, parts
@@ -28,10 +29,10 @@ class ClipTextOptions(KindOptions):
     """
 
     kind: Literal["clip_text"] = "clip_text"
-    width: int = Field(default=768, ge=1)
-    layers: int = Field(default=12, ge=1)
-    heads: int = Field(default=12, ge=1)
-    length: int = Field(default=77, ge=3)
+    width: Width = 768
+    layers: Layers = 12
+    heads: Heads = 12
+    length: Length = Field(default=77, ge=3)
 
 
 class ClipPrompt(Prompts):

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import Field
 from torch import Tensor
 
+from latentry.bounds import Width
 from latentry.conditioning.arrays import Arrays, numbers
 from latentry.conditioning.base import BuildContext, ConditionerKind
 from latentry.conditioning.cond import Cond
@@ -25,7 +25,7 @@ class EmbeddingOptions(KindOptions):
     """
 
     kind: Literal["embedding"] = "embedding"
-    width: int = Field(default=768, ge=1)
+    width: Width = 768
     field: str | None = None
 
 

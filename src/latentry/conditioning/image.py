@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
+from latentry.bounds import Width
 from latentry.conditioning.arrays import Arrays, numbers
 from latentry.conditioning.base import BuildContext, ConditionerKind
 from latentry.conditioning.cond import Cond
@@ -30,8 +31,8 @@ class ImageOptions(KindOptions):
     """
 
     kind: Literal["image"] = "image"
-    channels: int = Field(default=3, ge=1)
-    factor: int | None = Field(default=None, ge=1)
+    channels: Width = 3
+    factor: int | None = Field(default=None, ge=1, le=4096)
 
 
 class Image(Arrays):

@@ -10,6 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from latentry.bounds import Heads, Layers, Length, Rows, Width
 from latentry.conditioning.base import BuildContext, Conditioner, ConditionerKind
 from latentry.conditioning.cond import Cond
 from latentry.data.sample import Sample
@@ -26,12 +27,12 @@ class LayoutOptions(KindOptions):
     """
 
     kind: Literal["layout"] = "layout"
-    width: int = Field(default=512, ge=1)
-    layers: int = Field(default=16, ge=1)
-    heads: int = Field(default=8, ge=1)
-    head_channels: int = Field(default=64, ge=1)
-    length: int = Field(default=92, ge=1)
-    vocabulary: int = Field(default=8192, ge=2)
+    width: Width = 512
+    layers: Layers = 16
+    heads: Heads = 8
+    head_channels: Width = 64
+    length: Length = 92
+    vocabulary: Rows = Field(default=8192, ge=2)
 
 
 class Layout(Conditioner):

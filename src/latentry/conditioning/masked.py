@@ -9,9 +9,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from pydantic import Field
 from torch import Tensor
 
+from latentry.bounds import Width
 from latentry.conditioning.arrays import Arrays, numbers
 from latentry.conditioning.base import BuildContext, ConditionerKind
 from latentry.conditioning.cond import Cond
@@ -30,7 +30,7 @@ class MaskedOptions(KindOptions):
     """
 
     kind: Literal["masked"] = "masked"
-    latent_channels: int = Field(default=3, ge=1)
+    latent_channels: Width = 3
     masks: Literal["boxes"] | None = None
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
+from latentry.bounds import Width
 from latentry.conditioning.arrays import Arrays, numbers
 from latentry.conditioning.base import BuildContext, ConditionerKind
 from latentry.conditioning.cond import Cond
@@ -26,9 +27,9 @@ class SemanticOptions(KindOptions):
     """
 
     kind: Literal["semantic"] = "semantic"
-    classes: int = Field(default=182, ge=1)
-    channels: int | None = Field(default=3, ge=1)
-    stages: int = Field(default=2, ge=0)
+    classes: Width = 182
+    channels: Width | None = 3
+    stages: int = Field(default=2, ge=0, le=12)
 
 
 class Semantic(Arrays):

@@ -12,6 +12,7 @@ from pydantic import Field
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from latentry.bounds import Heads, Layers, Length, Rows, Width
 from latentry.conditioning.base import BuildContext, ConditionerKind
 from latentry.conditioning.cond import Cond
 from latentry.conditioning.words import tokenizer as tokens
@@ -40,14 +41,14 @@ class TextOptions(KindOptions):
     """
 
     kind: Literal["text"] = "text"
-    width: int = Field(default=256, ge=1)
-    layers: int = Field(default=4, ge=1)
-    heads: int = Field(default=8, ge=1)
-    head_channels: int = Field(default=64, ge=1)
-    length: int = Field(default=77, ge=3)
+    width: Width = 256
+    layers: Layers = 4
+    heads: Heads = 8
+    head_channels: Width = 64
+    length: Length = Field(default=77, ge=3)
     pooled: Literal["tokens", "words"] | None = None
     drop_words: float = Field(default=0.0, ge=0, lt=1)
-    vocabulary: int | str = 4096
+    vocabulary: Rows | str = 4096
     tokens: Literal["pieces", "words"] = "pieces"
 
 

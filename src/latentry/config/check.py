@@ -10,10 +10,11 @@ import yaml
 from pydantic_core import ErrorDetails
 
 from latentry.config.fields import keys_at
-from latentry.errors import UsageError, did_you_mean
+from latentry.errors import UsageError, did_you_mean, shown
 
 Model = TypeVar("Model", bound=pydantic.BaseModel)
 _MISSING = object()
+MOST_LINES, MOST_SHOWN = 50, 40
 
 
 def validate(model: type[Model], tree: Any, where: str) -> Model:
@@ -27,6 +28,8 @@ def validate(model: type[Model], tree: Any, where: str) -> Model:
     except pydantic.ValidationError as error:
         errors = error.errors(include_url=False)
     lines = list(dict.fromkeys(_lines(model, tree, [*errors, *_hidden(model, tree, errors)])))
+    if len(lines) > MOST_LINES:
+        lines[MOST_LINES:] = [f"... and {len(lines) - MOST_LINES} more"]
     if len(lines) == 1:
         raise UsageError(f"{where}: {lines[0]}")
     raise UsageError(f"{where}: {len(lines)} errors\n" + "\n".join(f"  {line}" for line in lines))
@@ -61,7 +64,7 @@ def _lines(model: type[pydantic.BaseModel], tree: Any, errors: list[ErrorDetails
     for error in _best_branches(tree, errors):
         grouped.setdefault(_path(tree, error), []).append(error)
     for path, at_path in grouped.items():
-        dotted = ".".join(map(str, path))
+        dotted = ".".join(map(shown, path))
         accepted = list(dict.fromkeys(_accepted(error) for error in at_path))
         first = at_path[0]
         if first["type"] == "extra_forbidden":
@@ -78,7 +81,14 @@ def _lines(model: type[pydantic.BaseModel], tree: Any, errors: list[ErrorDetails
 
 def _accepted(error: ErrorDetails) -> str:
     text = error["msg"].split(", unable to parse")[0].split(", got a number")[0]
-    for start in ("Input should be ", "Value should have ", "Tuple should have ", "List should have "):
+    for start in (
+        "Input should be ",
+        "Value should have ",
+        "Tuple should have ",
+        "List should have ",
+        "Dictionary should have ",
+        "String should have ",
+    ):
         text = text.removeprefix(start)
     text = text.removeprefix("a valid ").split(" after validation")[0]
     text = text.replace("dictionary or instance of", "mapping for").replace("dictionary", "mapping")
@@ -92,18 +102,23 @@ def _nearest(error: ErrorDetails) -> str:
 
 def _show(value: Any) -> str:
     if isinstance(value, str):
-        text = f'"{value}"'
-    else:
-        text = yaml.safe_dump(_plain(value), default_flow_style=True, width=1e9).strip().removesuffix("...").strip()
-    return text if len(text) <= 60 else text[:57] + "..."
+        return f'"{shown(value, 60)}"'
+    if isinstance(value, int) and not isinstance(value, bool):
+        return shown(value, 60)
+    plain = _plain(value, [MOST_SHOWN])
+    return shown(yaml.safe_dump(plain, default_flow_style=True, width=1e9).strip().removesuffix("...").strip(), 60)
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, left: list[int]) -> Any:
+    """The beginning of a value, as plain data. left: how many more parts are looked at."""
+    left[0] -= 1
     if isinstance(value, Mapping):
-        return {str(key): _plain(inner) for key, inner in value.items()}
+        return {shown(key): _plain(inner, left) for key, inner in value.items() if left[0] > 0}
     if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    return value if isinstance(value, str | int | float | bool | None) else repr(value)
+        return [_plain(inner, left) for inner in value if left[0] > 0]
+    if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
+        return shown(value)
+    return value if isinstance(value, float | bool | None) else shown(repr(value))
 
 
 def _path(tree: Any, error: ErrorDetails) -> tuple[str | int, ...]:

@@ -9,18 +9,32 @@ from typing import Any
 
 import yaml
 
-from latentry.errors import UsageError
+from latentry import text as outside
+from latentry.errors import UsageError, shown
 
+DEEPEST = 50
+MOST_DIGITS = 400
+LONGEST = 4_000_000
+"""Letters. A model with thousands of names of classes has some hundred thousand."""
 _SCALARS = {
     "tag:yaml.org,2002:null": (r"~|null|Null|NULL|", ["~", "n", "N", ""]),
     "tag:yaml.org,2002:bool": (r"true|True|TRUE|false|False|FALSE", list("tTfF")),
     "tag:yaml.org,2002:int": (r"[-+]?[0-9][0-9_]*|0x[0-9a-fA-F]+", list("-+0123456789")),
     "tag:yaml.org,2002:float": (
-        r"[-+]?(?:[0-9][0-9_]*\.?[0-9_]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
+        r"[-+]?(?:[0-9][0-9_]*(?:\.[0-9_]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
         list("-+0123456789."),
     ),
 }
+_NAMES = [tag.rpartition(":")[2] for tag in _SCALARS]
+_KINDS = {"null": "null", "bool": "true or false", "int": "a whole number", "float": "a number"}
 _PLAIN = {*_SCALARS, *(f"tag:yaml.org,2002:{name}" for name in ("str", "seq", "map"))}
+
+
+_NODES = {"seq": yaml.SequenceNode, "map": yaml.MappingNode, **dict.fromkeys(("str", *_NAMES), yaml.ScalarNode)}
+
+
+def _wrong(problem: str, at: Any) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=at.start_mark)
 
 
 class _Loader(yaml.SafeLoader):
@@ -28,16 +42,39 @@ class _Loader(yaml.SafeLoader):
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
 
+    depth = 0
+
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         event = self.peek_event()  # type: ignore[no-untyped-call]
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            raise yaml.MarkedYAMLError(problem="anchors and aliases are not accepted", problem_mark=event.start_mark)
-        return super().compose_node(parent, index)
+            raise _wrong("anchors and aliases are not accepted", event)
+        self.depth += 1
+        if self.depth > DEEPEST:
+            raise _wrong(f"is nested too deeply, in more than {DEEPEST} levels", event)
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         if node.tag not in _PLAIN:
-            raise yaml.MarkedYAMLError(problem=f"tag {node.tag} is not accepted", problem_mark=node.start_mark)
+            raise _wrong(f"tag {shown(node.tag)} is not accepted", node)
+        kind = node.tag.rpartition(":")[2]
+        if kind in _NODES and not isinstance(node, _NODES[kind]):
+            raise _wrong(f"tag !!{kind} stands before something else", node)
+        if isinstance(node, yaml.ScalarNode):
+            self._check_scalar(node, kind)
         return super().construct_object(node, deep=deep)
+
+    @staticmethod
+    def _check_scalar(node: yaml.ScalarNode, kind: str) -> None:
+        """A tag that is written out decides what a text is read as, whether or not the text is one."""
+        text = str(node.value)
+        if node.tag in _SCALARS and not re.fullmatch(_SCALARS[node.tag][0], text):
+            raise _wrong(f'"{shown(text, 40)}" is not {_KINDS[kind]}', node)
+        if kind in ("int", "float") and len(text) > MOST_DIGITS:
+            raise _wrong(f"a number of {len(text)} digits; at most {MOST_DIGITS}", node)
+        if any("\ud800" <= letter <= "\udfff" for letter in text):
+            raise _wrong("half of a pair of escapes (\\ud800 to \\udfff), which is no letter", node)
 
     def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
         text = str(node.value).replace("_", "")
@@ -47,11 +84,9 @@ class _Loader(yaml.SafeLoader):
         seen = set()
         for key_node, _ in node.value:
             if not isinstance(key_node, yaml.ScalarNode):
-                raise yaml.MarkedYAMLError(problem="a key must be a plain word", problem_mark=key_node.start_mark)
+                raise _wrong("a key must be a plain word", key_node)
             if key_node.value in seen:
-                raise yaml.MarkedYAMLError(
-                    problem=f'key "{key_node.value}" stands twice', problem_mark=key_node.start_mark
-                )
+                raise _wrong(f'key "{shown(key_node.value)}" stands twice', key_node)
             seen.add(key_node.value)
         return yaml.constructor.BaseConstructor.construct_mapping(self, node, deep=deep)
 
@@ -83,10 +118,12 @@ def _message(error: Exception) -> str:
     if isinstance(error, RecursionError):
         return "is nested too deeply"
     text = getattr(error, "problem", None) or str(error)
-    return position + " ".join(str(text).split())
+    return position + shown(" ".join(str(text).split()), 200)
 
 
 def _parse(text: str, where: str) -> Any:
+    if len(text) > LONGEST:
+        raise UsageError(f"{where}: has {len(text)} letters; accepted: YAML of at most {LONGEST}")
     try:
         return yaml.load(text, Loader=_Loader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
@@ -110,13 +147,7 @@ def parse_value(text: str, where: str) -> Any:
 
 def load_yaml(path: str | Path) -> dict[str, Any]:
     """The mapping in a file; empty for an empty file. Errors: `UsageError`, one line with path, line and column."""
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: byte {error.start} is not UTF-8; accepted: YAML in UTF-8") from None
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read ({error.strerror})") from None
-    return parse_yaml(text, str(path))
+    return parse_yaml(outside.read(path, LONGEST), outside.printable(str(path)))
 
 
 def dump_yaml(tree: Any) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from latentry.config.text import parse_value
-from latentry.errors import UsageError
+from latentry.errors import UsageError, shown
 
 
 def override(tree: Mapping[str, Any], changes: Mapping[str, Any] | Iterable[str]) -> dict[str, Any]:
@@ -34,8 +34,8 @@ def _own(value: Any) -> Any:
 def _split(change: str) -> tuple[str, Any]:
     path, equals, text = change.partition("=")
     if not equals or not all(path.strip().split(".")):
-        raise UsageError(f'override "{change}": is not KEY=VALUE; accepted: as in diffusion.train.steps=20000')
-    return path.strip(), parse_value(text, f'override "{change}"')
+        raise UsageError(f'override "{shown(change)}": is not KEY=VALUE; accepted: as in diffusion.train.steps=20000')
+    return path.strip(), parse_value(text, f'override "{shown(change)}"')
 
 
 def _set(tree: dict[str, Any], path: str, value: Any) -> None:
@@ -49,7 +49,10 @@ def _set(tree: dict[str, Any], path: str, value: Any) -> None:
             below = {"kind": below}
         elif not isinstance(below, dict):
             inner = ".".join(above[: depth + 1])
-            raise UsageError(f'override "{path}": {inner} is {below!r}, not a mapping; set {inner} as a whole')
+            raise UsageError(
+                f'override "{shown(path)}": {shown(inner)} is {shown(repr(below))}, not a mapping; '
+                f"set {shown(inner)} as a whole"
+            )
         node[key] = below
         node = below
     node[last] = value

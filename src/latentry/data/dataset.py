@@ -19,6 +19,7 @@ from latentry.data.folders.source import Source, refuse_too_small
 from latentry.data.memory import ImageCache, Sizes
 from latentry.data.options import DataOptions
 from latentry.data.order import Order
+from latentry.data.ranges.meaning import meaning
 from latentry.data.sample import FIELDS, Sample
 from latentry.errors import LatentryError
 
@@ -61,8 +62,9 @@ class ImageData:
         cache_bytes: int = CACHE_BYTES,
         source: Source | None = None,
     ) -> None:
-        self.options, self.split, self.seed = options, split, seed
+        self.split, self.seed = split, seed
         self.source = source or Source(options, root, report)
+        self.options = options = self.source.options
         self.root, self.labels = self.source.root, self.source.labels
         self.records = select.split(self.source.records, options, split)
         self._label_of = select.label_numbers(self.records, options.label, self.labels)
@@ -87,7 +89,12 @@ class ImageData:
     @property
     def depth(self) -> int:
         """Bits a channel to save such images with: 8 or 16 (16 for float files)."""
-        return 8 if self.source.depth == 8 else 16
+        return 8 if self.source.depth == 8 or (self.options.range != "auto" and self.source.dtype == "uint8") else 16
+
+    @property
+    def in_use(self) -> tuple[float, float] | None:
+        """The part of [0, 1] that the images keep to, where it is too small for figures to be taken over the whole."""
+        return self.source.survey.narrow
 
     def captions(self) -> list[str]:
         """Every caption of the split, for training a tokenizer."""
@@ -187,7 +194,7 @@ class ImageData:
         """(height, width) of the upright source; only its header is read."""
         size = self._sizes.get(index)
         if size is None:
-            header = images.header(self.root / self.records[index].path, self.options.pixel_limit)
+            header = images.header(self.root / self.records[index].path, self.options.limits)
             size = header.height, header.width
             self._sizes.put(index, *size)
         return size
@@ -205,12 +212,13 @@ class ImageData:
         return made
 
     def _decode(self, index: int, path: str, crop: transform.Crop) -> Array:
-        header, array = images.decode(self.root / path, self.options.pixel_limit)
+        header, array = images.decode(self.root / path, self.options.limits)
         refuse_too_small(path, header, self.options)
         wrong = prepare.mismatch(header, self.options)
         if wrong:
             raise BadImage(path, f"{wrong}, but data.channels is {self.options.channels}")
-        if self.source.depth != header.depth and self.options.depth == "auto":
+        array, mapped = meaning(path, header, array, self.options)
+        if mapped is None and self.source.depth != header.depth and self.options.depth == "auto":
             raise BadImage(path, f"its depth is {header.depth} bits, that of the others {self.source.depth}")
         self._sizes.put(index, header.height, header.width)
         array = prepare.fit_channels(array, header, self.options)

@@ -38,7 +38,10 @@ def fit_channels(array: Array, header: Header, options: DataOptions) -> Array:
 
 
 def composite(colour: Array, alpha: Array, background: tuple[int, ...]) -> Array:
-    """Unassociated `colour` (H, W, C) of `alpha` (H, W, 1), 8 or 16 bit, over an 8-bit `background` (C values)."""
+    """Unassociated `colour` (H, W, C) of `alpha` (H, W, 1), 8 or 16 bit, or float in [0, 1], over an 8-bit `background`
+    (C values)."""
+    if colour.dtype.kind == "f":
+        return alpha * colour + (1 - alpha) * (np.array(background, dtype=np.float32) / np.float32(255))
     top = np.uint32(np.iinfo(colour.dtype).max)
     behind = np.array(background, dtype=np.uint32) * (top // np.uint32(255))
     share = alpha.astype(np.uint32)

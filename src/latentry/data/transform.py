@@ -193,10 +193,11 @@ def _fitted(array: Array, geometry: Geometry, colour: tuple[int, int, int] | Non
 
 def _premultiplied(array: Array, geometry: Geometry) -> Array:
     """Kept transparency: the colour under clear pixels must not bleed into its neighbours. Padding is clear."""
-    top = float(np.iinfo(array.dtype).max)
+    top = 1.0 if array.dtype.kind == "f" else float(np.iinfo(array.dtype).max)
     values = array.astype(np.float32) / np.float32(top)
     colour, alpha = values[..., :-1], values[..., -1:]
     fitted = _fitted(np.concatenate([colour * alpha, alpha], axis=2), geometry, None)
     share = fitted[..., -1:]
     colour = np.divide(fitted[..., :-1], share, out=np.zeros_like(fitted[..., :-1]), where=share > 0)
-    return np.rint(np.concatenate([colour, share], axis=2).clip(0, 1) * top).astype(array.dtype)
+    whole = np.concatenate([colour, share], axis=2).clip(0, 1)
+    return whole if array.dtype.kind == "f" else np.rint(whole * top).astype(array.dtype)

@@ -22,10 +22,10 @@ class DiffusionObjectiveOptions(Options):
     """Options of the diffusion loss; the defaults are the published ones."""
 
     loss: Literal["l1", "l2"] = Field("l2", description="absolute or squared error")
-    simple_weight: float = Field(1.0, ge=0, description="factor of the simple loss")
-    elbo_weight: float = Field(0.0, ge=0, description="factor of the variational bound")
+    simple_weight: float = Field(1.0, ge=0, le=1e9, description="factor of the simple loss")
+    elbo_weight: float = Field(0.0, ge=0, le=1e9, description="factor of the variational bound")
     learn_log_variance: bool = Field(False, description="train one log-variance per time")
-    log_variance_init: float = Field(0.0, description="its first value, or its fixed one")
+    log_variance_init: float = Field(0.0, ge=-20, le=20, description="its first value, or its fixed one")
     weighting: Weighting = Field(default_factory=Uniform, description="how much each time counts")
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
 from pydantic import Field, TypeAdapter, model_validator
 from torch import Tensor
 
+from latentry.bounds import Times
 from latentry.errors import UsageError
 from latentry.kinds import Kind, KindOptions, build, choice
 
@@ -91,8 +92,8 @@ class _Named(KindOptions):
 
 
 class _Rising(_Named):
-    start: float
-    end: float
+    start: float = Field(gt=0, lt=1)
+    end: float = Field(gt=0, lt=1)
 
     @model_validator(mode="after")
     def _check(self) -> _Rising:
@@ -107,7 +108,7 @@ class ScaledLinear(_Rising):
     kind: Literal["scaled_linear"] = "scaled_linear"
     start: float = Field(0.0015, gt=0, lt=1, description="first beta")
     end: float = Field(0.0195, gt=0, lt=1, description="last beta")
-    steps: int = Field(1000, ge=2, description="number of noise levels T")
+    steps: Times = Field(1000, description="number of noise levels T")
 
 
 class Linear(_Rising):
@@ -116,7 +117,7 @@ class Linear(_Rising):
     kind: Literal["linear"] = "linear"
     start: float = Field(1e-4, gt=0, lt=1, description="first beta")
     end: float = Field(2e-2, gt=0, lt=1, description="last beta")
-    steps: int = Field(1000, ge=2, description="number of noise levels T")
+    steps: Times = Field(1000, description="number of noise levels T")
 
 
 class Sqrt(_Rising):
@@ -125,23 +126,27 @@ class Sqrt(_Rising):
     kind: Literal["sqrt"] = "sqrt"
     start: float = Field(1e-4, gt=0, lt=1, description="square of the first beta")
     end: float = Field(2e-2, gt=0, lt=1, description="square of the last beta")
-    steps: int = Field(1000, ge=2, description="number of noise levels T")
+    steps: Times = Field(1000, description="number of noise levels T")
 
 
 class Cosine(_Named):
     """abar a squared cosine of time (Nichol and Dhariwal 2021, eq. 17), betas at most 0.999."""
 
     kind: Literal["cosine"] = "cosine"
-    s: float = Field(0.008, ge=0, description="offset that keeps the first betas from vanishing")
-    steps: int = Field(1000, ge=2, description="number of noise levels T")
+    s: float = Field(0.008, ge=0, le=1000, description="offset that keeps the first betas from vanishing")
+    steps: Times = Field(1000, description="number of noise levels T")
 
 
 class Table(KindOptions):
     """abar itself, as a checkpoint has it, where no formula gives it."""
 
     kind: Literal["table"] = "table"
-    abar: tuple[float, ...] = Field(min_length=2, description="abar of every time, falling")
-    betas: tuple[float, ...] | None = Field(None, description="as many, where they say more than a rounded abar")
+    abar: tuple[Annotated[float, Field(ge=0, le=1)], ...] = Field(
+        min_length=2, max_length=100_000, description="abar of every time, falling"
+    )
+    betas: tuple[Annotated[float, Field(ge=0, le=1)], ...] | None = Field(
+        None, max_length=100_000, description="as many, where they say more than a rounded abar"
+    )
     v_posterior: float = Field(0.0, ge=0, le=1, description="share of beta in an ancestral step's variance")
 
     @model_validator(mode="after")

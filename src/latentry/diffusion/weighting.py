@@ -23,7 +23,7 @@ class MinSNR(KindOptions):
     """min(SNR, gamma) in units of x0's error, so that no time dominates (Hang et al. 2023)."""
 
     kind: Literal["min_snr"] = "min_snr"
-    gamma: float = Field(5.0, gt=0, description="signal-to-noise ratio above which a time counts no more")
+    gamma: float = Field(5.0, gt=0, le=1e9, description="signal-to-noise ratio above which a time counts no more")
 
 
 def _uniform(options: Uniform, schedule: Schedule, prediction: str) -> Tensor:

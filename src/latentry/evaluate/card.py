@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from latentry import __version__
+from latentry import __version__, text
 from latentry.checkpoints import model_folder
 from latentry.checkpoints.run_folder import MODEL
+from latentry.errors import UsageError
 from latentry.models.config import ModelConfig
 
 SHEET = "samples.png"
 SHOWN = 30  # labels
+UNSAFE = re.compile(r'["$`\\!]|^-')
+"""In a name between quotes of a shell: whoever copies the command would run it."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +28,9 @@ class About:
     """What a card says of a model that its config does not.
 
     text: of the recipe, in its author's words. images: which, and how many. notes: what changed in the images during
-    training. first_stage: where it comes from, in words, if it was not trained here from nothing.
-    batches, precisions: of each stage's training.
+    training. data_read: what their captions, names and splits were taken from. first_stage: where it comes from, in
+    words, if it was not trained here from nothing.
+    batches, precisions, rates: of each stage's training; the rates in words.
     """
 
     name: str
@@ -33,9 +39,12 @@ class About:
     text: str = ""
     licence: str = ""
     notes: str = ""
+    values: str = ""
+    data_read: str = ""
     first_stage: str = ""
     batches: Mapping[str, int] = field(default_factory=dict)
     precisions: Mapping[str, str] = field(default_factory=dict)
+    rates: Mapping[str, str] = field(default_factory=dict)
 
 
 def model_card(
@@ -50,15 +59,15 @@ def model_card(
 
     minutes: of training, by stage. figures: measured at the end. sheet: whether `samples.png` lies beside it.
     """
-    parts = [f"# {about.name}", about.text.strip()]
+    parts = [f"# {_line(about.name)}", text.printable(about.text.strip())]
     if sheet:
         parts.append(f"![samples]({SHEET})")
     parts.append(table(_facts(config, about, minutes or {})))
     if about.notes:
-        parts.append(f"The images changed during training: {about.notes}.")
+        parts.append(f"The images changed during training: {_line(about.notes)}.")
     if config.data.labels and config.diffusion is not None:
         more = ", ..." if len(config.data.labels) > SHOWN else ""
-        parts.append(f"Classes: {', '.join(config.data.labels[:SHOWN])}{more}.")
+        parts.append(f"Classes: {', '.join(map(_line, config.data.labels[:SHOWN]))}{more}.")
     if figures:
         parts += ["## Figures", table(figures)]
     parts += ["## Use", _use(config)]
@@ -85,20 +94,34 @@ def _facts(config: ModelConfig, about: About, minutes: Mapping[str, float]) -> d
     first = f"{a.kind}, f = {a.factor}, latent {latent}"
     facts = {
         "images": about.images,
+        "how they were read": about.data_read,
         "licence of the images": about.licence or "not recorded; it applies to what may be done with this model",
         "format": f"{size[0]}x{size[1]}, {config.data.channels} channels, {config.data.depth} bit",
+        "values": "; ".join(filter(None, (_values(config), about.values))),
         "recipe": f"{about.name}, seed {about.seed}",
         "first stage": f"{first}, {about.first_stage}" if about.first_stage else first,
     }
     if "autoencoder_steps" in config.trained:
         facts["first stage's training"] = _training("autoencoder", config, about, minutes)
+        facts["first stage's learning rate"] = about.rates.get("autoencoder", "")
     if config.diffusion is not None:
         d, s = config.diffusion, config.sample
         facts["denoiser"] = f"UNet {d.unet.channels} x {list(d.unet.multipliers)}, {d.prediction}, {d.schedule.kind}"
         facts["denoiser's training"] = _training("diffusion", config, about, minutes)
+        facts["denoiser's learning rate"] = about.rates.get("diffusion", "")
         facts["conditions"] = ", ".join(f"{name} ({o.kind})" for name, o in d.conditioning.items()) or "none"
         facts["samples by default"] = f"{s.solver.kind}, {s.steps} steps, guidance {s.guidance:g}"
     return {**facts, "made with": f"latentry {__version__}"}
+
+
+def _values(config: ModelConfig) -> str:
+    """What black and white of the model are in the images; empty where it is the whole of 8 or 16 bits."""
+    data = config.data
+    if data.units is not None:
+        return f"{data.units} is black to white; samples are saved in these units"
+    if data.range == "file":
+        return "of each image its own percentiles are black to white; samples have no units"
+    return ""
 
 
 def _training(stage: str, config: ModelConfig, about: About, minutes: Mapping[str, float]) -> str:
@@ -111,14 +134,30 @@ def _use(config: ModelConfig) -> str:
         return "```sh\nlatentry reconstruct MODEL IMAGE --out FOLDER\n```"
     kinds = {o.kind for o in config.diffusion.conditioning.values()}
     text = ' "a description"' if "text" in kinds else ""
-    label = f' --label "{config.data.labels[0]}"' if "class_label" in kinds and config.data.labels else ""
+    label = f" --label {_quoted(config.data.labels[0])}" if "class_label" in kinds and config.data.labels else ""
     return f"```sh\nlatentry sample MODEL{text}{label} -n 4 --out FOLDER\n```"
+
+
+def _quoted(word: str) -> str:
+    """A word as a shell takes it, whatever is in it."""
+    plain = word.isprintable() and not set(word) & set('"$`\\!') and not word.startswith("-")
+    return f'"{word}"' if plain else shlex.quote(word)
 
 
 def table(facts: Mapping[str, Any]) -> str:
     """Facts as a Markdown table."""
-    rows = "\n".join(f"| {key} | {value} |" for key, value in facts.items() if value != "")
+    rows = "\n".join(f"| {_line(key)} | {_cell(value)} |" for key, value in facts.items() if value != "")
     return f"| | |\n| --- | --- |\n{rows}"
+
+
+def _line(words: object) -> str:
+    """What a person wrote, or a file is called, as one line that a text file can hold."""
+    plain = text.printable(" ".join(str(words).split()))
+    return plain if plain.isprintable() else "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in plain)
+
+
+def _cell(value: object) -> str:
+    return _line(value).replace("|", "\\|")
 
 
 def minutes_of(log: Path, batches: Mapping[str, int]) -> dict[str, float]:
@@ -128,10 +167,17 @@ def minutes_of(log: Path, batches: Mapping[str, int]) -> dict[str, float]:
     """
     seconds: dict[str, float] = {}
     done: dict[str, int] = {}
-    for line in log.read_text(encoding="utf-8").splitlines() if log.is_file() else ():
-        with suppress(json.JSONDecodeError, KeyError):
+    for line in _lines(log):
+        with suppress(ValueError, KeyError, TypeError, ZeroDivisionError, RecursionError):  # it may be damaged
             row = json.loads(line)
             stage, step, speed = row["stage"], row["step"], row["images_per_second"]
             seconds[stage] = seconds.get(stage, 0.0) + (step - done.get(stage, 0)) * batches[stage] / speed
             done[stage] = step
     return {stage: total / 60 for stage, total in seconds.items()}
+
+
+def _lines(log: Path) -> list[bytes]:
+    try:
+        return text.read_bytes(log, 2**30 - 1).splitlines()
+    except UsageError:
+        return []

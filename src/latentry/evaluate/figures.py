@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from latentry import text
 from latentry.checkpoints import durable
 from latentry.checkpoints.run_folder import MODEL
 from latentry.conditioning import reads_of, values_of
@@ -39,8 +40,10 @@ def measure(run: Path, data: ImageData, judge: str | None, seed: int, device: to
     split = "held-out" if samples else "training"
     samples = samples or readable(data)
     real, again = reconstructions(pipe, samples)
+    compared = [stretched(images, data.in_use) for images in (real, again)]
+    what = f"{split} reconstructions{relative_to(data)}"
     figures: dict[str, Any] = {
-        metric.named(f"{split} reconstructions"): round(float(metric.reconstructions(real, again)), metric.digits)
+        metric.named(what): round(float(metric.reconstructions(*compared)), metric.digits)
         for metric in METRICS.values()
     }
     if judge is not None:
@@ -59,8 +62,8 @@ def write_figures(out: Path, figures: Mapping[str, Any]) -> None:
 def read_figures(out: Path) -> dict[str, Any] | None:
     """What `measure` found earlier; None where it did not, or not to the end."""
     try:
-        figures = json.loads((out / FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        figures = json.loads(text.read(out / FILE))
+    except (LatentryError, ValueError, RecursionError):
         return None
     return figures if isinstance(figures, dict) else None
 
@@ -86,6 +89,19 @@ def reconstructions(pipe: Pipeline, samples: Sequence[Sample]) -> tuple[Tensor, 
     images = torch.stack([sample.image for sample in samples])
     again = torch.cat([pipe.decode(pipe.encode(part)) for part in images.split(32)])
     return to_unit(images), to_unit(again)
+
+
+def stretched(images: Tensor, part: tuple[float, float] | None) -> Tensor:
+    """Images with their part (low, high) of [0, 1] as [0, 1], so that errors are relative to it; None: as they are."""
+    return images if part is None else (images - part[0]) / (part[1] - part[0])
+
+
+def relative_to(data: ImageData) -> str:
+    """What figures of reconstructions are relative to, in words; empty where it is the whole of 8 or 16 bits."""
+    survey, chosen = data.source.survey, data.options.range
+    if survey.narrow is not None:
+        return f", relative to the range in use {survey.used_range} of {survey.full}"
+    return "" if chosen == "auto" else f", relative to data.range {survey.full or chosen}"
 
 
 def real_judged(

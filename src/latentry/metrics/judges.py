@@ -14,7 +14,13 @@ from latentry.metrics import shapes
 
 
 class Judge(Protocol):
-    """A judge of images."""
+    """A judge of images. images: those that it knows, in words."""
+
+    images: str
+
+    def check(self, channels: int, records: Sequence[Mapping[str, Any]]) -> None:
+        """Raise UsageError where `score` would, for images of so many channels with these metadata records."""
+        ...
 
     def score(self, images: Tensor, records: Sequence[Mapping[str, Any]]) -> dict[str, float]:
         """Shares in [0, 1] by name: images (B, 3, H, W) in [0, 1]; records: one metadata record for each."""
@@ -26,6 +32,14 @@ class ShapesJudge:
 
     chance = 1 / 48
     """`shape_and_colour` of guessing; images that show nothing known are never right."""
+    images = "the images that `latentry data shapes` makes"
+
+    def check(self, channels: int, records: Sequence[Mapping[str, Any]]) -> None:
+        """Errors: UsageError where images are not of 3 channels, or a record names no known pair."""
+        if channels != 3:
+            raise UsageError(f"judge shapes: images of {channels} channels; it looks at colours, so needs 3.")
+        for record in records:
+            pair(record)
 
     def score(self, images: Tensor, records: Sequence[Mapping[str, Any]]) -> dict[str, float]:
         """Figures `shape_and_colour` (both right), `shape`, `colour`, and `pair/red circle` (both) per pair.
@@ -35,8 +49,7 @@ class ShapesJudge:
         """
         if len(images) != len(records) or not records:
             raise UsageError(f"judge shapes: {len(images)} images and {len(records)} records; one for each is needed.")
-        if images.shape[1] != 3:
-            raise UsageError(f"judge shapes: images of {images.shape[1]} channels; it looks at colours, so needs 3.")
+        self.check(images.shape[1], ())
         figures: dict[str, list[bool]] = defaultdict(list)
         for seen, record in zip(shapes.judge(images), records, strict=True):
             colour, shape = pair(record)

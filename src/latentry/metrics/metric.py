@@ -14,7 +14,8 @@ class Metric:
 
     label, unit: how figures call it, "PSNR of held-out reconstructions (dB)"; a share has no unit.
     reconstructions: (real, again) -> the number, over both as (B, C, H, W) in [0, 1], on the CPU; again[i] is the
-    reconstruction of real[i].
+    reconstruction of real[i]. Of images that use a small part of their range, [0, 1] is that part: errors count beside
+    what is there, and single values may lie outside.
     digits: decimals that are kept.
     """
 

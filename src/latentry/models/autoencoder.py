@@ -49,6 +49,7 @@ class Autoencoder(nn.Module):
             "middle_attention": o.middle_attention,
             "norm_groups": o.norm_groups,
             "dropout": o.dropout,
+            "patch": o.patch,
         }
         double = 2 if o.kind == "kl" else 1
         self.encoder = Encoder(in_channels=image_channels, out_channels=double * o.z_channels, **shape)

@@ -3,15 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from latentry.bounds import (
+    MOST_LAYERS,
+    MOST_PARAMETERS,
+    Blocks,
+    Count,
+    Depth,
+    Factors,
+    Guidance,
+    Heads,
+    Multipliers,
+    Name,
+    Rows,
+    Side,
+    Value,
+    Width,
+)
 from latentry.conditioning import CONDITIONERS
+from latentry.data.options import DataOptions
+from latentry.data.ranges.meaning import Units
 from latentry.diffusion.levels import LEVELS
 from latentry.diffusion.schedule import SCHEDULES
 from latentry.diffusion.solvers import SOLVERS
-from latentry.errors import did_you_mean
+from latentry.errors import did_you_mean, shown
 from latentry.kinds import Options, choice
 
 HEAD_CHANNELS = 32
@@ -27,13 +45,41 @@ def check_groups(channels: int, multipliers: tuple[int, ...], groups: int) -> No
         raise ValueError(f"norm_groups {groups} does not divide the width {bad[0]}; these fit: {fits}")
 
 
-def check_attention(factors: tuple[int, ...], levels: int | None) -> None:
+def about_parameters(network: AutoencoderOptions | UNetOptions) -> int:
+    """How many parameters it comes to, within a factor of two, before any is made.
+
+    A level has 2 blocks + 1 residual blocks of two 3x3 convolutions, and in each a transformer of 12 w^2 a layer.
+    """
+    each = 18 + 12 * _depth(network)
+    return sum((2 * network.blocks + 1) * each * (network.channels * m) ** 2 for m in network.multipliers)
+
+
+def _depth(network: AutoencoderOptions | UNetOptions) -> int:
+    depth = getattr(network, "transformer_depth", 0)
+    return max(depth, default=0) if isinstance(depth, tuple) else depth
+
+
+def check_network(network: AutoencoderOptions | UNetOptions) -> None:
+    """No network that no machine could hold, though each of its numbers is one that somebody could want."""
+    parameters, levels, blocks = about_parameters(network), len(network.multipliers), network.blocks
+    if parameters > MOST_PARAMETERS:
+        raise ValueError(
+            f"channels {network.channels} with multipliers up to {max(network.multipliers)} and {blocks} blocks make a "
+            f"network of about {parameters:.0e} parameters; at most {MOST_PARAMETERS:.0e}. Make it narrower"
+        )
+    layers = levels * (2 * blocks + 1) * (1 + _depth(network))
+    if layers > MOST_LAYERS:
+        raise ValueError(f"{levels} levels of {blocks} blocks make {layers} layers; at most {MOST_LAYERS}")
+
+
+def check_attention(factors: tuple[int, ...], levels: int | None, patch: int = 1) -> None:
     """Attention is placed by downsampling factors: powers of two that exist."""
     for f in factors:
         if f & (f - 1):
             raise ValueError(f"attention at factor {f}: factors are powers of two (1, 2, 4, ...)")
-        if levels is not None and f >= 2**levels:
-            raise ValueError(f"attention at factor {f}: the {levels} levels have factors up to {2 ** (levels - 1)}")
+        if levels is not None and not patch <= f < patch * 2**levels:
+            existing = ", ".join(str(patch * 2**level) for level in range(levels))
+            raise ValueError(f"attention at factor {f}: the {levels} levels have the factors {existing}")
 
 
 class AutoencoderOptions(Options):
@@ -42,33 +88,37 @@ class AutoencoderOptions(Options):
     kind: `kl` (Gaussian posterior), `vq` (codebook of `codes` vectors), or `identity`: none, f = 1, the latent is the
     image itself; then the other keys say nothing, save z_channels, which must be the image's channels.
     z_channels: channels at the encoder's end; `latent_channels` of the latent itself (default: the same).
-    channels, multipliers: width per level; the downsampling factor is 2^(levels - 1).
+    channels, multipliers: width per level; the downsampling factor is patch * 2^(levels - 1).
+    patch: squares of this side are folded into channels before the first convolution and unfolded after the last
+    (space to depth), so that no layer works at the full size; 1, as published, folds nothing.
     attention: downsampling factors that get self-attention; middle_attention: one more at the bottleneck.
     """
 
     kind: Literal["kl", "vq", "identity"] = "kl"
-    z_channels: PositiveInt = 4
-    latent_channels: PositiveInt | None = None
-    codes: PositiveInt = 8192
-    channels: PositiveInt = 128
-    multipliers: tuple[PositiveInt, ...] = Field((1, 2, 4), min_length=1)
-    blocks: PositiveInt = 2
-    attention: tuple[PositiveInt, ...] = ()
+    z_channels: Width = 4
+    latent_channels: Width | None = None
+    codes: Rows = 8192
+    channels: Width = 128
+    multipliers: Multipliers = Field((1, 2, 4), min_length=1)
+    blocks: Blocks = 2
+    attention: Factors = ()
     middle_attention: bool = True
-    norm_groups: PositiveInt = 32
+    norm_groups: Width = 32
     dropout: float = Field(0.0, ge=0, lt=1)
+    patch: Literal[1, 2, 4, 8] = 1
 
     @property
     def factor(self) -> int:
         """Downsampling per side."""
-        return 1 if self.kind == "identity" else int(2 ** (len(self.multipliers) - 1))
+        return 1 if self.kind == "identity" else int(self.patch * 2 ** (len(self.multipliers) - 1))
 
     @model_validator(mode="after")
     def _check(self) -> AutoencoderOptions:
         if self.kind == "identity":
             return self
+        check_network(self)
         check_groups(self.channels, self.multipliers, self.norm_groups)
-        check_attention(self.attention, len(self.multipliers))
+        check_attention(self.attention, len(self.multipliers), self.patch)
         return self
 
 
@@ -83,17 +133,17 @@ class UNetOptions(Options):
     norm_epsilon, pad_end, sine_first, frequency_shift: for imported models, as those of Ho et al. 2020 have them.
     """
 
-    channels: PositiveInt = 128
-    multipliers: tuple[PositiveInt, ...] = Field((1, 2, 4), min_length=1)
-    blocks: PositiveInt = 2
-    attention: tuple[PositiveInt, ...] = (2, 4)
-    heads: PositiveInt | None = None
-    head_channels: PositiveInt | None = None
-    transformer_depth: NonNegativeInt | tuple[NonNegativeInt, ...] = 1
-    context_channels: PositiveInt | None = None
+    channels: Width = 128
+    multipliers: Multipliers = Field((1, 2, 4), min_length=1)
+    blocks: Blocks = 2
+    attention: Factors = (2, 4)
+    heads: Heads | None = None
+    head_channels: Width | None = None
+    transformer_depth: Depth | Annotated[tuple[Depth, ...], Field(max_length=12)] = 1
+    context_channels: Width | None = None
     scale_shift: bool = False
     resblock_updown: bool = False
-    norm_groups: PositiveInt = 32
+    norm_groups: Width = 32
     dropout: float = Field(0.0, ge=0, lt=1)
     split_heads_first: bool = True
     norm_epsilon: float = Field(1e-5, gt=0, lt=1)
@@ -115,6 +165,7 @@ class UNetOptions(Options):
 
     @model_validator(mode="after")
     def _check(self) -> UNetOptions:
+        check_network(self)
         check_groups(self.channels, self.multipliers, self.norm_groups)
         check_attention(self.attention, None)
         if self.heads is not None and self.head_channels is not None:
@@ -130,26 +181,64 @@ class SampleOptions(Options):
 
     solver: choice(SOLVERS, "solver") = Field(default="ddim", validate_default=True)  # type: ignore[valid-type]
     levels: str = "trailing"
-    steps: PositiveInt = 50
-    guidance: float = 1.0
+    steps: Count = 50
+    guidance: Guidance = 1.0
     clip: bool = False
 
     @field_validator("levels")
     @classmethod
     def _known_levels(cls, levels: str) -> str:
         if levels not in LEVELS:
-            raise ValueError(f'no levels "{levels}"; known: {", ".join(LEVELS)}{did_you_mean(levels, LEVELS)}')
+            raise ValueError(f'no levels "{shown(levels)}"; known: {", ".join(LEVELS)}{did_you_mean(levels, LEVELS)}')
         return levels
 
 
 class DataFacts(Options):
-    """What the model knows of the images it was trained on: size (H, W), channels, bits a channel, class names."""
+    """What the model knows of the images it was trained on: size (H, W), channels, bits a channel, class names.
 
-    size: tuple[int, int]
-    channels: int
+    range: in the files' own units, what is -1 and 1; `file`: of each image its own `percentiles`; None: the whole of
+    8 or 16 bits. dtype: the type that holds those units, as numpy names it. no_data: the value where nothing
+    was measured. transparent: whether the last of 2 or 4 channels is transparency or a band; None: transparency.
+    """
+
+    size: tuple[Side, Side]
+    channels: Width
     depth: Literal[8, 16] = 8
     background: str | None = None
-    labels: tuple[str, ...] = ()
+    labels: tuple[Name, ...] = Field((), max_length=1 << 22)
+    range: Literal["file"] | tuple[Value, Value] | None = None
+    percentiles: tuple[Value, Value] | None = None
+    dtype: Literal["uint8", "uint16", "uint32", "int8", "int16", "int32", "float32"] | None = None
+    no_data: Literal["nan"] | Value | None = None
+    transparent: bool | None = None
+
+    @property
+    def alpha(self) -> bool:
+        """Whether the last channel is transparency."""
+        return self.channels in (2, 4) and self.transparent is not False
+
+    @property
+    def units(self) -> Units | None:
+        """The own units that samples are saved in; None: the whole of 8 or 16 bits."""
+        return Units(*self.range, self.dtype or "float32") if isinstance(self.range, tuple) else None
+
+    def options(self) -> DataOptions:
+        """How a file becomes an image for the model."""
+        mapped = self.range is not None
+        return DataOptions(
+            channels=self.channels,
+            background=self.background,
+            depth="auto" if mapped else self.depth,
+            range=self.range or "auto",
+            percentiles=self.percentiles or DataOptions().percentiles,
+            no_data="auto" if self.no_data is None else self.no_data,
+        )
+
+    @model_validator(mode="after")
+    def _rising(self) -> DataFacts:
+        if isinstance(self.range, tuple) and not self.range[0] < self.range[1]:
+            raise ValueError(f"range {list(self.range)}: the first must be below the second")
+        return self
 
 
 class DiffusionOptions(Options):
@@ -158,7 +247,7 @@ class DiffusionOptions(Options):
     schedule: choice(SCHEDULES, "schedule") = Field(default="scaled_linear", validate_default=True)  # type: ignore[valid-type]
     prediction: Literal["epsilon", "sample", "velocity"] = "epsilon"
     unet: UNetOptions = UNetOptions()
-    conditioning: dict[str, choice(CONDITIONERS, "conditioner")] = {}  # type: ignore[valid-type]
+    conditioning: dict[str, choice(CONDITIONERS, "conditioner")] = Field({}, max_length=100)  # type: ignore[valid-type]
 
     @field_validator("conditioning")
     @classmethod
@@ -182,7 +271,7 @@ class ModelConfig(Options):
     autoencoder: AutoencoderOptions
     diffusion: DiffusionOptions | None = None
     sample: SampleOptions = SampleOptions()
-    trained: dict[str, Any] = {}
+    trained: dict[str, Any] = Field({}, max_length=1000)
 
 
 def check_size(size: tuple[int, int], autoencoder: AutoencoderOptions, unet: UNetOptions | None) -> str | None:

@@ -52,6 +52,29 @@ class PixelAttention(nn.Module):
         return x + self.out(h)
 
 
+class FoldedConv(nn.Conv2d):
+    """A convolution of an image whose patches are folded into channels: (B, C, H, W) -> (B, out, H/patch, W/patch)."""
+
+    def __init__(self, in_channels: int, out_channels: int, patch: int) -> None:
+        super().__init__(in_channels * patch**2, out_channels, 3, padding=1)
+        self.patch = patch
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(F.pixel_unshuffle(x, self.patch) if self.patch > 1 else x)
+
+
+class UnfoldedConv(nn.Conv2d):
+    """A convolution whose channels are unfolded into patches of an image: (B, in, h, w) -> (B, C, h patch, w patch)."""
+
+    def __init__(self, in_channels: int, out_channels: int, patch: int) -> None:
+        super().__init__(in_channels, out_channels * patch**2, 3, padding=1)
+        self.patch = patch
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = super().forward(x)
+        return F.pixel_shuffle(h, self.patch) if self.patch > 1 else h
+
+
 class CoderDownsample(nn.Module):
     """Half the size: one row and column of zeros at the right and bottom, then a 3x3 convolution of stride 2."""
 
@@ -109,11 +132,12 @@ class CoderMiddle(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Images to features at 1/f of their size, f = 2 ** (levels - 1) (Rombach et al. 2022, section 3.1).
+    """Images to features at 1/f of their size, f = patch * 2 ** (levels - 1) (Rombach et al. 2022, section 3.1).
 
     in_channels: of the image. out_channels: of the result (for a KL first stage twice the latent's).
-    channels, multipliers: width of level i is channels * multipliers[i], full resolution first.
+    channels, multipliers: width of level i is channels * multipliers[i], finest first.
     blocks: residual blocks a level. attention: downsample factors (1, 2, 4, ...) whose levels have attention.
+    patch: the image's squares of this side are folded into channels first, so the finest level is 1/patch of its size.
     middle_attention: attention at the lowest resolution. norm_groups: must divide every width.
     dropout: 0 to 1, inside blocks. checkpoint: recompute blocks in the backward pass to save memory.
     """
@@ -130,24 +154,25 @@ class Encoder(nn.Module):
         middle_attention: bool = True,
         norm_groups: int = 32,
         dropout: float = 0.0,
+        patch: int = 1,
         checkpoint: bool = False,
     ) -> None:
         super().__init__()
-        self.conv_in = nn.Conv2d(in_channels, channels, 3, padding=1)
+        self.conv_in = FoldedConv(in_channels, channels, patch)
         self.levels = nn.ModuleList()
         width, last = channels, len(multipliers) - 1
         for i, multiplier in enumerate(multipliers):
             widths = [width] + [channels * multiplier] * blocks
             width = widths[-1]
             resample = CoderDownsample(width) if i < last else None
-            self.levels.append(CoderLevel(widths, norm_groups, dropout, 2**i in attention, resample))
+            self.levels.append(CoderLevel(widths, norm_groups, dropout, patch * 2**i in attention, resample))
         self.middle = CoderMiddle(width, norm_groups, dropout, middle_attention)
         self.norm_out = norm(width, norm_groups, EPS)
         self.conv_out = nn.Conv2d(width, out_channels, 3, padding=1)
         _set_checkpoint(self, checkpoint)
 
     def forward(self, x: Tensor) -> Tensor:
-        h = self.conv_in(x)  # (B, channels, H, W)
+        h = self.conv_in(x)  # (B, channels, H/patch, W/patch)
         for level in self.levels:
             h = level(h)
         h = self.middle(h)  # (B, C, H/f, W/f)
@@ -155,10 +180,10 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Latents to images f = 2 ** (levels - 1) times their size (Rombach et al. 2022, section 3.1).
+    """Latents to images f = patch * 2 ** (levels - 1) times their size (Rombach et al. 2022, section 3.1).
 
     in_channels: of the latent. out_channels: of the image. Others as for `Encoder`; a level has blocks + 1 blocks, and
-    `levels` is in the same order (full resolution first). `features` is all but the last convolution, so that the
+    `levels` is in the same order (finest first). `features` is all but the last convolution, so that the
     adaptive weight of the adversarial loss can take gradients at `conv_out.weight` without the rest of the graph.
     """
 
@@ -174,6 +199,7 @@ class Decoder(nn.Module):
         middle_attention: bool = True,
         norm_groups: int = 32,
         dropout: float = 0.0,
+        patch: int = 1,
         checkpoint: bool = False,
     ) -> None:
         super().__init__()
@@ -185,15 +211,15 @@ class Decoder(nn.Module):
             widths = [width] + [channels * multiplier] * (blocks + 1)
             width = widths[-1]
             levels.append(
-                CoderLevel(widths, norm_groups, dropout, 2**i in attention, CoderUpsample(width) if i else None)
+                CoderLevel(widths, norm_groups, dropout, patch * 2**i in attention, CoderUpsample(width) if i else None)
             )
         self.levels = nn.ModuleList(reversed(levels))
         self.norm_out = norm(width, norm_groups, EPS)
-        self.conv_out = nn.Conv2d(width, out_channels, 3, padding=1)
+        self.conv_out = UnfoldedConv(width, out_channels, patch)
         _set_checkpoint(self, checkpoint)
 
     def features(self, z: Tensor) -> Tensor:
-        """What `conv_out` is applied to, (B, channels * multipliers[0], H, W)."""
+        """What `conv_out` is applied to, (B, channels * multipliers[0], H/patch, W/patch)."""
         h = self.middle(self.conv_in(z))  # (B, C, h, w)
         for level in reversed(self.levels):
             h = level(h)

@@ -19,6 +19,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from latentry import safe_header
 from latentry.errors import LatentryError, UsageError, did_you_mean
 
 HEADS = "https://raw.githubusercontent.com/richzhang/PerceptualSimilarity/master/lpips/weights/v0.1"
@@ -81,13 +82,14 @@ def read(path: Path) -> dict[str, Tensor]:
             with np.load(path, allow_pickle=False) as arrays:
                 tensors = {k: torch.from_numpy(arrays[k]) for k in arrays.files}
         elif path.suffix == ".safetensors":
+            safe_header.read(path)
             tensors = safetensors.torch.load_file(path)
         else:
             tensors = torch.load(path, map_location="cpu", weights_only=True)
         return {k: v.float() for k, v in tensors.items()}
     except (OSError, ValueError, RuntimeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
         raise LatentryError(_unreadable(path, error)) from error
-    except (pickle.UnpicklingError, safetensors.SafetensorError) as error:
+    except (pickle.UnpicklingError, safetensors.SafetensorError, safe_header.BadHeader) as error:
         raise LatentryError(_unreadable(path, error)) from error
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from latentry.models.config import ModelConfig
+from latentry.models.config import DataFacts, ModelConfig
 
 
 def facts(config: ModelConfig) -> dict[str, Any]:
@@ -19,6 +19,7 @@ def facts(config: ModelConfig) -> dict[str, Any]:
         "size": list(config.data.size),
         "channels": config.data.channels,
         "depth": config.data.depth,
+        **_values(config.data),
         "first_stage": first.kind,
         "factor": first.factor,
         "latent_channels": first.latent_channels or first.z_channels,
@@ -27,3 +28,9 @@ def facts(config: ModelConfig) -> dict[str, Any]:
         plain |= {"prediction": second.prediction, "schedule": second.schedule.kind}
         plain["sample"] = config.sample.model_dump()
     return {**plain, "trained": dict(config.trained)}
+
+
+def _values(data: DataFacts) -> dict[str, Any]:
+    """What is said of the values of its images only where there is more to say than their depth."""
+    plain: dict[str, Any] = {} if data.range is None else {"range": data.range, "dtype": data.dtype}
+    return plain if data.transparent is None else {**plain, "transparent": data.transparent}

@@ -15,6 +15,7 @@ from latentry.checkpoints.compvis.write import config_of, write
 from latentry.checkpoints.foreign import file as foreign_file
 from latentry.checkpoints.model_folder import ModelFolder
 from latentry.errors import UsageError
+from latentry.models.config import DataFacts
 
 CONFIG_NAMES = ("config.yaml", "{stem}.yaml", "project.yaml")
 WARN = logging.getLogger("latentry").warning
@@ -55,10 +56,13 @@ def read_model(path: Path) -> ModelFolder:
     raise UsageError(f"{path}: neither a run, a model folder, a checkpoint nor a folder of diffusers")
 
 
-def export_model(source: Path, to: str, out: Path, *, stage: str | None = None) -> list[Path]:
+def export_model(
+    source: Path, to: str, out: Path, *, stage: str | None = None, report: Callable[[str], None] = WARN
+) -> list[Path]:
     """Write a model folder or run for another program; the paths written.
 
     to: `compvis` or `diffusers`. out: a folder, or for CompVis also a .ckpt. stage: `autoencoder` alone, or None, all.
+    report: called with a line about what is kept, but not understood there.
     Raises UsageError naming what has no place there and where it has one, and where `out` already exists.
     """
     if out.exists():
@@ -71,8 +75,20 @@ def export_model(source: Path, to: str, out: Path, *, stage: str | None = None) 
         raise UsageError(f"{refusal} {_elsewhere(model, to)}") from refusal
     if to == "diffusers":
         diffusers.write(model, out)
-        return [out]
-    return list(write(model, out))
+        written = [out]
+    else:
+        written = list(write(model, out))
+    if model.config.data.range is not None:
+        report(_unsaid_range(model.config.data, to))
+    return written
+
+
+def _unsaid_range(data: DataFacts, to: str) -> str:
+    what = "of each image its own percentiles" if data.units is None else str(data.units)
+    return (
+        f"data.range: {to} has no place for it; images are -1 to 1 there, which here is {what}. It is kept for "
+        "`latentry import` alone: map values to -1..1 and back yourself where the model is used elsewhere."
+    )
 
 
 HOLDS: dict[str, Callable[[ModelFolder], object]] = {"compvis": config_of, "diffusers": diffusers.parts_of}

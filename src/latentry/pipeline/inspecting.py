@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import safe_open
 
+from latentry import safe_header
 from latentry.checkpoints import diffusers, model_folder
 from latentry.checkpoints.compvis.config import Published
 from latentry.checkpoints.compvis.locations import CONDITION, FIRST_STAGE, SCHEDULE, UNET
 from latentry.checkpoints.foreign import file as foreign_file
 from latentry.checkpoints.store import SUFFIX
-from latentry.errors import UsageError
+from latentry.errors import LatentryError, UsageError
 from latentry.pipeline.facts import facts
 from latentry.pipeline.foreign import published
+from latentry.safe_header import BadHeader
 
 PARTS = {
     UNET: "unet (raw)",
@@ -52,9 +54,12 @@ def _model(path: Path) -> dict[str, Any]:
     folder = model_folder.read(path, weights=False)
     counts, scale = {}, 1.0
     for file in sorted(path.glob("*" + SUFFIX)):
-        with safe_open(file, "pt") as tensors:
-            sizes = {name: torch.Size(tensors.get_slice(name).get_shape()).numel() for name in tensors.keys()}  # noqa: SIM118
-            if "latent_scale" in sizes:
+        try:
+            sizes = {name: math.prod(entry.shape) for name, entry in safe_header.read(file).tensors.items()}
+        except BadHeader as error:
+            raise LatentryError(f"{file}: {error}") from error
+        if "latent_scale" in sizes:
+            with safe_open(file, "pt") as tensors:
                 scale = float(tensors.get_tensor("latent_scale"))
         counts[file.stem] = sum(n for name, n in sizes.items() if name not in ("latent_scale", "latent_shift"))
     described = {"source": str(path), "format": "latentry", "hash": folder.hash, **facts(folder.config)}

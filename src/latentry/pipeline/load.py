@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,7 @@ from latentry.pipeline import foreign
 from latentry.pipeline.pipeline import Pipeline
 
 Weights = Literal["ema", "raw"]
+LOOKED_AT = 16  # numbers of each tensor
 
 
 def load(
@@ -41,7 +43,10 @@ def load(
     Raises UsageError for anything else and for a device that is not there, LatentryError for what is damaged.
     """
     chosen = devices.choose(device)
-    return _opened(Path(path), config, weights, step, vocabulary).to(chosen)
+    pipe = _opened(Path(path), config, weights, step, vocabulary)
+    pipe.opened = {"step": step, **pipe.opened, "weights": weights}
+    pipe.opened |= {name: str(file) for name, file in (("config", config), ("vocabulary", vocabulary)) if file}
+    return pipe.to(chosen)
 
 
 def _opened(
@@ -76,12 +81,24 @@ def assemble(model: ModelFolder, source: str) -> Pipeline:
         denoiser = None if config.diffusion is None else build_denoiser(config, model.texts, autoencoder)
     _fill(autoencoder, model.tensors.get("autoencoder", {}), f"{source}: autoencoder")
     unet = model.tensors.get("unet", model.tensors.get("unet_raw"))
+    named: dict[str, Any] = {"model_hash": model.hash or _hash(model), "source": source, "opened": {"step": model.step}}
     if denoiser is None or unet is None:
-        return Pipeline(config, autoencoder, None, model_hash=model.hash, source=source)
+        return Pipeline(config, autoencoder, None, **named)
     _fill(denoiser.unet, unet, f"{source}: unet")
     rest = model.tensors.get("conditioning", {})
     _fill(denoiser, {f"unet.{k}": v for k, v in unet.items()} | dict(rest), f"{source}: conditioning")
-    return Pipeline(config, autoencoder, denoiser, model_hash=model.hash, source=source)
+    return Pipeline(config, autoencoder, denoiser, **named)
+
+
+def _hash(model: ModelFolder) -> str:
+    """Twelve hexadecimal digits for a checkpoint of another program, which has no manifest: of a few numbers of each
+    tensor, which any training changes, so that a file of gigabytes is not read for it."""
+    digest = hashlib.sha256()
+    for group in sorted(model.tensors):
+        for name, tensor in sorted(model.tensors[group].items()):
+            some = tensor.reshape(-1)[:LOOKED_AT].double().tolist()
+            digest.update(repr((group, name, tuple(tensor.shape), some)).encode())
+    return digest.hexdigest()[:12]
 
 
 def _fill(module: nn.Module, tensors: Mapping[str, Tensor], what: str) -> None:

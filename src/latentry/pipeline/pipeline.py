@@ -4,25 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from latentry import __version__, config
+from latentry import config
+from latentry.bounds import MOST_VALUES
 from latentry.conditioning.words.prompts import Prompts
+from latentry.data.files.saving import refuse_suffix
 from latentry.diffusion.contracts import Step
-from latentry.errors import UsageError
+from latentry.errors import UsageError, shown
 from latentry.kinds import KindOptions, lookup
 from latentry.models.autoencoder import Autoencoder
 from latentry.models.config import ModelConfig, SampleOptions
 from latentry.models.latent_diffusion import LatentDiffusion
 from latentry.models.model import Model
+from latentry.pipeline import record as records
 from latentry.pipeline.facts import facts
 from latentry.pipeline.images import to_unit
-from latentry.pipeline.output import Output
+from latentry.pipeline.output import SUFFIXES, Output
+from latentry.pipeline.record import MOST_AT_ONCE, SOFTWARE, DrawnBy, Made
 from latentry.pipeline.sampling import levels_of, solve
 from latentry.tasks import TASKS, Entry, Request
+from latentry.tasks.options import TaskOptions
+from latentry.tasks.sampling import Sampling
 
 BATCH = 16
 
@@ -38,9 +44,10 @@ class Pipeline:
         *,
         model_hash: str = "",
         source: str = "",
+        opened: Mapping[str, Any] | None = None,
     ) -> None:
         self.config, self.autoencoder, self.denoiser = config, autoencoder.eval(), denoiser
-        self.model_hash, self.source = model_hash, source
+        self.model_hash, self.source, self.opened = model_hash, source, dict(opened or {})
         if denoiser is not None:
             denoiser.eval()
 
@@ -59,6 +66,12 @@ class Pipeline:
         self.model.to(device)
         return self
 
+    def check_target(self, path: Path) -> None:
+        """Raise `UsageError` for a single file's name that cannot hold this model's images, before they are drawn."""
+        data = self.config.data
+        if path.suffix.lower() in SUFFIXES:
+            refuse_suffix(path, data.channels, data.alpha, data.units)
+
     def run(
         self,
         task: str,
@@ -75,9 +88,15 @@ class Pipeline:
         progress: called with (network calls done, of how many).
         Raises UsageError for options that the class does not accept, and for what the model cannot do.
         """
-        entry, request, chosen = self._request(task, options)
-        if batch < 1:
-            raise UsageError(f"batch: {batch}; must be at least 1")
+        entry, checked, request, chosen = self._request(task, options)
+        if not 1 <= batch <= MOST_AT_ONCE:
+            raise UsageError(f"batch: {shown(batch)}; must be at least 1 and at most {MOST_AT_ONCE}")
+        values = request.count * request.size[0] * request.size[1] * self.config.data.channels
+        if values > MOST_VALUES:
+            raise UsageError(
+                f"n: {request.count} images of {request.size[0]}x{request.size[1]} are {values:.0e} numbers; at most "
+                f"{MOST_VALUES:.0e} at a time. Ask for fewer."
+            )
         levels, images = levels_of(self.model, request, chosen), []
         done, total = 0, -(-request.count // batch) * (len(levels) - 1)
         for part in request.parts(batch):
@@ -88,7 +107,27 @@ class Pipeline:
                     progress(done, total)
             images.append(self.decode(x))
         finished = entry.task.finish(torch.cat(images), request)
-        return Output(to_unit(finished), self.config.data.depth, self._facts(request, chosen))
+        facts, made = self._facts(request, chosen, bf16), None
+        if isinstance(checked, Sampling):
+            precision: Literal["fp32", "bf16"] = "bf16" if bf16 else "fp32"
+            made = Made(task, checked, chosen, request.size, batch, precision, str(self.device), self.drawn_by())
+        data = self.config.data
+        units = request.units or ([data.units] * request.count if data.units else ())
+        return Output(to_unit(finished), data.depth, facts, units, data.alpha, made)
+
+    def again(self, picture: str | Path, **changes: Any) -> Output:
+        """The picture in a file that `save` or `save_sheet` wrote, drawn again: on the same machine equal to the bit.
+
+        changes: options of its task that are to be others. Raises UsageError for a picture without its text, and for
+        one that another model drew.
+        """
+        record = records.read(Path(picture))
+        records.check(Path(picture), record, self)
+        return records.again(self, record, changes)
+
+    def drawn_by(self) -> DrawnBy:
+        """What the files of its pictures say of the model."""
+        return DrawnBy(source=self.source, hash=self.model_hash, **self.opened)
 
     def steps(
         self, text: str | Sequence[str] | None = None, *, task: str = "generate", bf16: bool = False, **options: Any
@@ -98,7 +137,7 @@ class Pipeline:
         Each `Step` has the level reached, scaled latents x and the x0 predicted. A task that does not sample has none.
         """
         named = options if text is None else {"text": text, **options}
-        _, request, chosen = self._request(task, named)
+        _, _, request, chosen = self._request(task, named)
         return solve(self.model, request, levels_of(self.model, request, chosen), chosen, bf16=bf16)
 
     def sample(
@@ -188,21 +227,27 @@ class Pipeline:
             raise UsageError(f"{self.source}: {why_not}")
         return entry
 
-    def _request(self, task: str, options: Mapping[str, Any]) -> tuple[Entry, Request, SampleOptions]:
-        """Checked options as a request, and how it is sampled: the model's way, but for what the options say."""
+    def _request(self, task: str, options: Mapping[str, Any]) -> tuple[Entry, TaskOptions, Request, SampleOptions]:
+        """The options, checked and as a request, and how it is sampled: as the model says, but for what they say."""
         entry = self._check(task)
         checked = config.validate(entry.task.options, dict(options), entry.command)
         own = self.config.sample.model_dump()
         chosen = config.validate(SampleOptions, {**own, **checked.sampling()}, entry.command)
-        return entry, entry.task.request(checked, self.model), chosen
+        return entry, checked, entry.task.request(checked, self.model), chosen
 
-    def _facts(self, request: Request, chosen: SampleOptions) -> list[dict[str, str]]:
+    def _facts(self, request: Request, chosen: SampleOptions, bf16: bool) -> list[dict[str, str]]:
         """What each image's file carries."""
-        made_by = {"model": self.model_hash, "software": f"latentry {__version__}"}
+        made_by = {"model": self.model_hash, "software": SOFTWARE}
         drawn_by = {
             "solver": str(chosen.solver.kind),
             "steps": str(chosen.steps),
             "guidance": f"{chosen.guidance:g}",
+            "levels": chosen.levels,
+            "clip": str(chosen.clip).lower(),
+            "size": "{}x{}".format(*request.size),
+            "precision": "bf16" if bf16 else "fp32",
+            **{name: str(self.opened[name]) for name in ("weights", "step") if self.opened.get(name) is not None},
+            **{name: str(value) for name, value in chosen.solver.model_dump().items() if name != "kind"},
         }
         each: list[dict[str, str]] = [{} for _ in range(request.count)]
         for name, values in request.values.items():

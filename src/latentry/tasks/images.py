@@ -10,30 +10,40 @@ from latentry.errors import UsageError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from latentry.data.ranges.meaning import Units
     from latentry.models.config import DataFacts
 
 
-def read_image(path: Path, facts: DataFacts) -> Tensor:
-    """A file as (C, H, W) fp32 in [-1, 1], with the model's channels, at its own size.
+def read_image(path: Path, facts: DataFacts) -> tuple[Tensor, Units | None]:
+    """A file as (C, H, W) fp32 in [-1, 1], with the model's channels, at its own size; and the units it goes back to.
 
-    Raises UsageError for channels that cannot become the model's.
+    Raises UsageError for channels that cannot become the model's, and for values that it knows no range of.
     """
     import torch
 
     from latentry.data import prepare
     from latentry.data.files import images
-    from latentry.data.options import DataOptions
+    from latentry.data.files.header import BadValues
+    from latentry.data.ranges.meaning import Units, meaning
     from latentry.data.sample import to_float
 
     if path.is_dir():
         raise UsageError(f"{path}: is a folder; name image files, as in {path}/*.png")
-    options = DataOptions(channels=facts.channels, background=facts.background, depth=facts.depth)
-    header, array = images.decode(path, options.pixel_limit)
+    options = facts.options()
+    header, array = images.decode(path, options.limits)
     problem = prepare.mismatch(header, options)
     if problem:
         raise UsageError(f"{path}: {problem}; the model takes {facts.channels}. Convert the file first.")
+    try:
+        array, mapped = meaning(str(path), header, array, options)
+    except BadValues as error:
+        takes = (
+            "8 or 16 bits from 0, or float in 0..1" if facts.units is None else f"finite values, {facts.units.range}"
+        )
+        raise UsageError(f"{path}: {error.reason}; the model takes {takes}. Convert the file first.") from None
     fitted = to_float(prepare.fit_channels(array, header, options))
-    return torch.from_numpy(fitted.transpose(2, 0, 1).copy())
+    units = facts.units or (Units(*mapped, header.dtype) if mapped else None)
+    return torch.from_numpy(fitted.transpose(2, 0, 1).copy()), units
 
 
 def crop_to_multiple(image: Tensor, multiple: int) -> Tensor:

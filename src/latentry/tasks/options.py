@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import core_schema
 
+from latentry.errors import shown
 from latentry.kinds import Options
 
 SAME: Any = object()
@@ -48,19 +49,22 @@ class OnCommandLine:
 
 
 @dataclass(frozen=True)
-class AtLeast:
-    """In a field's annotation: the lowest value, and what to do for those below: `n: 0; ask for at least one image`."""
+class Between:
+    """In a field's annotation: lowest and highest value, and advice below: `n: 0; ask for at least one image`."""
 
     lowest: int
     advice: str
+    highest: int
 
     def _checked(self, value: Any) -> Any:
         if value < self.lowest:
-            raise ValueError(f"{value}; {self.advice}")
+            raise ValueError(f"{shown(value)}; {self.advice}")
+        if value > self.highest:
+            raise ValueError(f"{shown(value)}; at most {self.highest}")
         return value
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
         return core_schema.no_info_after_validator_function(self._checked, handler(source))
 
     def __get_pydantic_json_schema__(self, of: core_schema.CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return {**handler(of), "minimum": self.lowest}
+        return {**handler(of), "minimum": self.lowest, "maximum": self.highest}

@@ -37,17 +37,19 @@ def request(options: Reconstruct, model: Model) -> Request:
 
     from latentry.diffusion.schedule import CLEAN
 
-    factor, latents = model.autoencoder.factor, []
+    factor, latents, units = model.autoencoder.factor, [], []
     for path in options.images:
-        image = crop_to_multiple(read_image(path, model.config.data), factor)
+        whole, own = read_image(path, model.config.data)
+        image = crop_to_multiple(whole, factor)
         if 0 in image.shape:
             raise UsageError(f"{path}: smaller than {factor}x{factor}, one latent of this model; give a larger image")
         latents.append(model.encode(image[None]))
+        units += [own] if own else []
     if len({latent.shape for latent in latents}) > 1:
         raise UsageError(f"{len(latents)} images of different sizes into one output; reconstruct them one by one")
     size = (latents[0].shape[-2] * factor, latents[0].shape[-1] * factor)
     names = [{"name": path.stem} for path in options.images]
-    return Request({}, (), size, start=(torch.cat(latents), CLEAN), facts=names)
+    return Request({}, (), size, start=(torch.cat(latents), CLEAN), facts=names, units=units)
 
 
 TASK = Task(Reconstruct, request)

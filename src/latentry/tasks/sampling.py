@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import ConfigDict, Field, InstanceOf
+from pydantic import ConfigDict, Field, InstanceOf, field_validator, model_validator
 
-from latentry.errors import UsageError, did_you_mean
+from latentry.bounds import LARGEST_SEED, LONGEST_PROMPT, MOST_IMAGES, Guidance
+from latentry.errors import UsageError, did_you_mean, shown
 from latentry.kinds import KindOptions
-from latentry.tasks.options import AtLeast, OnCommandLine, TaskOptions
+from latentry.tasks.options import Between, OnCommandLine, TaskOptions
+from latentry.text import whole
 
 if TYPE_CHECKING:
     from latentry.models.model import Model
 
-MOST_IMAGES = 1_000_000
 OF_SAMPLING = ("steps", "solver", "levels", "guidance", "clip")
 """The options that replace the model's own, where they are set."""
 
@@ -33,21 +34,39 @@ class Sampling(TaskOptions):
     )
     label: Any = Field(None, description="The class, for models with classes.")
     # The one option with two defaults: who types a command wants to see what a model can do, a call wants an image.
-    n: Annotated[int, AtLeast(1, "ask for at least one image"), OnCommandLine(flags=("-n", "--count"), default=16)] = (
-        Field(1, description="How many images.")
-    )
-    steps: int | None = Field(None, ge=1, description="Solver steps; default: the model's.")
-    solver: str | InstanceOf[KindOptions] | dict[str, Any] | None = Field(
-        None, description="Solver; default: the model's."
+    n: Annotated[
+        int, Between(1, "ask for at least one image", MOST_IMAGES), OnCommandLine(flags=("-n", "--count"), default=16)
+    ] = Field(1, description="How many images.")
+    steps: int | None = Field(None, ge=1, le=1_000_000, description="Solver steps; default: the model's.")
+    solver: str | InstanceOf[KindOptions] | Annotated[dict[str, Any], Field(max_length=100)] | None = Field(
+        None, description="Solver, with options as in ddim:eta=0.5; default: the model's."
     )
     levels: str | None = Field(None, description="How noise levels are chosen; default: the model's.")
-    guidance: float | None = Field(None, description="Guidance scale; 1 is none; default: the model's.")
+    guidance: Guidance | None = Field(None, description="Guidance scale; 1 is none; default: the model's.")
     clip: Annotated[bool | None, OnCommandLine(hidden=True)] = Field(
         None, description="Hold every predicted x0 inside [-1, 1], for models of pixels; default: the model's."
     )
-    seed: Annotated[int, AtLeast(0, "seeds are 0 or above")] = Field(
+    seed: Annotated[int, Between(0, "seeds are 0 or above", LARGEST_SEED - MOST_IMAGES)] = Field(
         0, description="Image i of seed S is image 0 of seed S + i."
     )
+
+    @field_validator("solver", mode="before")
+    @classmethod
+    def _with_options(cls, solver: Any) -> Any:
+        return solver_of(solver) if isinstance(solver, str) else solver
+
+    @model_validator(mode="after")
+    def _whole_texts(self) -> Sampling:
+        """Tokenizers and files refuse half letters, each with a traceback of its own."""
+        for name, values in self.conditions().items():
+            for value in values:
+                if isinstance(value, str) and len(value) > LONGEST_PROMPT:
+                    raise ValueError(f"{name}: {len(value)} letters; accepted: at most {LONGEST_PROMPT}")
+                try:
+                    whole(value, shown(name)) if isinstance(value, str) else None
+                except UsageError as error:
+                    raise ValueError(str(error)) from None
+        return self
 
     @property
     def count(self) -> int:
@@ -62,6 +81,25 @@ class Sampling(TaskOptions):
         return {name: _listed(value) for name, value in named.items() if value is not None}
 
 
+def solver_of(text: str) -> str | dict[str, Any]:
+    """`ddim`, `ddim:eta=0.5` (more options after commas) or `{kind: ddim, eta: 0.5}`. Raises ValueError."""
+    from latentry.config import parse_value
+
+    try:
+        if text.lstrip().startswith("{"):
+            value = parse_value(text, "solver")
+            if not isinstance(value, dict):
+                raise ValueError(f"{shown(text)}; accepted: as in ddim:eta=0.5")
+            return value
+        kind, colon, options = text.partition(":")
+        parts = [part.partition("=") for part in options.split(",")] if colon else []
+        if not all(name.strip() and equals for name, equals, _ in parts):
+            raise ValueError(f"{shown(text)}; accepted: as in ddim:eta=0.5")
+        return {"kind": kind, **{n.strip(): parse_value(v, "solver") for n, _, v in parts}} if parts else text
+    except UsageError as error:
+        raise ValueError(str(error).removeprefix("solver: ")) from None
+
+
 def values_and_seeds(options: Sampling, model: Model) -> tuple[dict[str, list[Any]], list[int]]:
     """For each condition one value an image, and the seeds: `n` images of each value, image i with seed + i.
 
@@ -73,7 +111,7 @@ def values_and_seeds(options: Sampling, model: Model) -> tuple[dict[str, list[An
         if name not in accepted:
             fields = [field for field in type(options).model_fields if field not in ("text", "label")]
             raise UsageError(
-                f"{name}: this model takes no such condition; it takes: {', '.join(accepted) or 'none'}"
+                f"{shown(name)}: this model takes no such condition; it takes: {', '.join(accepted) or 'none'}"
                 f"{did_you_mean(name, [*accepted, *fields])}. Leave it out."
             )
     if options.count > MOST_IMAGES:
@@ -81,7 +119,7 @@ def values_and_seeds(options: Sampling, model: Model) -> tuple[dict[str, list[An
     most = options.count // options.n
     for name, values in conditions.items():
         if not most:
-            raise UsageError(f"{name}: an empty list; give at least one value, or leave it out")
+            raise UsageError(f"{shown(name)}: an empty list; give at least one value, or leave it out")
         if len(values) not in (1, most):
             raise UsageError(f"{name}: {len(values)} values where others have {most}; give one, or as many")
     spread = {name: [v[i % len(v)] for i in range(most) for _ in range(options.n)] for name, v in conditions.items()}

@@ -4,29 +4,32 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
+from annotated_types import Ge, Le
 from pydantic import BeforeValidator
 
-from latentry.errors import UsageError
+from latentry.bounds import LARGEST_SIDE
+from latentry.errors import UsageError, shown
+from latentry.text import number
 
 if TYPE_CHECKING:
     from latentry.models.model import Model
-
-MOST_PIXELS = 16_384
 
 
 def parse_size(text: str) -> tuple[int, int]:
     """`96x64` as (height, width); `64` is a square. Raises ValueError."""
     parts = text.lower().split("x")
-    if len(parts) > 2 or not all(part.isascii() and part.isdigit() and int(part) for part in parts):
-        raise ValueError(f'found "{text}"; accepted: HEIGHTxWIDTH in pixels, as in 96x64')
-    return int(parts[0]), int(parts[-1])
+    sides = [number(part) for part in parts]
+    if len(parts) > 2 or not all(side and 0 < side <= LARGEST_SIDE for side in sides):
+        raise ValueError(f'found "{shown(text)}"; accepted: HEIGHTxWIDTH in pixels up to {LARGEST_SIDE}, as in 96x64')
+    return sides[0] or 0, sides[-1] or 0
 
 
 def _from_text(value: Any) -> Any:
     return parse_size(value) if isinstance(value, str) else value
 
 
-Size = Annotated[int | tuple[int, int] | None, BeforeValidator(_from_text)]
+_Side = Annotated[int, Ge(0), Le(LARGEST_SIDE)]
+Size = Annotated[_Side | tuple[_Side, _Side] | None, BeforeValidator(_from_text)]
 """(H, W) in pixels, one number for a square, or `HxW`; None is the size the model was trained on."""
 
 
@@ -35,11 +38,10 @@ def fitting_size(size: int | tuple[int, int] | None, model: Model) -> tuple[int,
     from latentry.models.config import check_size
 
     height, width = model.config.data.size if size is None else (size, size) if isinstance(size, int) else size
-    shown = f"{height}x{width}"
     if min(height, width) < 1:
-        raise UsageError(f"size {shown}: give (height, width), both above 0")
-    if max(height, width) > MOST_PIXELS:
-        raise UsageError(f"size: {shown}; sides are at most {MOST_PIXELS} pixels")
+        raise UsageError(f"size {height}x{width}: give (height, width), both above 0")
+    if max(height, width) > LARGEST_SIDE:
+        raise UsageError(f"size: {height}x{width}; sides are at most {LARGEST_SIDE} pixels")
     unet = None if model.denoiser is None else model.denoiser.options.unet
     problem = check_size((height, width), model.config.autoencoder, unet)
     if problem:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from latentry.data.ranges.meaning import Units
     from latentry.diffusion.contracts import Denoise
     from latentry.diffusion.schedule import Level
     from latentry.models.model import Model
@@ -43,6 +44,7 @@ class Request:
     wrap: applied in order around the guided denoiser. Images are drawn in batches: a wrap that holds something for each
     image, such as its mask, is a `PerImage`.
     facts: for each image, further facts for its file; `name` is what the file is called.
+    units: for each image, what it is saved in; none: as the model says.
     """
 
     values: Mapping[str, Sequence[Any]]
@@ -51,6 +53,7 @@ class Request:
     start: tuple[Tensor, Level] | None = None
     wrap: tuple[Callable[[Denoise], Denoise], ...] = ()
     facts: Sequence[Mapping[str, str]] = ()
+    units: Sequence[Units] = ()
 
     @property
     def count(self) -> int:
@@ -67,6 +70,7 @@ class Request:
                 seeds=list(self.seeds)[rows],
                 start=None if self.start is None else (self.start[0][rows], self.start[1]),
                 facts=list(self.facts)[rows],
+                units=list(self.units)[rows],
                 wrap=tuple(wrap.rows(rows) if isinstance(wrap, PerImage) else wrap for wrap in self.wrap),
             )
 

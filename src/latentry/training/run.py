@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +13,26 @@ from latentry import devices
 from latentry.checkpoints import lock
 from latentry.checkpoints.lock import RunLock
 from latentry.checkpoints.manifest import recover
-from latentry.checkpoints.run_folder import is_run
+from latentry.checkpoints.run_folder import MODEL, is_run
 from latentry.checkpoints.store import Saved, Store
 from latentry.errors import UsageError
 from latentry.evaluate.card import update_card
 from latentry.evaluate.figures import forget_figures, measure, read_figures, write_figures
+from latentry.interrupts import working
 from latentry.training.dry_run import dry_run as rehearse
 from latentry.training.loop.log import Log
-from latentry.training.loop.loop import Loop, Progress
+from latentry.training.loop.loop import Loop, Progress, reason
+from latentry.training.loop.memory import explained
 from latentry.training.loop.signals import StopRequest
 from latentry.training.loop.stage import Stage
+from latentry.training.loop.waiting import Waiting
 from latentry.training.loop.world import join
 from latentry.training.plan import record
 from latentry.training.plan.about import about
 from latentry.training.plan.decide import plan
 from latentry.training.plan.plan import Plan
 from latentry.training.plan.plugins import load_plugins
+from latentry.training.rehearsal import rehearsed
 from latentry.training.stages import STAGES
 from latentry.training.stages.order import constants, walk
 from latentry.training.stages.publish import update_sampling
@@ -52,6 +57,7 @@ def train(
     dry_run: bool = False,
     report: Callable[[str], None] = print,
     progress: Callable[[Progress], None] | None = None,
+    doing: Callable[[str], None] | None = None,
     accept_data_change: bool = False,
     plugins: Sequence[str | Path] = (),
 ) -> Run:
@@ -61,29 +67,37 @@ def train(
     overrides: {"diffusion.train.steps": 20000} or ["diffusion.train.steps=20000"]. stage: train only that one, a name
     of `STAGES`.
     device: auto, cuda, mps or cpu. dry_run: rehearse a few real steps, one sample and one save, and say what the whole
-    would take. Raises UsageError before anything is written if the recipe, the data and the run do not fit together.
+    would take. report: called with what a person should know. doing: called every few seconds with what goes on in a
+    dry run; None: `report` is. Raises UsageError before anything is written if the recipe, the data and the run do not
+    fit together.
     """
     load_plugins(plugins)
     world, out = join(device), Path(out)
     say = _unbreakable(report) if world.chief else _silent
 
-    def decided() -> Plan:
-        return plan(
-            recipe, data, out, overrides, stage=stage, world=world, report=say, accept_data_change=accept_data_change
-        )
+    told = _unbreakable(doing) if doing and world.chief else say
+
+    def decided(doing: Callable[[str], None]) -> Plan:
+        how: dict[str, Any] = {"accept_data_change": accept_data_change, "report": say, "doing": doing}
+        return rehearsed(partial(plan, recipe, data, out, overrides, stage=stage, world=world, **how), recipe)
 
     if dry_run:
-        return Run(out, rehearse(decided()))
+        with Waiting(told, "dry run") as waiting:
+            made = decided(waiting.doing)
+            with working():
+                return Run(out, rehearse(made, waiting.doing))
     if world.chief:
         lock.refuse_if_held(out)
     request = StopRequest(launched=world.size > 1)
-    with request.entered(lambda: say("stopped; the same command goes on from here")), ExitStack() as held:
+    stopped = partial(say, "stopped; the same command goes on from here")
+    with request.entered(stopped), world.together(), ExitStack() as held:
         begun = is_run(out)
         if begun and world.chief:
             held.enter_context(RunLock(out, say))
             recover(out, "model*")
         world.barrier()  # nobody reads a model that is only half in its place
-        made = decided()
+        with Waiting(told, "before training") as waiting:
+            made = decided(waiting.doing)
         if not begun and world.chief:
             held.enter_context(RunLock(out, say))
             if is_run(out):
@@ -104,7 +118,10 @@ def _carry_out(plan: Plan, request: StopRequest, progress: Callable[[Progress], 
         for name in walk(plan):
             kind, saved = STAGES[name], None
             if name in plan.stages:
-                saved = _fit(plan, kind.build(plan, parts), log, request, progress)
+                training = plan.recipe.section(name).train
+                with explained(training, name, world, lambda: "before its first step"):
+                    stage = kind.build(plan, parts)
+                saved = _fit(plan, stage, log, request, progress)
             parts = dict(kind.finish(plan, parts, saved))
             world.barrier()
     finally:
@@ -136,10 +153,17 @@ def _conclude(plan: Plan) -> Mapping[str, Any]:
     figures = read_figures(out)
     if figures is None:
         judge = recipe.judge if "diffusion" in plan.selected else None
-        figures = measure(out, plan.data, judge, recipe.seed, plan.world.device)
-        write_figures(out, figures)
-    update_card(out, about(plan), figures)
-    return figures
+        try:
+            figures = measure(out, plan.data, judge, recipe.seed, plan.world.device)
+        except Exception as error:  # the model is there, whatever can be said of it
+            plan.report(
+                f"figures: could not be measured ({reason(error)}); the model is in {out / MODEL}, and the same "
+                "command measures again"
+            )
+        else:
+            write_figures(out, figures)
+    update_card(out, about(plan), figures or {})
+    return figures or {}
 
 
 def _unbreakable(tell: Callable[[Any], None]) -> Callable[[Any], None]:

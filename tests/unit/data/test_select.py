@@ -60,6 +60,17 @@ def test_the_split_is_the_same_for_ever() -> None:
     assert [r.path for r in select.split(names, o, "held_out")] == [f"images/{n}.png" for n in first]
 
 
+def test_odd_labels_sort_and_are_named_as_text_files_can_hold_them() -> None:
+    """`--5` is no number, and Python reads no number of 5000 digits; a folder's name need not be UTF-8."""
+    names = ["--5", "9" * 5000, "-", "caf\udce9", "half \ud83d", "10", "-2"]
+    records = [Record(f"{n}.png", {"l": name}) for n, name in enumerate(names)]
+    expected = ["-2", "10", "-", "--5", "9" * 5000, "caf\\xe9", "half \\ud83d"]
+    assert select.label_names(records, "l") == expected
+    assert select.label_numbers(records, "l", expected) == [3, 4, 2, 5, 6, 1, 0]
+    assert select.selected(records, options(where={"l": "caf\\xe9"})) == [records[3]]
+    assert len(select.split(records, options(split_by="l", held_out=0.0), "train")) == 7
+
+
 def test_a_group_is_never_cut_in_two() -> None:
     """Variants of one drawing on both sides would make held-out figures a memory test."""
     o = options(held_out=0.3, split_by="name")

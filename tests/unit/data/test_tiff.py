@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from latentry.data.files import images, tiff
+from latentry.data.files import images
 from latentry.data.files.header import BadValues
 from tests.unit.data.files import noise
 
@@ -102,14 +103,12 @@ def test_without_more_codecs_plain_lzw_still_reads_and_the_rest_says_what_to_ins
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """imagecodecs is an extra: its absence must cost nothing for common files and say so for others."""
-
-    def refuse(*_: object) -> None:
-        raise ValueError("<COMPRESSION.LZW: 5> requires the 'imagecodecs' package")
-
-    pixels = noise(16, 16, 3)
+    pixels, deep = noise(16, 16, 3), noise(16, 16, 3, 16)
     Image.fromarray(pixels).save(tmp_path / "a.tif", compression="tiff_lzw")
-    tifffile.imwrite(tmp_path / "b.tif", noise(16, 16, 3, 16), photometric="rgb", compression="lzw")
-    monkeypatch.setattr(tiff, "read", refuse)
+    tifffile.imwrite(tmp_path / "b.tif", deep, photometric="rgb", compression="lzw")
+    tifffile.imwrite(tmp_path / "c.tif", deep, photometric="rgb", compression="jpeg2000")
+    monkeypatch.setitem(sys.modules, "imagecodecs", None)
     np.testing.assert_array_equal(images.read(tmp_path / "a.tif"), pixels)
+    np.testing.assert_array_equal(images.read(tmp_path / "b.tif"), deep)
     with pytest.raises(images.BadImage, match=r"latentry\[sci\]"):
-        images.read(tmp_path / "b.tif")
+        images.read(tmp_path / "c.tif")

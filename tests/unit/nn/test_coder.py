@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from latentry.nn.coder import CoderDownsample, Decoder, Encoder, PixelAttention
+from latentry.nn.coder import CoderDownsample, Decoder, Encoder, FoldedConv, PixelAttention, UnfoldedConv
 
 
 def pair(levels: int, **options: Any) -> tuple[Encoder, Decoder]:
@@ -82,3 +82,29 @@ def test_every_parameter_is_used() -> None:
     unused = [n for m in (encoder, decoder) for n, p in m.named_parameters() if p.grad is None or not p.grad.any()]
     # A key's bias shifts all logits of a query alike, which a softmax does not see.
     assert [n for n in unused if not n.endswith("key.bias")] == []
+
+
+@pytest.mark.parametrize("patch", [2, 4])
+def test_patches_are_folded_into_channels_and_unfolded_in_order(patch: int) -> None:
+    """Space to depth and back is a rearrangement: a wrong order would weave a grid into every picture."""
+    x = torch.rand(2, 3, 16, 24)
+    fold, unfold = FoldedConv(3, 3 * patch**2, patch), UnfoldedConv(3 * patch**2, 3, patch)
+    for conv in (fold, unfold):  # the identity over channels
+        conv.weight.data.zero_()
+        conv.weight.data[:, :, 1, 1] = torch.eye(3 * patch**2)
+        assert conv.bias is not None
+        conv.bias.data.zero_()
+    folded = fold(x)
+    assert folded.shape == (2, 3 * patch**2, 16 // patch, 24 // patch)
+    assert torch.equal(folded[:, 0], x[:, 0, ::patch, ::patch])
+    assert torch.equal(unfold(folded), x)
+
+
+def test_a_folded_first_stage_has_the_factor_of_its_patches_and_levels() -> None:
+    options = {"multipliers": [1, 2], "patch": 4, "attention": [4]}
+    shape: dict[str, Any] = {"channels": 8, "blocks": 1, "norm_groups": 4} | options
+    encoder, decoder = Encoder(in_channels=3, out_channels=5, **shape), Decoder(in_channels=5, out_channels=3, **shape)
+    z = encoder(torch.rand(1, 3, 32, 48))
+    assert z.shape == (1, 5, 4, 6)
+    assert decoder(z).shape == (1, 3, 32, 48)
+    assert [len(level.attentions) for level in encoder.levels] == [1, 0]

@@ -46,7 +46,7 @@ def unet(pipe: Pipeline) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("step", [1, 3])
 def test_a_step_and_its_raw_or_averaged_weights(run, step):
-    raw, averaged = (unet(lt.load(run, step=step, weights=which)) for which in ("raw", "ema"))
+    raw, averaged = (unet(lt.load(run, step=step, weights=which, device="cpu")) for which in ("raw", "ema"))
     model, ema = (saved(run, "diffusion", step, group) for group in ("model", "ema"))
     assert all(torch.equal(raw[name], model[name]) for name in raw)
     assert all(torch.equal(averaged[name], ema[name]) for name in averaged if name in ema)
@@ -54,7 +54,7 @@ def test_a_step_and_its_raw_or_averaged_weights(run, step):
 
 
 def test_the_newest_averaged_weights_are_the_default_and_those_of_the_model(run):
-    newest, model = lt.load(run), lt.load(run / "model")
+    newest, model = lt.load(run, device="cpu"), lt.load(run / "model", device="cpu")
     ema = saved(run, "diffusion", 3, "ema")
     assert all(torch.equal(unet(newest)[name], ema[name]) for name in ema if name in unet(newest))
     assert all(torch.equal(unet(newest)[name], tensor) for name, tensor in unet(model).items())

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
+import tifffile
 import torch
 from PIL import Image
 
 from latentry.data.files import images
+from latentry.data.files.saving import save
+from latentry.data.ranges.meaning import Units
 from latentry.errors import LatentryError, UsageError
 from latentry.pipeline.output import Output, check_target, grid
 
@@ -80,3 +85,78 @@ def test_a_place_is_checked_before_anything_is_drawn(tmp_path):
         check_target(tmp_path / "file" / "below", 1)
     with pytest.raises(UsageError, match=r"saved as .png, .tif, .tiff"):
         check_target(tmp_path / "a.jpg", 1)
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+@pytest.mark.parametrize("depth", [8, 16])
+def test_bands_are_saved_as_tiff_and_never_as_transparency(channels, depth, tmp_path):
+    """A last band of small values, read as transparency, leaves a picture all but empty."""
+    values = torch.rand(1, channels, 8, 6, generator=torch.Generator().manual_seed(0))
+    values[:, -1] *= 0.02
+    bands = Output(values, depth, [{"seed": "0"}], alpha=False)
+    (path,) = bands.save(tmp_path)
+    assert path.suffix == ".tif"
+    header, array = images.decode(path)
+    assert (header.channels, header.alpha, header.depth) == (channels, False, depth)
+    np.testing.assert_array_equal(array, bands.arrays[0])
+    if depth == 8:  # another program sees colours that nothing hides
+        with Image.open(path) as picture:
+            shown = np.asarray(picture.convert("RGBA"))
+        assert (shown[..., 3] == 255).all()
+        np.testing.assert_array_equal(shown[..., 0], array[..., 0])
+    assert isinstance(bands.images[0], np.ndarray)
+    with pytest.raises(UsageError, match=rf"{channels} bands, none of them transparency, is saved as \.tif, \.tiff"):
+        bands.save(tmp_path / "one.png")
+    assert not (tmp_path / "one.png").exists()
+    transparent = Output(values, depth, [{"seed": "1"}])
+    assert transparent.save(tmp_path)[0].suffix == ".png"
+
+
+def test_a_sheet_shows_two_bands_beside_one_another():
+    """The second would never be looked at."""
+    images = torch.stack([torch.zeros(4, 4), torch.ones(4, 4)])[None]
+    sheet = np.asarray(grid(images, alpha=False))[2:6, 2:10]
+    assert (sheet[:, :4] == 0).all()
+    assert (sheet[:, 4:] == 255).all()
+    assert np.asarray(grid(images)).shape == (8, 8, 3)
+
+
+@pytest.mark.parametrize(
+    ("units", "suffix"),
+    [
+        (Units(0, 4095, "uint16"), ".png"),
+        (Units(0, 99, "uint8"), ".png"),
+        (Units(-1000, 1000, "int16"), ".tif"),
+        (Units(-1.5, 2.5, "float32"), ".tif"),
+        (Units(0, 2**20, "uint32"), ".tif"),
+    ],
+)
+def test_images_are_saved_in_the_units_of_their_source(units, suffix, tmp_path):
+    """Hounsfield units that come back as 0..65535 can be measured by nobody."""
+    values = torch.tensor([0.0, 0.25, 1.0, 0.5]).reshape(1, 1, 2, 2)
+    made = Output(values, 16, [{"seed": "0"}], [units])
+    (path,) = made.save(tmp_path)
+    assert path.suffix == suffix
+    header, array = images.decode(path)
+    assert header.dtype == units.dtype
+    expected = units.low + np.array([[0, 0.25], [1, 0.5]]) * (units.high - units.low)
+    whole = np.rint(expected) if "float" not in units.dtype else expected
+    np.testing.assert_array_equal(array[..., 0], whole.astype(units.dtype))
+    np.testing.assert_array_equal(made.arrays[0], array)
+    said = f"{units}: what the model sees as black to white"
+    if suffix == ".png":
+        with Image.open(path) as picture:
+            assert picture.text["range"] == said
+    else:
+        with tifffile.TiffFile(path) as file:
+            assert json.loads(file.pages[0].description)["range"] == said
+            assert file.pages[0].tags["SMaxSampleValue"].value == units.high
+        with pytest.raises(UsageError, match=rf"an image of {units.dtype} values is saved as \.tif, \.tiff"):
+            save(tmp_path / "a.png", values[0].permute(1, 2, 0).numpy(), units=units)
+
+
+def test_transparency_is_no_value_in_units(tmp_path):
+    values = torch.ones(1, 2, 2, 2)
+    (path,) = Output(values, 16, [{}], [Units(0, 4095, "uint16")]).save(tmp_path)
+    assert "range" not in Image.open(path).info  # nothing is said in a file that is to say nothing
+    assert images.decode(path)[1].reshape(-1, 2)[0].tolist() == [4095, 65535]

@@ -86,6 +86,8 @@ def test_the_file_says_how_to_make_the_image_again(tmp_path: Path, depth: int) -
     assert [path.name for path in paths] == ["seed-40.png", "seed-41.png"]
     with Image.open(paths[1]) as image:
         text = dict(image.text)
+    assert pipe.again(paths[1]).tensor.equal(out.tensor[1:])
+    assert text.pop("latentry").startswith("{")
     assert text == {
         "prompt": "a réd circle",
         "label": "star",
@@ -93,6 +95,10 @@ def test_the_file_says_how_to_make_the_image_again(tmp_path: Path, depth: int) -
         "solver": "ddpm",
         "steps": "3",
         "guidance": "2.5",
+        "levels": "trailing",
+        "clip": "false",
+        "size": "16x16",
+        "precision": "fp32",
         "model": "abc123",
         "software": f"latentry {__version__}",
     }

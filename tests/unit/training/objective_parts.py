@@ -13,7 +13,8 @@ from latentry.nn.quantise import Quantised, VectorQuantiser
 from latentry.training.objectives import AdversarialObjective, GeneratorTerms, ObjectiveOptions
 
 SHAPE: dict[str, Any] = {"channels": 8, "multipliers": [1, 1], "blocks": 1, "norm_groups": 4}
-DISCRIMINATOR = {"channels": 4, "layers": 2}
+DISCRIMINATOR = {"channels": 4, "layers": 2, "lead": 0, "ramp": 0, "max_weight": 1e4}
+"""As published: the whole term from its first step on."""
 # A key's bias shifts all logits of a query alike, which a softmax does not see: its gradient is rounding alone.
 NO_EFFECT = "key.bias"
 

@@ -46,7 +46,8 @@ RECIPE: dict[str, Any] = {
         "train": {**TRAIN, "cache_latents": False},
     },
 }
-DISCRIMINATOR = {"channels": 4, "layers": 1}
+DISCRIMINATOR = {"channels": 4, "layers": 1, "start": 0, "lead": 0, "ramp": 0, "max_weight": 1e4}
+"""As published: the whole term from its first step on."""
 # A key's bias shifts all logits of a query alike, which a softmax does not see: its gradient is rounding alone.
 NO_EFFECT = "key.bias"
 
@@ -99,7 +100,7 @@ def fill(model: nn.Module, size: float = 0.02) -> None:
     """Move all weights a little, for layers begin at zero, and behind a zero there is no gradient."""
     generator = torch.Generator().manual_seed(7)
     for parameter in model.parameters():
-        parameter.data += size * torch.randn(parameter.shape, generator=generator)
+        parameter.data += size * torch.randn(parameter.shape, generator=generator).to(parameter.device)
 
 
 def train(stage: Any, steps: int, start: int = 0) -> list[dict[str, float]]:

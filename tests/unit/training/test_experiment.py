@@ -100,7 +100,7 @@ def test_timing_takes_values_of_conditions_that_read_pixels(condition, data, tmp
     """Such a condition has no value of its own to be timed with, and may pass its image through the first stage."""
     timed: list[int] = []
 
-    def choose(work, device, precision):
+    def choose(work, device, precision, **_):
         timed.append(work().ndim)
         return "fp32"
 
@@ -113,9 +113,9 @@ def test_timing_takes_values_of_conditions_that_read_pixels(condition, data, tmp
 
 def test_a_precision_chosen_by_timing_is_kept_for_every_resume(data, tmp_path, monkeypatch):
     auto = {"autoencoder.train.precision": "auto", "diffusion.train.precision": "auto"}
-    monkeypatch.setattr(CHOOSE, lambda work, device, asked: work() is not None and "bf16")
+    monkeypatch.setattr(CHOOSE, lambda work, device, asked, **_: work() is not None and "bf16")
     run = run_tiny(tmp_path, data, auto)
-    monkeypatch.setattr(CHOOSE, lambda work, device, asked: pytest.fail("chosen again"))
+    monkeypatch.setattr(CHOOSE, lambda work, device, asked, **_: pytest.fail("chosen again"))
     run_tiny(tmp_path, data, {**auto, "diffusion.train.steps": 3})
     tree = load_yaml(run.path / "recipe.yaml")
     assert [tree[stage]["train"]["precision"] for stage in ("autoencoder", "diffusion")] == ["bf16", "bf16"]

@@ -102,7 +102,7 @@ def test_an_ordinary_training_has_no_warnings(root: Path) -> None:
 
 def test_discriminator_that_wins(root: Path) -> None:
     """Against an autoencoder that draws grey and hardly learns, a quick discriminator soon tells every image."""
-    strong = {"channels": 8, "layers": 1, "weight": 0.0}
+    strong = {"channels": 8, "layers": 1, "start": 0, "weight": 0.0}
     rates: dict[str, Any] = {"train__lr": 1e-8, "train__discriminator_lr": 2e-2}
     stage = first_stage(root, objective__discriminator=strong, train__batch=4, **rates)
     stage.model.decoder.conv_out.weight.data.zero_()
@@ -113,7 +113,7 @@ def test_discriminator_that_wins(root: Path) -> None:
 
 
 def test_discriminator_that_loses(root: Path) -> None:
-    weak = {"channels": 8, "layers": 1, "weight": 100.0, "adaptive": False}
+    weak = {"channels": 8, "layers": 1, "start": 0, "ramp": 0, "weight": 100.0, "adaptive": False}
     rates: dict[str, Any] = {"train__lr": 1e-2, "train__discriminator_lr": 1e-10}
     stage = first_stage(root, objective__discriminator=weak, objective__reduction="mean", train__batch=4, **rates)
     assert stage.objective.discriminator is not None
@@ -121,6 +121,31 @@ def test_discriminator_that_loses(root: Path) -> None:
     last.data *= 30.0  # sure of itself, and never taught better
     (text,) = stage.warnings(mean(train(stage, 5)), 5)
     assert "discriminator has lost" in text
+
+
+def test_discriminator_that_tells_nothing() -> None:
+    """Logits alike from its first step, and a term that weaves a grid into every picture: 250 steps without a word."""
+    health = Health("kl", 0)
+    row = {"adaptive_weight": 9.0, "logits_real": 0.010, "logits_fake": 0.012, "discriminator_loss": 1.0}
+    assert not any(health.warnings(row, step) for step in range(50, 250, 50))
+    (text,) = health.warnings(row, 250)
+    assert "tells nothing" in text
+    resumed = Health("kl", 0)
+    resumed.load(health.state())
+    assert resumed.warnings(row, 300) == [text]
+    assert not health.warnings(row | {"logits_real": 0.9, "logits_fake": -0.6, "discriminator_loss": 0.4}, 350)
+    assert not health.warnings(row, 400)  # it has told something, and is silent for a short time
+
+
+def test_reconstructions_worse_since_the_discriminators_start() -> None:
+    """From its first step PSNR fell from 30.3 to 27.4, and nobody was told."""
+    health = Health("kl", 0)
+    assert health.reconstructed(30.3, before=True) == {}
+    assert not health.warnings(health.reconstructed(29.8, before=False), 400)
+    row = health.reconstructed(27.4, before=False)
+    assert row == {"psnr_before_discriminator": 30.3, "psnr_with_discriminator": 27.4}
+    (text,) = health.warnings(row, 500)
+    assert "27.4 dB since the discriminator's start, and had 30.3 before" in text
 
 
 def mean(rows: list[dict[str, float]]) -> dict[str, float]:

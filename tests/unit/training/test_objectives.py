@@ -12,7 +12,7 @@ from torch import Tensor
 
 from latentry.errors import UsageError
 from latentry.nn.quantise import Quantised
-from latentry.training.objectives import ObjectiveOptions, PerceptualOptions, perceptual
+from latentry.training.objectives import AdversarialObjective, ObjectiveOptions, PerceptualOptions, perceptual
 from latentry.training.objectives.gradients import once
 from tests.unit.training.objective_parts import DISCRIMINATOR, NO_EFFECT, Parts, images, parts
 
@@ -116,6 +116,41 @@ def test_the_discriminator_rests_before_its_start() -> None:
     plain = backward(parts())
     assert all(torch.equal(early[n], plain[n]) for n in plain)
     assert p.generate(images(), step=9, early=True).adversarial != 0.0
+
+
+def test_the_discriminator_learns_before_its_term_counts_and_the_term_rises() -> None:
+    """A term of its full weight from a discriminator that knows nothing yet costs decibels at once."""
+    options = DISCRIMINATOR | {"start": 10, "lead": 4, "ramp": 5, "factor": 0.5}
+    objective = parts(discriminator=options).objective
+    assert [objective.learns(step) for step in (5, 6, 9, 10)] == [False, True, True, True]
+    assert [objective.factor(step) for step in (6, 9, 10, 12, 14, 99)] == pytest.approx([0, 0, 0.1, 0.3, 0.5, 0.5])
+    leading = parts(discriminator=options)
+    alone = backward(leading, step=9)
+    plain = backward(parts())
+    assert all(torch.equal(alone[n], plain[n]) for n in plain)  # nothing of it reaches the autoencoder yet
+    terms = leading.objective.discriminator_loss(images(), torch.zeros_like(images()), 9)
+    assert terms.loss.item() == pytest.approx(0.5 * hinge_by_hand(leading.objective, images()).item(), rel=1e-5)
+
+
+def hinge_by_hand(objective: AdversarialObjective, x: torch.Tensor) -> torch.Tensor:
+    assert objective.discriminator is not None
+    real, fake = objective.discriminator(x), objective.discriminator(torch.zeros_like(x))
+    return 0.5 * (torch.relu(1 - real).mean() + torch.relu(1 + fake).mean())
+
+
+@pytest.mark.parametrize("sums", [False, True])
+def test_the_adaptive_weight_is_bounded_for_either_reduction(sums: bool) -> None:
+    """A discriminator without a gradient was scaled up to the likelihood's size: weights of thousands."""
+    bounded = DISCRIMINATOR | {"max_weight": 0.1}
+    values = images()[0].numel() if sums else 1
+    p = parts(sums=sums, discriminator=bounded)
+    assert p.objective.discriminator is not None
+    for weight in p.objective.discriminator.parameters():
+        weight.data *= 1e-3  # tells nothing
+    free = parts(sums=sums, discriminator=DISCRIMINATOR)
+    free.objective.load_state_dict(p.objective.state_dict())
+    assert free.generate(images()).weight > values
+    assert p.generate(images()).weight == pytest.approx(0.1 * values)
 
 
 def test_log_variance_is_trained_only_if_asked() -> None:

@@ -12,6 +12,9 @@ READ = {
     "attn_resolutions", "dropout", "attn_type",
 }  # fmt: skip
 
+LARGEST_WEIGHT = 1e4
+"""What the published adaptive weight is clamped to."""
+
 
 class FirstStageArguments(NamedTuple):
     """encoder, decoder: keyword arguments of `Encoder` and `Decoder`. latent_channels: of the latent diffusion sees.
@@ -84,6 +87,9 @@ def objective_arguments(loss: Mapping[str, Any]) -> dict[str, Any]:
         "discriminator": {
             "loss": loss.get("disc_loss", "hinge"),
             "start": loss["disc_start"],
+            "lead": 0,
+            "ramp": 0,
+            "max_weight": LARGEST_WEIGHT,
             "weight": loss.get("disc_weight", 1.0),
             "factor": loss.get("disc_factor", 1.0),
             "channels": loss.get("disc_ndf", 64),

@@ -84,6 +84,8 @@ def _first_stage(config: ModelConfig) -> dict[str, Any]:
     resolution = config.data.size[0]
     if a.norm_groups != 32:
         raise refuse(f"autoencoder.norm_groups {a.norm_groups}", "it is 32 there")
+    if a.patch != 1:
+        raise refuse(f"autoencoder.patch {a.patch}", "its first stages fold no patches into channels")
     if a.attention and not a.middle_attention:
         raise refuse("autoencoder.attention without middle_attention", "there both come or go together")
     if any(resolution % factor for factor in a.attention):

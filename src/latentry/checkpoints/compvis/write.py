@@ -21,7 +21,6 @@ from latentry.conditioning.text import FILE
 from latentry.conditioning.words import tokenizer
 from latentry.diffusion.process import posterior_log_variance, posterior_variance
 from latentry.diffusion.schedule import Schedule, build_schedule
-from latentry.errors import UsageError
 from latentry.models.config import ModelConfig
 
 BERT_TOKENS = 30522
@@ -145,15 +144,18 @@ def schedule_tables(schedule: Schedule) -> dict[str, Tensor]:
 def _save(path: Path, content: Mapping[str, Any]) -> None:
     """The one pickle we write, because the old code reads nothing else; whole or not at all."""
     partial = path.with_name(path.name + durable.TMP)
+    need = sum(t.nbytes for t in content["state_dict"].values())
     try:
+        if durable.free_space(path) < need:
+            raise durable.disk_full(path, need)
         with partial.open("wb") as file:
             torch.save(content, file)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
-        raise durable.explain(error, path, sum(t.nbytes for t in content["state_dict"].values())) from error
+        raise durable.explain(error, path, need) from error
     except RuntimeError as error:  # torch's own words for a full disk
-        raise UsageError(f"{path}: cannot be written ({str(error).splitlines()[0]}). Free some space.") from error
+        raise durable.disk_full(path, need) from error
     finally:
         partial.unlink(missing_ok=True)

@@ -92,6 +92,8 @@ def to_config(options: AutoencoderOptions, image_channels: int, size: tuple[int,
     if o.kind == "kl" and latent != o.z_channels:
         why = "AutoencoderKL has one number for both"
         raise unheld(f"autoencoder.latent_channels {latent} beside z_channels {o.z_channels}", why, "")
+    if o.patch != 1:
+        raise unheld(f"autoencoder.patch {o.patch}", "its first stages fold no patches into channels", "")
     if o.dropout:
         why = "its first stages have no dropout"
         raise unheld(f"autoencoder.dropout {o.dropout:g}", why, "Set it to 0, which changes no image")

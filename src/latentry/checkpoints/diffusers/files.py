@@ -11,12 +11,14 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
+from latentry import text
 from latentry.checkpoints import durable
 from latentry.checkpoints import tensors as safetensors
 from latentry.checkpoints.foreign import file as foreign_file
 from latentry.errors import LatentryError, UsageError
 
 INDEX, CONFIG, SCHEDULER = "model_index.json", "config.json", "scheduler_config.json"
+LONGEST_JSON = 1_000_000  # bytes of a config
 NETWORK, ENCODER = "diffusion_pytorch_model", "model"
 SIDE = "latentry.yaml"
 """Our own options, beside what diffusers reads: names, labels, and what changes no number there."""
@@ -53,11 +55,11 @@ def is_diffusers(path: Path) -> bool:
 
 def read_json(path: Path) -> dict[str, Any]:
     """The mapping in a JSON file; `UsageError` where there is none."""
+    if not path.exists():
+        raise UsageError(f"{path}: no such file. Give a folder that diffusers saved.")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UsageError(f"{path}: no such file. Give a folder that diffusers saved.") from None
-    except (OSError, ValueError) as error:
+        content = json.loads(text.read(path, LONGEST_JSON))
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path}: is not readable JSON ({error}). Take another copy of the folder.") from error
     if not isinstance(content, dict):
         raise UsageError(f"{path}: is a {type(content).__name__}, not a mapping. Take another copy of the folder.")

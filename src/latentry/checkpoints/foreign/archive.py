@@ -18,6 +18,8 @@ from latentry.checkpoints.foreign.unpickle import unpickle
 
 PICKLE = "data.pkl"
 LONGEST_PICKLE = 1 << 28
+LONGEST_CONTENTS = 2_000_000
+"""Bytes of the list of contents, which is 20,000 storages as torch lists them, and of which all is read at once."""
 LOCAL_HEADER = 30
 BAD_ZIP = (
     zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, ValueError, OverflowError, EOFError, IndexError,
@@ -44,7 +46,7 @@ class _Archive:
 
     def __init__(self, path: Path) -> None:
         try:
-            with zipfile.ZipFile(path) as archive:
+            with _Listing(path) as listing, zipfile.ZipFile(listing) as archive:
                 members = archive.infolist()
         except BAD_ZIP as error:
             raise Unreadable(f"is a zip file whose list of contents cannot be read; {CUT}") from error
@@ -101,6 +103,18 @@ class _Archive:
         if length > longest:
             raise Unreadable(f"has {length} bytes in {printable(name)}; at most {longest}. Save the weights alone.")
         return self.file.map[start : start + length]
+
+
+class _Listing(io.FileIO):
+    """The file for whoever reads its list of contents. Its length is known before it is read, and may be a lie."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > LONGEST_CONTENTS:
+            raise Unreadable(
+                f"is a zip file with a list of contents of {size} bytes; accepted: at most {LONGEST_CONTENTS}. Save "
+                "the weights of one network alone."
+            )
+        return super().read(size)
 
 
 class _Storages:

@@ -12,7 +12,7 @@ from latentry.checkpoints.foreign.arrays import set_state
 from latentry.checkpoints.foreign.names import Damaged, Dropped, Unreadable, dotted, printable
 from latentry.checkpoints.foreign.objects import VALUES, Known, key
 
-MOST_OPCODES = 3_000_000
+MOST_OPCODES = 1_000_000
 MOST_COPIED = 1 << 28
 LONGEST_NUMBER = 4096
 TEXTS = (str, bytes, bytearray)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
+from latentry import text as outside
 from latentry.errors import UsageError
 
 START, END = "<|startoftext|>", "<|endoftext|>"
@@ -68,10 +69,10 @@ def read(path: Path, length: int) -> Tokenizer:
         whole = path / "tokenizer.json"  # all that newer versions of transformers write
         path = whole if whole.is_file() and not (path / "vocab.json").is_file() else path
         if path.is_dir():
-            vocabulary = json.loads((path / "vocab.json").read_text(encoding="utf-8"))
+            vocabulary = json.loads(outside.read(path / "vocab.json"))
             return clip_tokenizer(vocabulary, read_merges(path / "merges.txt"), length)
-        vocabulary, merges, pad = parts(path.read_text(encoding="utf-8"), str(path))
-    except (OSError, ValueError) as error:
+        vocabulary, merges, pad = parts(outside.read(path), str(path))
+    except (OSError, ValueError, RecursionError, AttributeError, TypeError) as error:
         raise UsageError(
             f"conditioning clip_text: {path}: {error}. Give a folder of vocab.json and merges.txt."
         ) from error
@@ -80,7 +81,7 @@ def read(path: Path, length: int) -> Tokenizer:
 
 def read_merges(path: Path) -> list[Pair]:
     """The merges of a merges.txt in order. Raises OSError or ValueError where there are none."""
-    lines = path.read_text(encoding="utf-8").split("\n")
+    lines = outside.read(path).split("\n")
     return [(a, b) for a, b in (line.split(" ") for line in lines if line and not line.startswith("#version"))]
 
 
@@ -91,7 +92,7 @@ def parts(text: str, where: str) -> tuple[dict[str, int], list[Pair], str]:
         vocabulary, merges = plain["model"]["vocab"], plain["model"]["merges"]
         pairs = [pair.split(" ") if isinstance(pair, str) else pair for pair in merges]
         return dict(vocabulary), [(a, b) for a, b in pairs], (plain.get("padding") or {}).get("pad_token", END)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UsageError(
             f"conditioning clip_text: {where} is not a byte-pair tokenizer ({error!r}). Take another copy."
         ) from error

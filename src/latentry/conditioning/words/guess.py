@@ -69,7 +69,7 @@ class Guess:
             table = json.loads(text)
             counts = {str(feature): _numbers(row) for feature, row in table["counts"].items()}
             return cls(_numbers(table["images"]), counts)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise LatentryError(f"{where}: is not a table of words ({error!r}). Take another copy.") from error
 
 

@@ -14,7 +14,7 @@ from latentry.conditioning.base import Conditioner
 from latentry.conditioning.cond import Cond
 from latentry.conditioning.words import tokenizer as tokens
 from latentry.data.sample import Sample
-from latentry.errors import UsageError
+from latentry.errors import UsageError, shown
 
 
 class Prompts(Conditioner):
@@ -41,7 +41,7 @@ class Prompts(Conditioner):
         """Token numbers (B, length) of prompts; None is the empty prompt."""
         for text in texts:
             if not isinstance(text, str | None):
-                raise UsageError(f"text: {text!r} is not a text. Give prompts as texts.")
+                raise UsageError(f"text: {shown(repr(text))} is not a text. Give prompts as texts.")
             if text and not self.knows_words:
                 raise UsageError(
                     "text: this model came without its vocabulary, so it reads no words. Import it again with "

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
+from latentry import text as outside
 from latentry.errors import UsageError
 
 # Its threads are of no use for one caption at a time, and it warns whenever loader workers are forked after them.
@@ -98,9 +99,9 @@ def read(path: Path) -> Tokenizer:
     """A tokenizer from BERT's `vocab.txt` (one token a line) or a `tokenizer.json`, or of a folder with either."""
     path = next((path / name for name in ("vocab.txt", "tokenizer.json") if (path / name).is_file()), path)
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"conditioning text: {path}: {error}. Give a vocab.txt or tokenizer.json.") from error
+        text = outside.read(path)
+    except UsageError as error:
+        raise UsageError(f"conditioning text: {error} Give a vocab.txt or tokenizer.json.") from None
     if path.suffix == ".json":
         return parse(text, str(path))
     return from_vocabulary({token: number for number, token in enumerate(text.splitlines())})

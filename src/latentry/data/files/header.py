@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from latentry.data.files.limits import PIXEL_LIMIT as PIXEL_LIMIT
+from latentry.data.files.limits import Limits
 from latentry.errors import LatentryError
+from latentry.text import one_line
 
 Array = NDArray[Any]
-PIXEL_LIMIT = 89_478_485
 
 
 class BadImage(LatentryError):
@@ -27,15 +29,19 @@ class BadImage(LatentryError):
 
 
 class BadValues(BadImage):
-    """The file can be decoded, but its float values are no picture."""
+    """The file can be decoded, but its values have no range that they could be shown in without being named."""
 
 
 @dataclass(frozen=True)
 class Header:
     """Facts known before decoding.
 
-    width, height: pixels, upright (EXIF orientation applied). channels: what `images.read` gives. depth: 8, 16 or 32
-    (32 = float in [0, 1]). alpha: the last channel is transparency. frames: pictures in the file; the first is used.
+    width, height: pixels, upright (EXIF orientation applied). channels: what `images.decode` gives. depth: bits of a
+    decoded value, 8, 16 or 32. alpha: the last channel is transparency. frames: pictures in the file; one is used.
+    dtype: what `images.decode` gives, as numpy names it: uint8, uint16, uint32, int8, int16, int32 or float32.
+    bits: how many of a value the file says that it uses, where it says so (12 in a 16-bit array). no_data: the value
+    that the file has where nothing was measured. stack: what is said of its pages, where it has several.
+    window: the range of values in which the file asks to be shown (DICOM).
     """
 
     width: int
@@ -48,6 +54,16 @@ class Header:
     frames: int = 1
     cmyk: bool = False
     palette: bool = False
+    dtype: str = "uint8"
+    bits: int | None = None
+    no_data: float | None = None
+    stack: tuple[str, ...] = ()
+    window: tuple[float, float] | None = None
+
+    @property
+    def plain(self) -> bool:
+        """Whether values have a range of their own: 0 to the largest number of 8 or 16 bits."""
+        return self.dtype in ("uint8", "uint16")
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -59,7 +75,8 @@ class Header:
             notes.append("palette with transparency: composited like any alpha")
         if self.orientation > 1:
             notes.append(f"EXIF-rotated (orientation {self.orientation}): turned upright")
-        if self.frames > 1:
+        notes += self.stack
+        if self.frames > 1 and not self.stack:
             notes.append(f"animated or several pages ({self.frames}): only the first is used")
         return tuple(notes)
 
@@ -80,14 +97,23 @@ def upright(array: Array, orientation: int) -> Array:
     return np.ascontiguousarray(array)
 
 
-def check_pixels(path: str | os.PathLike[str], width: int, height: int, limit: int) -> None:
-    """Refuse a picture whose header promises more pixels than `limit`, before anything is decoded."""
+def check_size(path: str | os.PathLike[str], width: int, height: int, pixel_bytes: int, limits: Limits) -> None:
+    """Refuse a picture whose header promises more than the limits, before anything is decoded.
+
+    pixel_bytes: what the values of one pixel take once decoded.
+    """
     if width < 1 or height < 1:
         raise BadImage(path, f"the header says {width}x{height} pixels")
-    if width * height > limit:
-        raise BadImage(path, f"{width}x{height} is {width * height} pixels, more than data.pixel_limit = {limit}")
+    if width * height > limits.pixels:
+        raise BadImage(
+            path, f"{width}x{height} is {width * height} pixels, more than data.pixel_limit = {limits.pixels}"
+        )
+    size = width * height * pixel_bytes
+    if size > limits.bytes:
+        what = f"{width}x{height} pixels of {pixel_bytes} bytes are {size} bytes decoded"
+        raise BadImage(path, f"{what}, more than data.byte_limit = {limits.bytes}")
 
 
 def shown(path: str) -> str:
     """A path as text that can be printed, whatever its bytes."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+    return one_line(path)

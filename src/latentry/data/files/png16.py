@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
+from latentry.data.files.parts import array_of
+
 _COLOUR_TYPE = {1: 0, 2: 4, 3: 2, 4: 6}
 
 
@@ -30,17 +32,19 @@ def read(path: str) -> NDArray[np.uint16]:
         channels = channels_of(image)
     if channels == 2:  # two bytes of gray and two of alpha pass through the decoder as four channels of 8 bits
         four = _decode(path, "RGBA")
-        return four[..., 0::2] * np.uint16(256) + four[..., 1::2]
+        return np.ascontiguousarray(four).view(">u2").astype(np.uint16)
     names = {3: "RGB", 4: "RGBA"}
-    high, low = (_decode(path, f"{names[channels]};16{byte}") for byte in "BL")
-    return high * np.uint16(256) + low
+    values = _decode(path, f"{names[channels]};16B").astype(np.uint16)
+    values <<= np.uint16(8)
+    values |= _decode(path, f"{names[channels]};16L")
+    return values
 
 
-def _decode(path: str, raw_mode: str) -> NDArray[np.uint16]:
+def _decode(path: str, raw_mode: str) -> NDArray[np.uint8]:
     with Image.open(path, formats=["PNG"]) as image:
         image.tile = [tile._replace(args=raw_mode) for tile in image.tile]
         image.load()
-        return np.asarray(image).astype(np.uint16)
+        return array_of(image)
 
 
 def write(path: Path, pixels: NDArray[np.uint16], text: Mapping[str, str]) -> None:

@@ -8,18 +8,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from latentry.data import transform
+from latentry.data import pages, transform
 from latentry.data.files import images
 from latentry.data.files.header import BadImage, Header
+from latentry.data.files.kinds import POINTER
 from latentry.data.folders import pixel_fields, select
-from latentry.data.folders.records import Record, Scan, known_fields, read_records, real_root, scan
-from latentry.data.folders.source import common_depth, refuse_too_small
+from latentry.data.folders.foreign import sorted_out
+from latentry.data.folders.record import Record
+from latentry.data.folders.records import known_fields, read_folder
+from latentry.data.folders.scan import Scan, real_root, scan, where_to
+from latentry.data.folders.source import common_depth, grey_in_colour, pointer_line, refuse_too_small
 from latentry.data.options import DataOptions
 from latentry.data.prepare import mismatch
+from latentry.data.ranges.report import Values
 from latentry.errors import UsageError
 
 _TINY = 8
-_FORMAT_OF = {".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF"}
+_FORMAT_OF = {".dcm": "DICOM", ".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF"}
 
 
 @dataclass
@@ -29,7 +34,10 @@ class Report:
     images: number listed. bad: (path, reason) of files that cannot be used. notes: (path, what is odd) of files that
     can. problems: what is wrong with the folder as a whole. channels, depths, formats, sizes (width, height): files
     that have each. fields: images with a value, by metadata field. labels: images, by label. split: images in each.
-    captions, empty_captions: how many. unlisted: images that no metadata names. foreign: files of kinds not read.
+    values: files, by type and the values they hold. advice: what could be better, though training would do without.
+    captions, empty_captions: how many. unlisted: images that no metadata names. foreign: files of kinds that are
+    not read and may be images, by suffix; others: files of any other kind. read: what captions, names and splits were
+    taken from, in words. unread: what takes no part. warnings: of what would train, but hardly as meant.
     """
 
     root: Path
@@ -48,6 +56,12 @@ class Report:
     empty_captions: int = 0
     unlisted: int = 0
     foreign: dict[str, int] = field(default_factory=dict)
+    values: dict[str, int] = field(default_factory=dict)
+    advice: list[str] = field(default_factory=list)
+    others: dict[str, int] = field(default_factory=dict)
+    read: list[str] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
@@ -67,30 +81,58 @@ def check(
     """
     folder = real_root(root)
     content = scan(folder)
-    report = Report(folder, foreign=content.foreign)
+    report = Report(folder)
     _odd_entries(report, content)
-    try:
-        records = read_records(folder, content)
-    except UsageError as error:
-        report.problems.append(str(error))
-        records = [Record(path) for path in content.images]
+    records = _read(report, content, options)
     report.fields = known_fields(records)
-    if content.metadata:
-        report.unlisted = len(set(content.images) - {record.path for record in records})
     if options is not None:
-        records = _apply_options(report, records, options)
+        records = pages.expanded(folder, _apply_options(report, records, options), options)
+    else:
+        _count_usual(report, records)
     headers = _decode_all(report, records, options or DataOptions(), options is not None, progress)
     _mixtures(report, headers, options)
+    pointers = [path for path, reason in report.bad if reason == POINTER]
+    if pointers:
+        report.bad = [(path, reason) for path, reason in report.bad if reason != POINTER]
+        report.problems.append(pointer_line(pointers))
     return report
 
 
+def _read(report: Report, content: Scan, options: DataOptions | None) -> list[Record]:
+    """The records, or where the metadata cannot be followed one for each image, so that all are looked at."""
+    try:
+        folder = read_folder(report.root, options, content)
+    except UsageError as error:
+        report.problems.append(str(error))
+        foreign = sorted_out(report.root, content.others)
+        report.foreign, report.others, report.unread = foreign.images, foreign.others, foreign.lines()
+        return [Record(path) for path in content.images]
+    report.foreign, report.others = folder.foreign.images, folder.foreign.others
+    report.read, report.unread = folder.remarks.read, folder.remarks.left
+    report.unlisted = len(folder.unlisted)
+    return folder.records
+
+
 def _odd_entries(report: Report, content: Scan) -> None:
-    for path in content.links:
-        real = os.path.realpath(report.root / path)
-        loop = (report.root / path).is_dir() and str(report.root / path).startswith(real)
-        why = "a loop" if loop or not os.path.lexists(real) else f"leads to {real}"
-        report.notes.append((path, f"link, not followed: {why}"))
+    report.notes += [(path, f"link, not followed: {where_to(report.root, path)}") for path in content.links]
+    report.notes += [(path, f"{what}; not opened" if "folder" not in what else what) for path, what in content.odd]
     report.bad += [(path, "folder cannot be opened") for path in content.unreadable]
+
+
+def _count_usual(report: Report, records: list[Record]) -> None:
+    """Without a recipe: the classes, captions and splits that one of `auto` would take."""
+    label = next((field for field in ("label", select.FOLDER) if select.are_classes(records, field)), None)
+    if label:
+        report.labels = Counter(select.name_of(select.value_of(record, label)) for record in records)
+    if any(select.value_of(record, "text") is not None for record in records):
+        _count_captions(report, records, "text")
+    report.split = Counter(record.split for record in records if record.split)
+
+
+def _count_captions(report: Report, records: list[Record], field: str) -> None:
+    texts = [text for record in records for text in select.captions_of(record, field)]
+    report.captions, report.empty_captions = len(texts), texts.count("")
+    report.read += select.long_captions(records, field)
 
 
 def _apply_options(report: Report, records: list[Record], options: DataOptions) -> list[Record]:
@@ -102,10 +144,9 @@ def _apply_options(report: Report, records: list[Record], options: DataOptions) 
     except UsageError as error:
         report.problems.append(str(error))
     if options.label:
-        report.labels = Counter(str(select.value_of(record, options.label)) for record in records)
+        report.labels = Counter(select.name_of(select.value_of(record, options.label)) for record in records)
     if options.text:
-        texts = [text for record in records for text in select.captions_of(record, options.text)]
-        report.captions, report.empty_captions = len(texts), texts.count("")
+        _count_captions(report, records, options.text)
     report.split = Counter("held_out" if select.held_out(record, options) else "train" for record in records)
     return records
 
@@ -122,13 +163,16 @@ def _decode_all(
         first.setdefault(record.path, record)
     report.images = len(first)
     headers: dict[str, Header] = {}
+    values = Values(options, len(first))
     for done, (path, record) in enumerate(first.items(), 1):
-        header = _examine(report, path, options, strict)
+        header = _examine(report, path, options, strict, values)
         if header is not None:
             headers[path] = header
             _examine_pixel_fields(report, record, header, options)
         if progress is not None:
             progress(done, len(first))
+    report.values, report.advice = values.seen(), values.advice()
+    report.problems += values.problems()
     return headers
 
 
@@ -142,9 +186,10 @@ def _examine_pixel_fields(report: Report, record: Record, header: Header, option
         report.problems.append(str(error))
 
 
-def _examine(report: Report, path: str, options: DataOptions, strict: bool) -> Header | None:
+def _examine(report: Report, path: str, options: DataOptions, strict: bool, values: Values) -> Header | None:
     try:
-        header, _ = images.decode(report.root / path, options.pixel_limit)
+        header, array = images.decode(report.root / path, options.limits)
+        values.add(path, header, array)
         if strict:
             refuse_too_small(path, header, options)
     except BadImage as error:
@@ -154,7 +199,7 @@ def _examine(report: Report, path: str, options: DataOptions, strict: bool) -> H
     report.depths[header.depth] += 1
     report.formats[header.format] += 1
     report.sizes[header.width, header.height] += 1
-    suffix = Path(path).suffix.lower()
+    suffix = Path(images.stack_file(path)).suffix.lower()
     if _FORMAT_OF.get(suffix, suffix[1:].upper()) != header.format:
         report.notes.append((path, f"named {suffix} but is {header.format}: read by its content"))
     report.notes += [(path, note) for note in header.notes]
@@ -170,6 +215,7 @@ def _mixtures(report: Report, headers: dict[str, Header], options: DataOptions |
         _note_minority(report, {p: f"{h.channels - h.alpha} colour channels" for p, h in headers.items()})
         _note_minority(report, {p: f"{h.depth} bits a channel" for p, h in headers.items()})
         return
+    report.warnings += grey_in_colour(headers, options)
     wrong = {path: mismatch(header, options) for path, header in headers.items()}
     report.bad += [(p, f"{why}, but data.channels is {options.channels}") for p, why in wrong.items() if why]
     try:

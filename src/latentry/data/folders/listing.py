@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from latentry.data.files.header import shown
-from latentry.data.folders.records import Record
+from latentry.data.files.images import stack_file
+from latentry.data.folders.record import Record
 from latentry.errors import LatentryError
 
 CONTENT_READ = 100_000
@@ -96,8 +97,8 @@ def take(root: Path, records: Sequence[Record], earlier: Listing | None = None, 
     entries: dict[str, Entry] = {}
     fields: dict[str, list[str]] = {}
     for record in records:
-        fields.setdefault(record.path, []).append(
-            json.dumps(dict(record.fields), sort_keys=True) if record.fields else ""
+        fields.setdefault(stack_file(record.path), []).append(
+            json.dumps(dict(record.fields), sort_keys=True, default=str) if record.fields else ""
         )
     for path in others:
         fields.setdefault(path, [""])

@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 from latentry.data import transform
 from latentry.data.files import maps
 from latentry.data.files.header import Array, BadImage, shown
-from latentry.data.folders.records import Record, below, inside
+from latentry.data.folders.record import Record, below
+from latentry.data.folders.scan import inside
 from latentry.data.folders.select import value_of
 from latentry.data.options import DataOptions
 from latentry.errors import UsageError
+from latentry.text import printable
 
 KINDS = frozenset({"boxes", "semantic", "mask", "arrays"})
 """Fields of a sample that are read here."""
@@ -48,7 +50,7 @@ def boxes_of(record: Record, field: str) -> tuple[NDArray[np.float64], tuple[str
             raise _refused(record, field, f"has the category {_short(name)}")
     corners = np.array(rows, dtype=np.float64).reshape(-1, 4)
     corners[:, 2:] += corners[:, :2]
-    return corners, tuple(str(name) for name in names)
+    return corners, tuple(printable(str(name)) for name in names)
 
 
 def _is_box(row: Any) -> bool:
@@ -74,16 +76,19 @@ def file_fields(options: DataOptions) -> list[tuple[str, str]]:
     return [(key, field) for key, field in single if field] + [("arrays", field) for field in options.arrays]
 
 
-def files_of(records: Sequence[Record], options: DataOptions) -> Iterator[str]:
+def files_of(root: Path, records: Sequence[Record], options: DataOptions) -> Iterator[str]:
     """The path from the root of every file that the records name in these fields, as often as it is named."""
     for _, field in file_fields(options):
         for record in records:
-            yield _path(record, field)
+            yield _path(root, record, field)
 
 
-def _path(record: Record, field: str) -> str:
+def _path(root: Path, record: Record, field: str) -> str:
+    """From the root; a path written with \\ is read with / where there is no file of that very name."""
     value = value_of(record, field)
     path = below(record.folder, value) if isinstance(value, str) and value else None
+    if path is not None and "\\" in path and not (root / path).exists():
+        path = path.replace("\\", "/")
     return path or ""
 
 
@@ -102,14 +107,14 @@ def check(root: Path, records: Sequence[Record], options: DataOptions, most: int
                 f"data.{option}: {len(without)} images have no {field}: {_first(without)}. "
                 "Name a file for each, or leave these images out."
             )
-        astray = [r.path for r in records if not _path(r, field)]
+        astray = [r.path for r in records if not _path(root, r, field)]
         if astray:
             raise UsageError(
                 f"data.{option}: {field} of {_first(astray)} is not a path that stays in the folder; paths are "
                 "relative to the metadata file and below it. Correct the metadata."
             )
         sample = records[:: max(1, len(records) // most)]
-        absent = [path for path in (_path(r, field) for r in sample) if not inside(root, path)]
+        absent = [path for path in (_path(root, r, field) for r in sample) if not inside(root, path)]
         if absent:
             raise UsageError(
                 f"data.{option}: {field} names {len(absent)} of {len(sample)} files that do not exist in the folder: "
@@ -144,7 +149,7 @@ def _classes(
     root: Path, record: Record, field: str, options: DataOptions, geometry: transform.Geometry
 ) -> NDArray[np.int64]:
     path = _existing(root, record, field)
-    numbers = maps.read_classes(path, options.pixel_limit)
+    numbers = maps.read_classes(path, options.limits)
     if numbers.shape != geometry.source:
         size = f"{numbers.shape[1]}x{numbers.shape[0]}"
         image = f"{geometry.source[1]}x{geometry.source[0]}"
@@ -153,14 +158,14 @@ def _classes(
 
 
 def _array(root: Path, record: Record, field: str, options: DataOptions, geometry: transform.Geometry) -> Array:
-    array = maps.read_array(_existing(root, record, field), options.pixel_limit)
+    array = maps.read_array(_existing(root, record, field), options.limits)
     if array.shape[:2] != geometry.source:
         return array
     return transform.amounts(array, geometry) if array.dtype.kind == "f" else transform.labels(array, geometry)
 
 
 def _existing(root: Path, record: Record, field: str) -> Path:
-    path = _path(record, field)
+    path = _path(root, record, field)
     if not path or not inside(root, path):
         raise BadImage(root / (path or record.path), f"{field} names no file in the data folder")
     return root / path

@@ -7,19 +7,26 @@ import os
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from latentry import text
 from latentry.data.files.header import shown
-from latentry.data.folders.records import Record, known_fields
+from latentry.data.files.images import stack_file
+from latentry.data.folders.metadata.captions import LONGEST
+from latentry.data.folders.record import Record
+from latentry.data.folders.records import known_fields
+from latentry.data.folders.splits import is_train
 from latentry.data.options import DataOptions
 from latentry.errors import UsageError, did_you_mean
+from latentry.text import one_line, printable
 
 Split = Literal["train", "held_out"]
 FOLDER = "folder"
 
 
 def value_of(record: Record, field: str) -> Any:
-    """A metadata field of an image (None if absent); `folder` is the name of the first subfolder on its path."""
+    """A metadata field of an image (None if absent); `folder` is the first subfolder on its path that is no split."""
     if field == FOLDER and field not in record.fields:
-        return record.path.split("/", 1)[0] if "/" in record.path else None
+        path = record.path.removeprefix(record.above)
+        return path.split("/", 1)[0] if "/" in path else None
     return record.fields.get(field)
 
 
@@ -30,8 +37,8 @@ def require_fields(records: Sequence[Record], options: DataOptions) -> None:
     named = [(key, getattr(options, key)) for key in keys if getattr(options, key)]
     named += [("arrays", field) for field in options.arrays] + [("where", field) for field in options.where]
     for key, field in named:
-        if field not in existing and not (field == FOLDER and any("/" in r.path for r in records)):
-            have = ", ".join(existing) or "none (there is no metadata.jsonl)"
+        if field not in existing and not (field == FOLDER and any(value_of(r, FOLDER) is not None for r in records)):
+            have = ", ".join(map(one_line, existing)) or "none (there is no metadata, and no NAME.txt beside an image)"
             raise UsageError(
                 f'data.{key}: no image has a field "{field}"; fields: {have}{did_you_mean(field, existing)}.'
             )
@@ -44,7 +51,7 @@ def selected(records: Sequence[Record], options: DataOptions) -> list[Record]:
         accepted = {_key(v) for v in options.listed(field)}
         left = [r for r in kept if _key(value_of(r, field)) in accepted]
         if not left:
-            values = sorted({str(value_of(r, field)) for r in kept})
+            values = sorted({one_line(str(value_of(r, field))) for r in kept})
             present = ", ".join(values[:10]) + (", ..." if len(values) > 10 else "")
             raise UsageError(f"data.where.{field}: no image has {options.where[field]!r}; values found: {present}.")
         kept = left
@@ -52,23 +59,40 @@ def selected(records: Sequence[Record], options: DataOptions) -> list[Record]:
 
 
 def _key(value: Any) -> str | None:
-    return None if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    return None if value is None else str(value).lower() if isinstance(value, bool) else name_of(value)
 
 
 def held_out(record: Record, options: DataOptions) -> bool:
-    """Whether an image is kept from training: by a hash of its path, or of its group, never of its neighbours."""
+    """Whether an image is kept from training: as its folder says, else by a hash of its file, or of its group."""
+    if record.split:
+        return not is_train(record.split)
     group = value_of(record, options.split_by) if options.split_by else None
-    key = os.fsencode(record.path) if group is None else f"group:{group}".encode("utf-8", "surrogateescape")
+    key = os.fsencode(stack_file(record.path)) if group is None else _bytes(f"group:{group}")
     number = int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "big")
     return number < options.held_out * 2**64
+
+
+def _bytes(text: str) -> bytes:
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return printable(text).encode()
 
 
 def split(records: Sequence[Record], options: DataOptions, which: Split) -> list[Record]:
     """The images of one split. Raises `UsageError` if training is left without any."""
     chosen = [r for r in records if held_out(r, options) == (which == "held_out")]
+    if which == "train" and not chosen and all(r.split for r in records):
+        raise UsageError("data.splits: no image is left in the split train; set data.splits: off, or add images to it.")
     if which == "train" and not chosen:
         raise UsageError(f"data.held_out: all {len(records)} images are held out; lower it or add images.")
     return chosen
+
+
+def are_classes(records: Sequence[Record], field: str) -> bool:
+    """Whether every image has this field, and its values are several but not one an image."""
+    values = [value_of(record, field) for record in records]
+    return None not in values and 1 < len(set(map(str, values))) <= max(2, len(records) // 2)
 
 
 def label_names(records: Sequence[Record], field: str | None) -> list[str]:
@@ -80,27 +104,35 @@ def label_names(records: Sequence[Record], field: str | None) -> list[str]:
     if without:
         first = ", ".join(shown(p) for p in without[:5])
         raise UsageError(f"data.label: {len(without)} images have no {field}: {first}. Label them or leave them out.")
-    return sorted({_name(v) for v in values}, key=_order)
+    return sorted({name_of(v) for v in values}, key=_order)
 
 
-def _name(value: Any) -> str:
-    return str(value)
+def name_of(value: Any) -> str:
+    """A label as text that every file can hold: a folder's name need not be UTF-8."""
+    return printable(str(value))
 
 
 def _order(name: str) -> tuple[int, float, str]:
-    return (0, int(name), name) if name.lstrip("-").isdecimal() else (1, 0, name)
+    value = text.number(name)
+    return (1, 0, name) if value is None else (0, value, name)
 
 
 def label_numbers(records: Sequence[Record], field: str | None, names: Sequence[str]) -> list[int]:
     """The label of each record as its index in `names`; 0 for all where there are no labels."""
     numbers = {name: number for number, name in enumerate(names)}
-    return [numbers[_name(value_of(r, field))] if field else 0 for r in records]
+    return [numbers[name_of(value_of(r, field))] if field else 0 for r in records]
 
 
 def captions_of(record: Record, field: str | None) -> list[str]:
     """The captions of an image: a field may hold one text or a list of them; missing is one empty text."""
     value = value_of(record, field) if field else None
-    texts = (
-        [str(v) for v in value if v is not None] if isinstance(value, list) else [] if value is None else [str(value)]
-    )
-    return texts or [""]
+    values = value if isinstance(value, list) else [value]
+    return [printable(str(v)[:LONGEST]) for v in values if v is not None] or [""]
+
+
+def long_captions(records: Sequence[Record], field: str | None) -> list[str]:
+    """A line for a person if there are captions of which only the start is read."""
+    values = [value_of(record, field) for record in records] if field else []
+    texts = [text for value in values for text in (value if isinstance(value, list) else [value])]
+    long = sum(isinstance(text, str) and len(text) > LONGEST for text in texts)
+    return [f"of {long} captions only the first {LONGEST} characters are read"] if long else []

@@ -20,7 +20,7 @@ class DDIM(KindOptions):
     """Options of DDIM."""
 
     kind: Literal["ddim"] = "ddim"
-    eta: float = Field(0.0, ge=0, description="fresh noise per step: 0 none, 1 as much as ancestral sampling")
+    eta: float = Field(0.0, ge=0, le=100, description="fresh noise per step: 0 none, 1 as much as ancestral sampling")
 
 
 def ancestral(level: Level, after: Level, eta: float) -> tuple[float, float]:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import stat
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from latentry import text
 from latentry.checkpoints import durable
 from latentry.errors import LatentryError
 
 Report = Callable[[str], None]
 ROWS, EVENTS = "log.jsonl", "events.jsonl"
+LONGEST = 2**30 - 1  # bytes
 WALL_CLOCK = ("time", "images_per_second", "seconds_left")
 
 
@@ -30,6 +35,8 @@ class Log:
         self._waiting: dict[str, list[str]] = {ROWS: [], EVENTS: []}
         self._boards: dict[str, Any] = {}
         self._no_board = run is None
+        self._lost: list[BaseException] = []
+        self._hook: Callable[[threading.ExceptHookArgs], object] | None = None
 
     def rewind(self, stage: str, step: int, rows: int | None = None) -> None:
         """Forget what `stage` did beyond `step` (beyond its first `rows`), and torn lines: it will be written again."""
@@ -80,6 +87,24 @@ class Log:
         except Exception as error:
             self._give_up_board(error)
         self._boards = {}
+        if self._lost:
+            self._give_up_board(self._lost[0])
+        if self._hook is not None:
+            threading.excepthook, self._hook = self._hook, None
+
+    def _keep_quiet(self) -> None:
+        """TensorBoard writes in threads of its own; how one ends is told in one line, and not by its traceback."""
+        if self._hook is not None:
+            return
+        before, lost = threading.excepthook, self._lost
+
+        def hook(ended: threading.ExceptHookArgs) -> None:
+            if type(ended.thread).__module__.startswith("tensorboard.") and ended.exc_value is not None:
+                lost.append(ended.exc_value)
+            else:
+                before(ended)
+
+        self._hook, threading.excepthook = before, hook
 
     def _append(self, name: str, row: Mapping[str, Any]) -> None:
         """Write the row, after those that could not be written before; all of it or nothing."""
@@ -88,8 +113,10 @@ class Log:
         waiting = self._waiting[name]
         waiting.append(json.dumps(row) + "\n")
         try:
-            handle = os.open(self.run / name, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+            handle = os.open(self.run / name, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK, 0o666)
             try:
+                if not stat.S_ISREG(os.fstat(handle).st_mode):  # a pipe nobody reads from would be waited for
+                    raise OSError(errno.EINVAL, "is not a file")
                 _write_whole(handle, "".join(waiting).encode())
             finally:
                 os.close(handle)
@@ -106,6 +133,7 @@ class Log:
             try:
                 from torch.utils.tensorboard import SummaryWriter
 
+                self._keep_quiet()
                 folder = str(self.run / "tensorboard" / stage)
                 self._boards[stage] = SummaryWriter(folder, purge_step=first)
             except Exception as error:
@@ -114,7 +142,10 @@ class Log:
 
     def _give_up_board(self, error: Exception) -> None:
         if not self._no_board:
-            self.report(f"log: TensorBoard failed ({type(error).__name__}: {error}); training goes on without it")
+            why = (
+                error.strerror if isinstance(error, OSError) and error.strerror else f"{type(error).__name__}: {error}"
+            )
+            self.report(f"log: TensorBoard failed ({why}); training goes on without it")
         self._no_board = True
 
 
@@ -132,14 +163,14 @@ def _write_whole(handle: int, data: bytes) -> None:
 
 def _take_back(path: Path, stage: str, step: int, most: int | None) -> int:
     """Rewrite the file without what is to be forgotten; how many lines of `stage` stay."""
-    if not path.exists():
+    if not os.path.lexists(path):
         return 0
-    lines, kept, own = path.read_bytes().splitlines(keepends=True), [], 0
+    lines, kept, own = text.read_bytes(path, LONGEST).splitlines(keepends=True), [], 0
     for line in lines:
         try:
             row = json.loads(line) if line.endswith(b"\n") else {}
             mine, at = row["stage"] == stage, row["step"]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             continue
         if mine and (at > step or (most is not None and own >= most)):
             continue

@@ -4,25 +4,35 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from latentry.checkpoints.store import Store
-from latentry.errors import LatentryError
+from latentry.errors import LatentryError, is_out_of_memory
 from latentry.training.loop.log import Log, Window
+from latentry.training.loop.memory import explained, forget_peak
+from latentry.training.loop.outlook import Outlook
 from latentry.training.loop.signals import Interrupted, Stopped, StopRequest
 from latentry.training.loop.stage import Stage
 
 BAD_STEPS, SHOWN_EVERY = 3, 2.0
+NAMED = 4
+"""Images and weights of a bad step that are named."""
 VALIDATION, PREVIEW = "validation", "preview"
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where training is. seconds_left is an estimate from the recent rate."""
+    """Where training is. seconds_left is an estimate from the recent rate.
+
+    loss: what is minimised. shown: the numbers that tell best how it goes, by their columns in the log, the newest
+    validation's among them. lr: the learning rate in force, where the stage has one.
+    """
 
     stage: str
     step: int
@@ -30,6 +40,8 @@ class Progress:
     loss: float
     images_per_second: float
     seconds_left: float
+    shown: Mapping[str, float] = field(default_factory=dict)
+    lr: float | None = None
 
 
 class Clock:
@@ -50,6 +62,21 @@ class Clock:
         return rate * batch, (steps - step) / max(rate, 1e-9)
 
 
+def reason(error: Exception) -> str:
+    """Why something that may fail has failed, in a few words."""
+    if is_out_of_memory(error):
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        return "not enough memory"
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
+
+
 class Loop:
     """One stage from where its newest good checkpoint left it to its last step."""
 
@@ -68,6 +95,8 @@ class Loop:
         self.previews, self.constants, self.progress = previews, constants, progress
         self.window, self.bad, self.done, self.warned = Window(), 0, 0, set[str]()
         self.due: list[str] = []
+        self.step = 0
+        self.looked: dict[str, float] = {}
         self.shown = time.monotonic()
 
     def resume(self) -> int:
@@ -91,16 +120,21 @@ class Loop:
     def run(self) -> None:
         """Train to the last step. Raises Stopped after a requested stop, when everything is saved."""
         training, world = self.stage.training, self.stage.world
-        with self.request.deferred():
+        forget_peak(world.device)
+        with self.request.deferred(), explained(training, self.stage.name, world, self.where):
             step = self.resume()
             self._look(step)
             clock = Clock(step)
+            outlook = Outlook(step, training.steps, training.batch, world.device.type)
             endless: Any = self.stage.batches(step)
             with closing(endless) as source:
                 while step < training.steps:
+                    self.step = step
                     self._step(step, next(source))
                     step += 1
                     self._record(step, clock)
+                    if (text := outlook.after(step)) and world.chief:
+                        self.log.report(f"{self.stage.name}: {text}")
                     self._look(step)
                     stop = world.any(bool(self.request.code))
                     if stop or step % training.save_every == 0 or step == training.steps:
@@ -109,6 +143,11 @@ class Loop:
                         self._tell(step, f"stopped; saved at step {step}, the same command goes on from there")
                         raise Stopped(self.request.code or 143)
 
+    def where(self) -> str:
+        """Where training is, and what was saved, for whoever says that it ended."""
+        saved = f"the checkpoint of step {self.done} is saved" if self.done else "there is no checkpoint yet"
+        return f"at step {self.step}; {saved}"
+
     def _step(self, step: int, parts: list[Any]) -> None:
         metrics, finite = self.stage.step(step, parts)
         if finite:
@@ -116,15 +155,29 @@ class Loop:
             self.window.add(metrics)
             return
         self.bad += 1
-        names = ", ".join(k for k, v in metrics.items() if not math.isfinite(v)) or "a gradient"
-        self._tell(step + 1, f"step {step}: {names} not finite; this update is not applied")
+        what = self._not_finite(metrics)
+        self._tell(step + 1, f"step {step}: {what} not finite; this update is not applied. {self._images(step, parts)}")
         if self.bad == BAD_STEPS:
             kept = f"the last checkpoint is that of step {self.done}" if self.done else "there is no checkpoint yet"
+            steps = "; ".join(f"step {s}: {listed(self.stage.files(s))}" for s in range(step - BAD_STEPS + 1, step + 1))
             raise LatentryError(
-                f"{self.stage.name}: step {step}: {names} not finite {BAD_STEPS} times in a row; stopped. None of "
-                f"these updates was applied; {kept}. Look at the images of these steps, or begin a new --out with a "
-                "lower lr, clip: 1.0 or precision: fp32."
+                f"{self.stage.name}: step {step}: {what} not finite {BAD_STEPS} times in a row; stopped. None of "
+                f"these updates was applied; {kept}. Look at the images of these steps ({steps}), or begin a new --out "
+                "with a lower lr, clip: 1.0 or precision: fp32."
             )
+
+    def _not_finite(self, metrics: Mapping[str, float]) -> str:
+        """What of a step is not finite: numbers of the log, and behind a gradient's norm the weights."""
+        names = [name for name, value in metrics.items() if not math.isfinite(value)]
+        weights = [name for updater in self.stage.updaters().values() for name in updater.bad_gradients()]
+        of = f" (the gradient of {listed(weights)})" if weights and all("norm" in name for name in names) else ""
+        return (", ".join(names) or "a gradient") + of
+
+    def _images(self, step: int, parts: list[Any]) -> str:
+        """The images of a bad step, those first that are themselves to blame."""
+        damaged, files = self.stage.damaged(parts), self.stage.files(step)
+        blamed = f"Values that are not finite are in {listed(damaged)}. " if damaged else ""
+        return f"{blamed}Its images: {listed(files)}" if files else blamed.strip()
 
     def _record(self, step: int, clock: Clock) -> None:
         """Log the step, show where training is, and note which looks are due, each where its turn has come."""
@@ -136,7 +189,7 @@ class Loop:
                 self.window.clear()
             rate, left = clock.look(step, training.batch, training.steps)
             if self.stage.world.chief:
-                self.log.row(name, step, {**row, "images_per_second": rate})
+                self.log.row(name, step, {**row, **self.stage.rates(step - 1), "images_per_second": rate})
                 self._warn(row, step)
                 self._show(step, row, rate, left)
         elif self.stage.world.chief and time.monotonic() - self.shown >= SHOWN_EVERY:
@@ -149,7 +202,10 @@ class Loop:
         self.shown = time.monotonic()
         if self.progress:
             loss = row.get("loss", float("nan"))
-            self.progress(Progress(self.stage.name, step, self.stage.training.steps, loss, rate, left))
+            known = {**self.looked, **row}
+            shown = {name: known[name] for name in self.stage.headline if name in known}
+            lr = self.stage.rates(step - 1).get("lr")
+            self.progress(Progress(self.stage.name, step, self.stage.training.steps, loss, rate, left, shown, lr))
 
     def _look(self, step: int) -> None:
         """Validate and preview where due; what a stop leaves undone is due when training goes on."""
@@ -157,15 +213,15 @@ class Loop:
             try:
                 if self.due[0] == VALIDATION:
                     if row := self.stage.validate(step):
-                        self.log.row(self.stage.name, step, row)
+                        self.log.row(self.stage.name, step, {**row, **self.stage.rates(step - 1)})
+                        self.looked = row
                         self._warn(row, step)
                 elif self.previews is not None:
                     self.stage.preview(self.previews / f"{self.stage.name}-{step:07d}.png")
             except Interrupted:
                 return
             except Exception as error:  # looking never ends a run
-                text = str(error).splitlines()[0] if str(error) else type(error).__name__
-                self._tell(step, f"{self.due[0]} at step {step} failed ({text}); training goes on")
+                self._tell(step, f"{self.due[0]} at step {step} failed ({reason(error)}); training goes on")
             del self.due[0]
 
     def _warn(self, row: Mapping[str, float], step: int) -> None:

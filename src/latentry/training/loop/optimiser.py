@@ -25,7 +25,8 @@ def rate_factor(step: int, training: StageTraining) -> float:
         return (step + 1) / (training.warmup + 1)
     if training.decay == "constant":
         return 1.0
-    done = min(1.0, (step - training.warmup) / max(1, training.steps - training.warmup))
+    end = training.decay_steps or training.steps
+    done = min(1.0, (step - training.warmup) / max(1, end - training.warmup))
     shape = 1 - done if training.decay == "linear" else 0.5 * (1 + math.cos(math.pi * done))
     return training.lr_end + (1 - training.lr_end) * shape
 
@@ -40,6 +41,14 @@ class Updater:
         if training.optimiser != "sgd":
             options |= {"betas": training.betas, "weight_decay": training.weight_decay, "fused": self.fused}
         self.optimiser = OPTIMISERS[training.optimiser](list(self.weights.values()), **options)
+
+    def rate(self, step: int) -> float:
+        """The learning rate in force at `step` (from 0)."""
+        return self.lr * rate_factor(step, self.training)
+
+    def bad_gradients(self) -> list[str]:
+        """The weights, in order, whose gradient of the last step is there and not finite."""
+        return [n for n, w in self.weights.items() if w.grad is not None and not bool(torch.isfinite(w.grad).all())]
 
     def zero(self) -> None:
         """Forget all gradients."""
@@ -61,7 +70,7 @@ class Updater:
         if clip is not None and norm > clip:
             torch._foreach_mul_([w.grad for w in self.weights.values() if w.grad is not None], clip / norm)
         for group in self.optimiser.param_groups:
-            group["lr"] = self.lr * rate_factor(step, self.training)
+            group["lr"] = self.rate(step)
         self.optimiser.step()
         self.zero()
 

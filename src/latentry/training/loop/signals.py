@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from latentry.interrupts import deliver, heeded
+
 LAUNCHER = 2.0  # seconds in which a second Ctrl-C may be the first one, passed on
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR1: 143}
 
@@ -20,14 +22,19 @@ class Stopped(SystemExit):
 
 
 class Interrupted(Exception):
-    """A look at the training was broken off because it is to stop."""
+    """A look at the training was broken off because it is to stop, or its time is over. share: of it that was done."""
+
+    def __init__(self, share: float = 0.0) -> None:
+        super().__init__()
+        self.share = share
 
 
 class StopRequest:
     """While entered, a signal to stop raises `Stopped`; inside `deferred` it only sets `code`, for the loop to see.
 
     launched: by torchrun or the like, which passes on a Ctrl-C that the terminal has already sent to every process.
-    Does nothing outside of the main thread, which alone is given signals.
+    Signals that the program's starter had set to be ignored stay so. Does nothing outside of the main thread, which
+    alone is given signals.
     """
 
     def __init__(self, launched: bool = False) -> None:
@@ -41,7 +48,7 @@ class StopRequest:
             yield self
             return
         _entered.append(self)
-        old = {number: signal.signal(number, self._set) for number in CODES}
+        old = {number: signal.signal(number, self._set) for number in filter(heeded, CODES)}
         try:
             yield self
         except _Now as stop:
@@ -63,15 +70,19 @@ class StopRequest:
         if self.code:
             raise _Now(self.code)
 
-    def _set(self, number: int, _: FrameType | None) -> None:
+    def _set(self, number: int, frame: FrameType | None) -> None:
         if not self.code:
             self.code, self._since = CODES[signal.Signals(number)], time.monotonic()
             if not self._deferred:
-                raise _Now(self.code)
+                deliver(self._stop, frame)
         elif number == signal.SIGINT and time.monotonic() - self._since >= self.patience:
             for worker in multiprocessing.active_children():
                 worker.kill()
             os._exit(130)
+
+    def _stop(self) -> BaseException | None:
+        """Nothing where a loop, which sees `code` itself, has begun meanwhile, or the training is over."""
+        return None if self._deferred or self not in _entered else _Now(self.code)
 
 
 class _Now(Stopped):
@@ -79,9 +90,24 @@ class _Now(Stopped):
 
 
 _entered: list[StopRequest] = []
+_deadlines: list[float] = []
 
 
-def check_stop() -> None:
-    """Called now and then by whatever takes long and may be left for later: raises Interrupted if a stop is wanted."""
-    if any(request.code for request in _entered):
-        raise Interrupted
+@contextmanager
+def limited(seconds: float) -> Iterator[None]:
+    """For the length of a `with`, `check_stop` raises Interrupted once so many seconds are over."""
+    _deadlines.append(time.monotonic() + seconds)
+    try:
+        yield
+    finally:
+        _deadlines.pop()
+
+
+def check_stop(share: float = 0.0) -> None:
+    """Called now and then by whatever takes long and may be left for later: raises Interrupted if a stop is wanted.
+
+    share: of the work that is done.
+    """
+    late = bool(_deadlines) and time.monotonic() > min(_deadlines)
+    if late or any(request.code for request in _entered):
+        raise Interrupted(share)

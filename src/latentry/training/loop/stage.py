@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
+from latentry.training.loop.optimiser import Updater
 from latentry.training.loop.world import World
 from latentry.training.recipe.training import StageTraining
 
@@ -33,12 +34,14 @@ class Stage(ABC):
     """A stage of training: its batches, one step, its state, and how it is looked at.
 
     name: as in `STAGES`. model: what it trains for later stages. training: how. world: the processes, and the device.
+    headline: the columns of the log that tell best how it goes, shown while it trains.
     """
 
     name: str
     model: nn.Module
     training: StageTraining
     world: World
+    headline: tuple[str, ...] = ("loss",)
 
     @abstractmethod
     def batches(self, start: int) -> Iterator[list[Any]]:
@@ -67,6 +70,22 @@ class Stage(ABC):
     def preview(self, path: Path) -> None:
         """Write a picture of the state of things."""
         return
+
+    def updaters(self) -> dict[str, Updater]:
+        """Its optimisers, by what goes before `lr` in the log: "" for that of `model`."""
+        return {}
+
+    def rates(self, step: int) -> dict[str, float]:
+        """The learning rates in force at `step` (from 0), as columns of the log."""
+        return {f"{prefix}lr": updater.rate(step) for prefix, updater in self.updaters().items()}
+
+    def files(self, step: int) -> list[str]:
+        """The images of a step's whole batch, of all processes, by path; none where a stage has no images."""
+        return []
+
+    def damaged(self, parts: list[Any]) -> list[str]:
+        """Those of `files`, of this process, whose own values (pixels or latents) are not finite."""
+        return []
 
     def modules(self) -> dict[str, nn.Module]:
         """The networks that it trains, by name."""

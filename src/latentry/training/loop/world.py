@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import atexit
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -13,16 +14,19 @@ from torch import Tensor
 
 from latentry import devices
 from latentry.errors import UsageError
+from latentry.training.loop import patience
+from latentry.training.loop.patience import Watch
 from latentry.training.recipe.training import StageTraining
 
 
 @dataclass(frozen=True)
 class World:
-    """This process among `size`. Rank 0 alone prints, locks and saves."""
+    """This process among `size`. Rank 0 alone prints, locks and saves. watch: ends a wait for one that is stopped."""
 
     rank: int
     size: int
     device: torch.device
+    watch: Watch | None = None
 
     @property
     def chief(self) -> bool:
@@ -33,6 +37,9 @@ class World:
         """Sum over processes, in place."""
         if self.size > 1:
             dist.all_reduce(tensor)
+            if tensor.is_cuda:  # whoever reads the sum waits for it; here it is seen that this is waiting
+                torch.cuda.current_stream(tensor.device).synchronize()
+            self._waited()
         return tensor
 
     def sum_numbers(self, numbers: Sequence[float]) -> list[float]:
@@ -52,6 +59,21 @@ class World:
         """Wait for all."""
         if self.size > 1:
             dist.barrier()
+            self._waited()
+
+    def _waited(self) -> None:
+        if self.watch is not None:
+            self.watch.steps += 1
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """For the length of a `with` the loss of another process is a `ProcessLost`, in one line."""
+        try:
+            yield
+        except Exception as error:
+            if self.size == 1 or not patience.is_lost(error):
+                raise
+            raise patience.lost(self.rank, self.size, "another process of this run is gone") from error
 
     def check_batch(self, where: str, batch: int, accumulate: int) -> None:
         """Raise UsageError unless every process can work on equally many images in every part of the batch."""
@@ -86,12 +108,16 @@ def join(device: str = devices.AUTO) -> World:
         return World(0, 1, chosen)
     from accelerate import PartialState
 
-    state = PartialState(cpu=chosen.type != "cuda")
-    atexit.register(_leave)
-    return World(state.process_index, state.num_processes, state.device)
+    watch = Watch(int(os.environ.get("RANK", "0")), size, patience.limit())
+    watch.start()
+    state = PartialState(cpu=chosen.type != "cuda", timeout=patience.FOR_EVER)
+    watch.connect()
+    atexit.register(_leave, watch)
+    return World(state.process_index, state.num_processes, state.device, watch)
 
 
-def _leave() -> None:
+def _leave(watch: Watch) -> None:
     """Close the process group, which otherwise warns or waits for the others when this process ends."""
+    watch.end()
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()

@@ -85,9 +85,16 @@ class AdversarialObjective(nn.Module):
         return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
 
     def factor(self, step: int) -> float:
-        """What multiplies the adversarial term and the discriminator's loss at a step: 0 before its start."""
+        """What multiplies the adversarial term at a step: 0 before its start, then rising over the steps of `ramp`."""
         d = self.options.discriminator
-        return d.factor if d is not None and step >= d.start else 0.0
+        if d is None or step < d.start:
+            return 0.0
+        return d.factor * min(1.0, (step - d.start + 1) / max(1, d.ramp))
+
+    def learns(self, step: int) -> bool:
+        """Whether the discriminator is trained at a step: from `lead` steps before its term counts."""
+        d = self.options.discriminator
+        return d is not None and d.factor > 0 and step >= d.first_step()
 
     def generator_loss(
         self,
@@ -116,7 +123,7 @@ class AdversarialObjective(nn.Module):
         adversarial, weight = torch.zeros_like(pixel), torch.zeros_like(pixel)
         if self.discriminator is not None and (factor or early):
             adversarial = once(self._adversarial, reconstruction)
-            weight = self._weight(nll, adversarial, conv_out.weight)
+            weight = self._weight(nll, adversarial, conv_out.weight, self._values(x))
             loss = loss + weight * factor * adversarial
         return GeneratorTerms(
             loss=loss,
@@ -134,7 +141,7 @@ class AdversarialObjective(nn.Module):
         """What the discriminator minimises, of images and their reconstructions (B, C, H, W); no gradient leaves it."""
         assert self.discriminator is not None
         assert self.options.discriminator is not None
-        factor = self.factor(step)
+        factor = self.options.discriminator.factor if self.learns(step) else 0.0
         real, fake = self.discriminator(x.detach()), self.discriminator(reconstruction.detach())  # (B, 1, h, w)
         loss = factor * DISCRIMINATOR_LOSSES[self.options.discriminator.loss](real.float(), fake.float())
         return DiscriminatorTerms(loss, real.detach().float().mean(), fake.detach().float().mean(), factor)
@@ -152,10 +159,12 @@ class AdversarialObjective(nn.Module):
         assert self.discriminator is not None
         return -self.discriminator(reconstruction).float().mean()
 
-    def _weight(self, nll: Tensor, adversarial: Tensor, last_layer: Tensor) -> Tensor:
+    def _weight(self, nll: Tensor, adversarial: Tensor, last_layer: Tensor, values: int) -> Tensor:
         d = self.options.discriminator
         assert d is not None
-        return d.weight * adaptive_weight(nll, adversarial, last_layer) if d.adaptive else nll.new_tensor(d.weight)
+        if not d.adaptive:
+            return nll.new_tensor(d.weight)
+        return (d.weight * adaptive_weight(nll, adversarial, last_layer)).clamp(max=d.max_weight * values)
 
     def _regulariser(self, latent: Gaussian | Quantised, x: Tensor) -> tuple[Tensor, Tensor]:
         """The term for the figures, and as it is added to the nll, in the same proportion under either reduction."""

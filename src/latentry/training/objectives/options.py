@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
+from latentry.bounds import StepsOrNone, Weight, Width
 from latentry.kinds import Options
+
+Band = Annotated[int, Field(ge=0, lt=65_536)]
 
 
 class PerceptualOptions(Options):
@@ -18,10 +21,10 @@ class PerceptualOptions(Options):
     """
 
     net: Literal["none", "squeezenet", "vgg16"] = "squeezenet"
-    weight: NonNegativeFloat = 1.0
+    weight: Weight = 1.0
     backbone: str | None = None
     heads: str | None = None
-    bands: tuple[NonNegativeInt, NonNegativeInt, NonNegativeInt] | None = None
+    bands: tuple[Band, Band, Band] | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -32,18 +35,31 @@ class PerceptualOptions(Options):
 class DiscriminatorOptions(Options):
     """The adversarial term: a patch discriminator trained against the decoder (Esser et al. 2021).
 
-    loss: of the discriminator. start: first step at which the term counts; before it the discriminator rests.
-    weight: of the term, relative to the gradient of the likelihood if `adaptive`, else absolute. factor: multiplies
-    the term and the discriminator's own loss. channels, layers: width and depth; 3 layers see patches of 70 pixels.
+    loss: of the discriminator. start: first step at which the term counts; a recipe that does not say it has it after
+    a third of the stage's steps.
+    lead: the discriminator learns alone for so many steps before `start`: its term is worth nothing until it can tell
+    anything. ramp: steps over which the term rises from its start to its full weight.
+    weight: of the term, relative to the gradient of the likelihood if `adaptive`, else absolute. max_weight: the most
+    that the term is multiplied by if `adaptive`, beside a likelihood averaged over an image's values. A discriminator
+    that tells nothing has almost no gradient; scaled up to the likelihood's size, as published (`max_weight: 1e4`), it
+    weaves a grid over every picture. factor: multiplies the term and the discriminator's own loss.
+    channels, layers: width and depth; 3 layers see patches of 70 pixels (as published), 2 of 34.
     """
 
     loss: Literal["hinge", "vanilla"] = "hinge"
-    start: NonNegativeInt = 0
-    weight: NonNegativeFloat = 0.5
-    factor: NonNegativeFloat = 1.0
-    channels: PositiveInt = 64
-    layers: PositiveInt = 3
+    start: StepsOrNone = 0
+    lead: StepsOrNone = 500
+    ramp: StepsOrNone = 500
+    weight: Weight = 0.5
+    max_weight: Annotated[float, Field(gt=0, le=1e9)] = 0.1
+    factor: Weight = 1.0
+    channels: Width = 64
+    layers: Annotated[int, Field(gt=0, le=16)] = 2
     adaptive: bool = True
+
+    def first_step(self) -> int:
+        """The step at which the discriminator begins to learn."""
+        return max(0, self.start - self.lead)
 
 
 class ObjectiveOptions(Options):
@@ -61,8 +77,8 @@ class ObjectiveOptions(Options):
 
     pixel: Literal["l1", "l2"] = "l1"
     perceptual: PerceptualOptions = PerceptualOptions()
-    kl_weight: NonNegativeFloat = 1e-6
-    codebook_weight: NonNegativeFloat = 1.0
+    kl_weight: Weight = 1e-6
+    codebook_weight: Weight = 1.0
     discriminator: DiscriminatorOptions | None = None
     log_variance_init: float = Field(0.0, ge=-20, le=20)
     learn_log_variance: bool = False

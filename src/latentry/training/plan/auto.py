@@ -1,16 +1,22 @@
-"""Settle what a recipe leaves to the folder: `data.text: auto`, `data.label: auto`, `conditioning: auto`."""
+"""Settle what a recipe leaves to the folder: `auto` for captions, classes, conditions and channels."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from latentry.data.folders.records import Record, read_records, real_root
-from latentry.data.folders.select import FOLDER, selected, value_of
+from latentry.data.files import images
+from latentry.data.files.header import BadImage
+from latentry.data.folders.record import Record
+from latentry.data.folders.records import read_folder, real_root
+from latentry.data.folders.select import FOLDER, are_classes, selected, value_of
+from latentry.data.options import AUTO_CHANNELS, DataOptions
 from latentry.training.plan.recipes import Recipe, dump, validated
 
 AUTO = "auto"
+LOOKED_AT = 2000  # images
 
 
 def _silent(_: str) -> None:
@@ -20,31 +26,58 @@ def _silent(_: str) -> None:
 def resolve(recipe: Recipe, root: Path, report: Callable[[str], None] = _silent) -> Recipe:
     """The recipe with every `auto` of data and conditioning replaced by what the folder has.
 
-    Captions (`text` in metadata.jsonl) make it text-conditional, else labels (metadata, subfolders) class-conditional.
-    report: called with one line about what there is.
+    Captions (`text` in the metadata, NAME.txt beside images) make it text-conditional, else labels (metadata,
+    subfolders) class-conditional. report: called with a line or two about what there is.
     """
     if AUTO not in (recipe.data.text, recipe.data.label, recipe.diffusion.conditioning):
-        return recipe
+        return _with_channels(recipe, root, None, report)
     tree = dump(recipe)
-    records = selected(read_records(real_root(root)), recipe.data)
+    records = _records(recipe, root)
     if recipe.data.text == AUTO:
         tree["data"]["text"] = "text" if any(value_of(r, "text") for r in records) else None
     if recipe.data.label == AUTO:
-        tree["data"]["label"] = next((f for f in ("label", FOLDER) if _are_classes(records, f)), None)
+        tree["data"]["label"] = next((f for f in ("label", FOLDER) if are_classes(records, f)), None)
     if recipe.diffusion.conditioning == AUTO:
         tree["diffusion"]["conditioning"] = _conditioning(tree["data"], recipe.diffusion.unet.channels)
     settled = validated(tree, f"recipe {recipe.name}")
     fields = ", ".join(f"{name} ({tree['data'][name]})" for name in ("text", "label") if tree["data"][name])
     conditions = ", ".join(tree["diffusion"]["conditioning"]) or "nothing"
     report(f"data: {len(records)} images with {fields or 'neither captions nor classes'}; conditioned on {conditions}")
-    return settled
+    return _with_channels(settled, root, records, report)
 
 
-def _are_classes(records: list[Record], field: str) -> bool:
-    """Whether every image has this field, and its values are several but not one an image."""
-    values = {str(value_of(record, field)) for record in records if value_of(record, field) is not None}
-    complete = all(value_of(record, field) is not None for record in records)
-    return complete and 1 < len(values) <= max(2, len(records) // 2)
+def _records(recipe: Recipe, root: Path) -> list[Record]:
+    return selected(read_folder(real_root(root), recipe.data).records, recipe.data)
+
+
+def _with_channels(recipe: Recipe, root: Path, records: list[Record] | None, report: Callable[[str], None]) -> Recipe:
+    """The recipe with `data.channels: auto` replaced: what all images have, or 3; a model to begin with keeps its 3."""
+    if recipe.data.channels != AUTO_CHANNELS:
+        return recipe
+    root = real_root(root)
+    if recipe.autoencoder.from_ or recipe.diffusion.from_:
+        channels, why = 3, "as the recipe begins with another model"
+    else:
+        channels, why = _channels(root, records if records is not None else _records(recipe, root), recipe.data)
+    report(f"data.channels: {channels}, {why}")
+    tree = dump(recipe)
+    tree["data"]["channels"] = channels
+    return validated(tree, f"recipe {recipe.name}")
+
+
+def _channels(root: Path, records: list[Record], options: DataOptions) -> tuple[int, str]:
+    """How many channels the images have, of an even sample, and the reason in words."""
+    counts = set[int]()
+    for record in records[:: max(1, len(records) // LOOKED_AT)]:
+        with suppress(BadImage):
+            header = images.header(root / record.path, options.limits)
+            counts.add(header.channels - (header.alpha and options.colour is not None))
+    grey_behind = options.colour is None or len(set(options.colour)) == 1
+    if counts == {1} and grey_behind:
+        return 1, "as every image is grey"
+    if len(counts) == 1 and not counts & {1, 3}:
+        return counts.pop(), "as every image has"
+    return 3, "as the images are in colour" if 3 in counts else "as the images differ, or cannot be read"
 
 
 def _conditioning(data: dict[str, Any], width: int) -> dict[str, Any]:

@@ -10,8 +10,12 @@ from typing import Any
 
 from latentry import __version__
 from latentry.data.dataset import ImageData
+from latentry.data.ranges.meaning import number
 from latentry.errors import LatentryError, UsageError, did_you_mean
 from latentry.models.config import DataFacts, ModelConfig, check_size
+from latentry.training.advice.latent import small_latent
+from latentry.training.advice.made_for import check_judge, own_images_explained
+from latentry.training.advice.rates import rate_changes
 from latentry.training.loop.log import Report
 from latentry.training.loop.world import World, join
 from latentry.training.plan import precision, recipes, record
@@ -21,7 +25,12 @@ from latentry.training.plan.images import Images, check_images
 from latentry.training.plan.plan import Plan, StageName
 from latentry.training.plan.recipes import Recipe
 from latentry.training.plan.sources import Sources, read_sources
+from latentry.training.recipe.memory import check_memory
 from latentry.training.stages import STAGES
+
+
+def _silent(_: str) -> None:
+    return None
 
 
 def plan(
@@ -34,11 +43,13 @@ def plan(
     world: World | None = None,
     report: Report = print,
     accept_data_change: bool = False,
+    doing: Report = _silent,
 ) -> Plan:
     """Decide everything; nothing is written. Arguments as of `latentry.train`.
 
     What the folder, the machine and an earlier call on this run leave open is settled: conditions, precision, the
-    vocabulary. Models are read, networks built without memory for their weights.
+    vocabulary. Models are read, networks built without memory for their weights. doing: called with what comes next,
+    where it may take long.
     Raises UsageError (LatentryError for missing weights) with everything that would fail later.
     """
     _check_stage(stage)
@@ -48,14 +59,16 @@ def plan(
         raise UsageError("data: name the folder of images (--data DIR)")
     world, out = world or join(), Path(out)
     _check_batches(wanted, world)
-    wanted = resolve(wanted, Path(data), report)
-    images = ImageData(wanted.data, data, "train", wanted.seed, report=report)
-    if not len(images):
-        held_out = len(images.other("held_out"))
-        raise UsageError(f"{data}: no images to train on; {held_out} are held out. Lower data.held_out.")
+    check_memory(wanted)
+    doing("reading the folder of images")
+    earlier = record.earlier_recipe(out)
+    wanted = resolve(record.as_begun(wanted, out), Path(data), report)
+    images = _images(wanted, data, selected, report)
+    wanted = wanted.model_copy(update={"data": images.options})
     wanted, changes = record.settled(wanted, out)
     sources = read_sources(wanted, out)
-    unfinished = [name for name in _sections(wanted) if not record.is_finished(wanted, out, name)]
+    sound = record.is_sound(wanted, out, report)
+    unfinished = [name for name in _sections(wanted) if not record.is_finished(wanted, out, name, sound)]
     stages = tuple(_to_train(wanted, out, selected, unfinished))
     problems = _Problems()
     with problems.collected():
@@ -63,7 +76,8 @@ def plan(
     with problems.collected():
         _check_size(wanted, sources)
     conditions = None
-    with problems.collected():
+    doing("building the conditions")
+    with problems.collected(), own_images_explained(wanted):
         conditions = settle_conditions(wanted.diffusion.architecture(), images, sources, report)
     model = _model(wanted, images, sources, conditions)
     texts = conditions.texts if conditions else {}
@@ -74,8 +88,31 @@ def plan(
             with problems.collected():
                 STAGES[name].check(made)
     problems.raise_all(f"recipe {wanted.name}")
+    doing("hashing the images")
     listing = check_images(images, out, accept_data_change)
-    return precision.settle(replace(made, held_out=_held_out(images, report), images=listing))
+    for line in (*images.source.survey.lines(images.options), *_other_range(model, sources)):
+        report(f"data: {line}")
+    _advise(wanted, earlier, out, stages, report)
+    return precision.settle(replace(made, held_out=_held_out(images, report), images=listing), doing)
+
+
+def _images(recipe: Recipe, data: str | Path, selected: Sequence[StageName], report: Report) -> ImageData:
+    """The images to train on. Raises UsageError where there are none, or not those that the recipe is for."""
+    with own_images_explained(recipe):
+        images = ImageData(recipe.data, data, "train", recipe.seed, report=report)
+        if "diffusion" in selected:
+            check_judge(recipe, images)
+    if not len(images):
+        held_out = len(images.other("held_out"))
+        raise UsageError(f"{data}: no images to train on; {held_out} are held out. Lower data.held_out.")
+    return images
+
+
+def _advise(recipe: Recipe, earlier: Recipe | None, out: Path, stages: Sequence[StageName], report: Report) -> None:
+    """Say what of the experiment will go otherwise than a person may think."""
+    lines = rate_changes(recipe, earlier, out, stages) if earlier is not None else [small_latent(recipe)]
+    for line in filter(None, lines):
+        report(line)
 
 
 def _sections(recipe: Recipe) -> dict[StageName, Any]:
@@ -141,21 +178,44 @@ def _check_size(recipe: Recipe, sources: Sources) -> None:
 
 
 def _model(recipe: Recipe, data: ImageData, sources: Sources, conditions: Conditions | None) -> ModelConfig:
-    facts = DataFacts(
-        size=data.options.height_width,
-        channels=data.options.channels,
-        depth=data.depth,
-        background=data.options.background,
-        labels=conditions.labels if conditions else (),
-    )
     return ModelConfig(
         name=recipe.name,
         version=__version__,
-        data=facts,
+        data=_facts(data, conditions),
         autoencoder=sources.architecture(recipe),
         diffusion=conditions.options if conditions else None,
         sample=recipe.sample,
     )
+
+
+def _facts(data: ImageData, conditions: Conditions | None) -> DataFacts:
+    """What the model will know of the images."""
+    options = data.options
+    mapped = None if options.range in ("auto", "set") else options.range
+    return DataFacts(
+        size=options.height_width,
+        channels=options.channels,
+        depth=data.depth,
+        background=options.background,
+        labels=conditions.labels if conditions else (),
+        range=mapped,
+        percentiles=options.percentiles if mapped == "file" else None,
+        dtype=data.source.dtype if isinstance(mapped, tuple) else None,
+        no_data=None if options.no_data == "auto" else options.no_data,
+        transparent=data.source.transparent if options.channels in (2, 4) else None,
+    )
+
+
+def _other_range(model: ModelConfig, sources: Sources) -> list[str]:
+    """A line where the first stage was trained on values that meant something else in units; most know no units."""
+    if sources.first is None or sources.first.config.data.range in (None, model.data.range):
+        return []
+    ranges = [config.data.range or "auto" for config in (sources.first.config, model)]
+    theirs, ours = (f"[{', '.join(map(number, one))}]" if isinstance(one, tuple) else one for one in ranges)
+    return [
+        f"WARNING: the first stage was trained with data.range: {theirs}, these images have {ours}: the same value is "
+        f"another grey to it. Set data.range: {theirs}, or go on if the pictures look alike."
+    ]
 
 
 def _held_out(data: ImageData, report: Report) -> ImageData | None:

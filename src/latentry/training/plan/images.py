@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import NamedTuple
 
+from latentry import text
 from latentry.checkpoints.run_folder import RECIPE, read_recipe
 from latentry.data.dataset import ImageData
 from latentry.data.folders.listing import Listing, difference
-from latentry.errors import UsageError
+from latentry.errors import LatentryError, UsageError
 
 LISTING = "data.listing"
+LONGEST = 2**30 - 1  # bytes
 
 
 class Images(NamedTuple):
@@ -32,7 +35,7 @@ def check_images(data: ImageData, out: Path, accept: bool) -> Images:
     Raises UsageError with the list of changes unless they are accepted.
     """
     path = out / LISTING
-    known = Listing.from_bytes(path.read_bytes()) if path.is_file() else None
+    known = _known(path) if os.path.lexists(path) else None
     now = data.listing(known)
     changes = difference(known, now) if known else None
     if changes and not accept:
@@ -46,6 +49,20 @@ def check_images(data: ImageData, out: Path, accept: bool) -> Images:
     return Images(now, bool(changes) or known is None, notes)
 
 
+def _known(path: Path) -> Listing:
+    """The listing that a run keeps. Raises LatentryError naming its file if it is damaged."""
+    try:
+        return Listing.from_bytes(text.read_bytes(path, LONGEST))
+    except UsageError:
+        raise
+    except LatentryError as error:
+        raise LatentryError(
+            f"{path}: {str(error).partition(': ')[2]} Without it nobody can say whether the images changed."
+        ) from None
+
+
 def before(out: Path, what: str) -> list[str]:
+    """Earlier notes of this kind in a run's recipe."""
     made_with = read_recipe(out).get("made_with") if (out / RECIPE).is_file() else None
-    return list((made_with or {}).get(what, []))
+    notes = made_with.get(what, []) if isinstance(made_with, dict) else []
+    return [str(note) for note in notes] if isinstance(notes, list) else []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from latentry.data.dataset import ImageData
@@ -26,7 +26,8 @@ class Plan:
     the model. data, held_out: the images that are trained on, and those that are looked at (None where none can be
     read); images: their listing. sources: models taken over or begun with. world: processes and device.
     selected: the stages that this call is about; stages: those of them that are not finished, in order.
-    changes: what of the recipe differs from an earlier call on this run.
+    changes: what of the recipe differs from an earlier call on this run. timings: why `precision: auto` chose what it
+    did, in words by stage.
     """
 
     recipe: Recipe
@@ -42,3 +43,4 @@ class Plan:
     selected: tuple[StageName, ...]
     stages: tuple[StageName, ...]
     changes: tuple[str, ...] = ()
+    timings: Mapping[str, str] = field(default_factory=dict)

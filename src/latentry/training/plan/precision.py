@@ -1,10 +1,12 @@
-"""Settle what a recipe leaves to the machine, `precision: auto`: bf16 is slower than fp32 on some processors."""
+"""Settle what a recipe leaves to the machine, `precision: auto`: bf16 where it is clearly faster than fp32."""
 
 from __future__ import annotations
 
+import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -14,44 +16,109 @@ from latentry.training.plan.plan import Plan
 from latentry.training.plan.recipes import dump, validated
 from latentry.training.stages import STAGES
 
-AUTO, TRIES = "auto", 3
+AUTO = "auto"
+PAIRS, ODD = 9, 1
+"""Passes in fp32 and in bf16 that are timed, and how many of the pairs may speak against bf16 when it is taken."""
+CLEARLY = 0.8
+"""bf16 is faster where it takes at most this share of the time of fp32. What it gains beyond is not worth that another
+machine, or this one when it is busy, trains another model."""
+IMAGES, PASS = 16, 0.3
+"""Most images in a timed pass, which is to take about so many seconds."""
+SECONDS, FEWEST = 15.0, 4
+"""After so long no further pass is begun; bf16 is taken by so many pairs at least."""
+
+Pair = tuple[float, float]
+"""Seconds of a pass in fp32, and of one in bf16 beside it."""
 
 
-def settle(plan: Plan) -> Plan:
-    """The plan with `auto` replaced by what a few timed passes on this machine choose; all processes agree."""
-    tree, world = dump(plan.recipe), plan.world
-    settled = False
+def _silent(_: str) -> None:
+    return None
+
+
+def settle(plan: Plan, doing: Callable[[str], None] = _silent) -> Plan:
+    """The plan with `auto` replaced by what timed passes on this machine choose; all processes agree.
+
+    doing: called with what comes next, as it takes a while.
+    """
+    tree, world, timings = dump(plan.recipe), plan.world, dict[str, str]()
     for name, kind in STAGES.items():
         section = plan.recipe.section(name)
         if section is not None and section.trains and section.train.precision == AUTO:
-            chosen = "fp32" if kind.probe is None else choose(kind.probe(plan), world.device, AUTO)
+            chosen = "fp32"
+            if kind.probe is not None:
+                doing(f"{name}: timing fp32 and bf16 for precision: auto")
+                reasons: list[str] = []
+                chosen = choose(kind.probe(plan), world.device, AUTO, tell=reasons.append)
+                if reasons:
+                    timings[name] = f"{chosen}; {reasons[0]}"
             agreed = world.any(world.chief and chosen == "bf16")
             tree[name]["train"]["precision"] = "bf16" if agreed else "fp32"
-            settled = True
-    return replace(plan, recipe=validated(tree, f"recipe {plan.recipe.name}")) if settled else plan
+    for name, reason in timings.items():
+        plan.report(f"{name}: precision {reason}")
+    recipe = validated(tree, f"recipe {plan.recipe.name}")
+    return plan if recipe == plan.recipe else replace(plan, recipe=recipe, timings=timings)
 
 
-def choose(work: Callable[[], Tensor], device: torch.device, precision: str) -> str:
-    """`precision` unless it is `auto`: then the faster of fp32 and bf16 for a forward and backward pass of `work`.
+def choose(
+    work: Callable[..., Tensor], device: torch.device, precision: str, tell: Callable[[str], None] = _silent
+) -> str:
+    """`precision` unless it is `auto`: then bf16 if it is clearly faster than fp32, for forward and backward of `work`.
 
-    work: returns a scalar to differentiate; leaves gradients behind, which the caller clears.
+    work: of a number of images makes a scalar to differentiate; leaves gradients behind, which the caller clears. tell:
+    called with the reason for what was chosen.
     """
     if precision != AUTO:
         return precision
     known = devices.fast_bf16(device)
     if known is not None:
         return "bf16" if known else "fp32"
-    times = {precision: _time(work, device, precision) for precision in ("fp32", "bf16")}
-    return min(times, key=lambda p: times[p])
+    pairs = compare(work, device)
+    tell(in_words(pairs))
+    return "bf16" if clearly_faster(pairs) else "fp32"
+
+
+def compare(work: Callable[..., Tensor], device: torch.device) -> list[Pair]:
+    """Times of passes in turn, so that whatever else the machine does meets both; no more than the choice needs."""
+    end = time.monotonic() + SECONDS
+    _time(partial(work, 1), device, "fp32")  # the first pass of each prepares much
+    images = max(1, min(IMAGES, int(PASS / max(_time(partial(work, 1), device, "fp32"), 1e-6))))
+    if time.monotonic() < end:
+        _time(partial(work, images), device, "bf16")
+    pairs: list[Pair] = []
+    while len(pairs) < PAIRS and against(pairs) <= ODD and time.monotonic() < end:
+        order = ("fp32", "bf16") if len(pairs) % 2 == 0 else ("bf16", "fp32")
+        took = {precision: _time(partial(work, images), device, precision) for precision in order}
+        pairs.append((took["fp32"], took["bf16"]))
+    return pairs
+
+
+def against(pairs: Sequence[Pair]) -> int:
+    """How many pairs do not show bf16 as clearly faster."""
+    return sum(bf16 > CLEARLY * fp32 for fp32, bf16 in pairs)
+
+
+def clearly_faster(pairs: Sequence[Pair]) -> bool:
+    """Whether all pairs show it, enough of them; of the full number one may be odd."""
+    return len(pairs) >= FEWEST and against(pairs) <= (ODD if len(pairs) >= PAIRS else 0)
+
+
+def in_words(pairs: Sequence[Pair]) -> str:
+    """Both times and the spread of their ratio."""
+    if not pairs:
+        return f"there was no time to compare it with bf16 in {SECONDS:g} s"
+    fp32, bf16 = (statistics.median(times) for times in zip(*pairs, strict=True))
+    ratios = [b / f for f, b in pairs]
+    return (
+        f"bf16 took {statistics.median(ratios):.2f} times as long as fp32 ({min(ratios):.2f} to {max(ratios):.2f} in "
+        f"{len(pairs)} pairs; it is chosen at {CLEARLY:g} or less): {fp32:.3g} s in fp32, {bf16:.3g} s in bf16 a pass"
+    )
 
 
 def _time(work: Callable[[], Tensor], device: torch.device, precision: str) -> float:
-    best = float("inf")
-    for _ in range(TRIES):
-        start = time.perf_counter()
-        with devices.autocast(device, precision):
-            loss = work()
-        loss.float().backward()
-        devices.synchronise(device)
-        best = min(best, time.perf_counter() - start)
-    return best
+    """Seconds of one pass."""
+    start = time.perf_counter()
+    with devices.autocast(device, precision):
+        loss = work()
+    loss.float().backward()
+    devices.synchronise(device)
+    return time.perf_counter() - start

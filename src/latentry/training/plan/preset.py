@@ -20,7 +20,7 @@ def preset(name: str, *, first_stage_alone: bool) -> Published:
     tree: dict[str, Any] = {
         "name": name,
         "version": __version__,
-        "data": {"size": recipe.data.height_width, "channels": recipe.data.channels},
+        "data": {"size": recipe.data.height_width, "channels": recipe.data.channels or 3},
         "autoencoder": first.architecture().model_dump(),
         "sample": recipe.sample.model_dump(),
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,22 @@ from latentry import __version__, config
 from latentry.checkpoints import durable, model_folder
 from latentry.checkpoints.run_folder import MODEL, RECIPE, read_recipe
 from latentry.checkpoints.store import Store
-from latentry.errors import UsageError
+from latentry.errors import LatentryError, UsageError
 from latentry.evaluate.figures import forget_figures
 from latentry.training.plan.images import LISTING, before
 from latentry.training.plan.plan import Plan
 from latentry.training.plan.recipes import Recipe, dump, validated
 from latentry.training.stages import STAGES
 
-FREE = {"steps", "workers", "log_every", "validate_every", "sample_every", "save_every", "keep", "milestones"}
+FREE = {
+    *("steps", "workers", "log_every", "validate_every", "sample_every", "save_every", "keep", "milestones"),
+    *("decay_steps", "lr_end"),  # how the rate goes on where `steps` is another
+    *("accumulate", "checkpoint_activations"),  # the same step in less memory
+    *("decay_steps", "lr_end"),  # how the rate goes on where `steps` is another
+}
+FIRST = "autoencoder"
+KEPT_IN = {FIRST: "autoencoder", "diffusion": "unet"}
+"""The weights in a model folder that tell that a stage was done."""
 FREE_SECTIONS = ("sample.", "about", "data_from", "licence", "judge")
 
 
@@ -38,6 +46,39 @@ def may_change(key: str) -> bool:
     return key.startswith(FREE_SECTIONS) or (".train." in key and key.rsplit(".", 1)[1] in FREE)
 
 
+def as_begun(recipe: Recipe, out: Path) -> Recipe:
+    """What the recipe leaves to the folder, as an earlier start of the run settled it.
+
+    The splits of a folder are heeded only by runs that began when they could be, and `data.range: set` stays the
+    numbers that it became, whatever images came since.
+    """
+    if not (out / RECIPE).is_file():
+        return recipe
+    begun, tree = _begun(out), dump(recipe)
+    data, conditioning = begun.get("data", {}), begun.get("diffusion", {}).get("conditioning", {})
+    for key in ("text", "label", "channels"):
+        if tree["data"][key] == "auto" and key in data:
+            tree["data"][key] = data[key]
+    if recipe.data.range == "set" and data.get("percentiles") == tree["data"].get("percentiles"):
+        tree["data"]["range"] = data.get("range", "set")
+    if tree["diffusion"]["conditioning"] == "auto":
+        tree["diffusion"]["conditioning"] = conditioning
+    if data.get("splits") == "off" and "splits" not in read_recipe(out).get("data", {}):
+        tree["data"]["splits"] = "off"
+    return validated(tree, f"recipe {recipe.name}")
+
+
+def _begun(out: Path) -> dict[str, Any]:
+    """The recipe that the run began with; one of before there was `data.splits` knew no splits."""
+    tree = read_recipe(out)
+    return {**tree, "data": {"splits": "off", **tree.get("data", {})}}
+
+
+def earlier_recipe(out: Path) -> Recipe | None:
+    """The recipe of the last call on this run; None for a new run."""
+    return validated(_begun(out), str(out / RECIPE)) if (out / RECIPE).is_file() else None
+
+
 def settled(recipe: Recipe, out: Path) -> tuple[Recipe, tuple[str, ...]]:
     """The recipe with what an earlier start of the run chose by itself (`auto` precision), and what changed since.
 
@@ -47,7 +88,8 @@ def settled(recipe: Recipe, out: Path) -> tuple[Recipe, tuple[str, ...]]:
         if any(out.glob("*/step-*")):
             raise UsageError(f"{out}: holds checkpoints, but no {RECIPE} that says of what. Choose another --out.")
         return recipe, ()
-    earlier = validated(read_recipe(out), str(out / RECIPE))
+    earlier = earlier_recipe(out)
+    assert earlier is not None
     tree = dump(recipe)
     old = dict(flat(dump(earlier)))
     for stage in STAGES:
@@ -69,12 +111,35 @@ def settled(recipe: Recipe, out: Path) -> tuple[Recipe, tuple[str, ...]]:
     return validated(tree, str(out / RECIPE)), tuple(changes.values())
 
 
-def is_finished(recipe: Recipe, out: Path, stage: str) -> bool:
-    """Whether RUN/model holds this stage, trained for at least the steps asked for.
+def is_sound(recipe: Recipe, out: Path, report: Callable[[str], None]) -> bool:
+    """Whether RUN/model is there, and as it was written; else it is to be written anew from the checkpoints.
+
+    Says so of a damaged one, once; raises LatentryError where the checkpoints for that are gone.
+    """
+    folder = out / MODEL
+    if not folder.is_dir():
+        return False
+    problem = model_folder.damage(folder)
+    if not problem:
+        return True
+    for stage, group in KEPT_IN.items():
+        section = recipe.section(stage)
+        was_done = stage == FIRST or model_folder.has(folder, group)
+        if section is not None and section.trains and was_done and not newest_step(out, stage):
+            raise LatentryError(
+                f"{folder}: {problem}. It cannot be written anew: {out / stage} has no undamaged checkpoint. Take "
+                "another copy of the model, or begin a new --out."
+            )
+    report(f"{folder}: {problem}; it is written anew from its checkpoints")
+    return False
+
+
+def is_finished(recipe: Recipe, out: Path, stage: str, sound: bool) -> bool:
+    """Whether RUN/model, which is `sound` or not there, holds this stage, trained for at least the steps asked for.
 
     Raises UsageError where the first stage is to be trained further after the second was trained on it.
     """
-    if not model_folder.is_model(out / MODEL):
+    if not sound:
         return False
     done = model_folder.read(out / MODEL, weights=False).config.trained.get(f"{stage}_steps", 0)
     section = recipe.section(stage)
@@ -95,6 +160,11 @@ def newest_step(out: Path, stage: str) -> int:
     return saved.step if saved else 0
 
 
+def _earlier_timings(tree: Mapping[str, Any]) -> dict[str, str]:
+    """What an earlier call on the run noted of its timing."""
+    return dict((tree.get("made_with") or {}).get("precision") or {})
+
+
 def write(plan: Plan) -> None:
     """Write the recipe with what made it and what changed since, then the listing of the images."""
     images, out = plan.images, plan.out
@@ -110,6 +180,10 @@ def write(plan: Plan) -> None:
         "images": len(plan.data),
         "data": images.listing.fingerprint,
         "data_changes": images.changes,
+        "data_read": plan.data.source.remarks.read,
+        "data_not_read": plan.data.source.remarks.left,
+        "data_warnings": plan.data.source.warnings,
+        "precision": {**_earlier_timings(earlier), **plan.timings},
         "recipe_changes": [*before(out, "recipe_changes"), *plan.changes],
     }
     out.mkdir(parents=True, exist_ok=True)

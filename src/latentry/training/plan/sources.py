@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from latentry.checkpoints import model_folder
@@ -42,9 +42,12 @@ def read_sources(recipe: Recipe, out: Path) -> Sources:
 
 
 def _first(recipe: Recipe, source: str, out: Path) -> ModelFolder:
-    if model_folder.is_model(out / MODEL):
+    damaged = model_folder.is_model(out / MODEL) and model_folder.damage(out / MODEL)
+    if model_folder.is_model(out / MODEL) and not damaged:
         return model_folder.read(out / MODEL, without=SECOND)
     model = read_model(Path(source))
+    if damaged and (own := model_folder.kept(out / MODEL, "autoencoder")):  # the source may have changed since
+        model = replace(model, tensors={**model.tensors, "autoencoder": own})
     if model.config.data.channels != recipe.data.channels and not recipe.autoencoder.tune:
         raise UsageError(
             f"autoencoder.from {source}: made for {model.config.data.channels} channels, data.channels is "

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveFloat
+from pydantic import Field, model_validator
 
+from latentry.bounds import Rate
 from latentry.models.config import AutoencoderOptions
 from latentry.training.objectives.options import ObjectiveOptions
 from latentry.training.recipe.training import Beta, StageTraining
+
+LATE = 3
+"""The discriminator's term starts after one part in so many of the steps, where a recipe does not say when."""
 
 
 class AutoencoderTraining(StageTraining):
@@ -16,7 +21,7 @@ class AutoencoderTraining(StageTraining):
 
     betas: tuple[Beta, Beta] = (0.5, 0.9)
     optimiser: Literal["adamw", "adam", "sgd"] = "adam"
-    discriminator_lr: PositiveFloat | None = None
+    discriminator_lr: Rate | None = None
 
 
 class AutoencoderSection(AutoencoderOptions):
@@ -29,8 +34,21 @@ class AutoencoderSection(AutoencoderOptions):
     from_: str | None = Field(None, alias="from")
     tune: bool = False
     objective: ObjectiveOptions = ObjectiveOptions()
-    latent_scale: PositiveFloat | Literal["measure"] | None = None
+    latent_scale: Annotated[float, Field(gt=0, le=1e9)] | Literal["measure"] | None = None
     train: AutoencoderTraining = AutoencoderTraining()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _settle_start(cls, values: Any) -> Any:
+        """The discriminator's start in numbers, so that a run whose steps are raised keeps it."""
+        objective = values.get("objective") if isinstance(values, Mapping) else None
+        options = objective.get("discriminator") if isinstance(objective, Mapping) else None
+        if not isinstance(options, Mapping) or options.get("start") is not None:
+            return values
+        train = values.get("train")
+        steps = train.get("steps") if isinstance(train, Mapping) else None
+        steps = steps if isinstance(steps, int) else AutoencoderTraining().steps
+        return {**values, "objective": {**objective, "discriminator": {**options, "start": steps // LATE}}}
 
     @property
     def trains(self) -> bool:

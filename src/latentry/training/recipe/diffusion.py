@@ -22,7 +22,7 @@ class DiffusionTraining(StageTraining):
     drop_all: probability of training without any, drawn besides; only of use where there are several conditions.
     """
 
-    drop_condition: Share | dict[str, Share] = 0.1
+    drop_condition: Share | Annotated[dict[str, Share], Field(max_length=100)] = 0.1
     drop_all: Share = 0.0
     cache_latents: bool = True
     ema: float | None = Field(0.9999, gt=0, lt=1)
@@ -40,7 +40,7 @@ class DiffusionSection(DiffusionOptions):
     """
 
     from_: str | None = Field(None, alias="from")
-    conditioning: dict[str, choice(CONDITIONERS, "conditioner")] | Literal["auto"] = {}  # type: ignore[assignment,valid-type]
+    conditioning: dict[str, choice(CONDITIONERS, "conditioner")] | Literal["auto"] = Field({}, max_length=100)  # type: ignore[assignment,valid-type]
     objective: DiffusionObjectiveOptions = DiffusionObjectiveOptions()
     train: DiffusionTraining = DiffusionTraining()
 

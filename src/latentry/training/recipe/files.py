@@ -10,9 +10,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from latentry import text
 from latentry.config import parse_yaml
-from latentry.errors import UsageError, did_you_mean
+from latentry.errors import UsageError, did_you_mean, shown
 
+LONGEST = 250_000  # bytes of a recipe; the longest of ours has 3000
 ITS_OWN = ("name", "about")
 """Keys that a recipe never takes from the one it extends."""
 
@@ -51,12 +53,9 @@ def read_text(name: str) -> str:
     if path.suffix in (".yaml", ".yml") or path.is_file():
         if not path.is_file():
             raise UsageError(f"recipe {name}: no such file; give a path to a YAML file or one of: {_known()}")
-        try:
-            return path.read_text(encoding="utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise UsageError(f"recipe {name}: byte {error.start} is not UTF-8; accepted: YAML in UTF-8") from None
+        return text.read(path, LONGEST, f"recipe {text.printable(name)}")
     hint = did_you_mean(name, names())
-    raise UsageError(f'recipe: no "{name}"; known: {_known()}{hint}, or a path to a YAML file')
+    raise UsageError(f'recipe: no "{shown(name)}"; known: {_known()}{hint}, or a path to a YAML file')
 
 
 def _known() -> str:
@@ -83,7 +82,9 @@ def _read(name: str, above: tuple[str, ...]) -> dict[str, Any]:
     if base is None:
         return tree
     if not isinstance(base, str):
-        raise UsageError(f"recipe {name}: extends: found {base!r}; accepted: a recipe's name, or a path to a YAML file")
+        raise UsageError(
+            f"recipe {name}: extends: found {shown(repr(base))}; accepted: a recipe's name, or a path to a YAML file"
+        )
     base, chain = _beside(name, base), (*above, name)
     if base in chain:
         circle = " -> ".join((*chain[chain.index(base) :], base))

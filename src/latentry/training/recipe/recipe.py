@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 from pydantic import Field, field_validator, model_validator
 
+from latentry.bounds import MOST_VALUES, Seed
 from latentry.data.options import DataOptions
-from latentry.errors import did_you_mean
+from latentry.errors import did_you_mean, shown
 from latentry.kinds import Options
 from latentry.metrics import JUDGES
 from latentry.models.config import SampleOptions, check_size
@@ -30,13 +31,13 @@ class Recipe(Options):
     about: str = ""
     data_from: str = ""
     licence: str = ""
-    seed: int = Field(0, ge=0)
+    seed: Seed = 0
     data: DataOptions = DataOptions()
     autoencoder: AutoencoderSection = AutoencoderSection()
     diffusion: DiffusionSection = DiffusionSection()
     sample: SampleOptions = SampleOptions()
     judge: str | None = None
-    made_with: dict[str, Any] | None = None
+    made_with: Annotated[dict[str, Any], Field(max_length=1000)] | None = None
 
     def section(self, stage: str) -> StageOptions | None:
         """What it says of a stage; None for a further stage that takes no part."""
@@ -46,7 +47,7 @@ class Recipe(Options):
     @classmethod
     def _known_judge(cls, judge: str | None) -> str | None:
         if judge is not None and judge not in JUDGES:
-            raise ValueError(f'no judge "{judge}"; known: {", ".join(JUDGES)}{did_you_mean(judge, JUDGES)}')
+            raise ValueError(f'no judge "{shown(judge)}"; known: {", ".join(JUDGES)}{did_you_mean(judge, JUDGES)}')
         return judge
 
     @model_validator(mode="after")
@@ -57,6 +58,7 @@ class Recipe(Options):
             problem = check_size(self.data.height_width, self.autoencoder, self.diffusion.unet)
             if problem:
                 raise ValueError(problem)
+        _check_batches(self)
         drop, conditions = self.diffusion.train.drop_condition, self.diffusion.conditioning
         if isinstance(drop, dict) and conditions != "auto" and drop.keys() - conditions.keys():
             unknown = ", ".join(sorted(drop.keys() - conditions.keys()))
@@ -66,6 +68,18 @@ class Recipe(Options):
                 "diffusion.train.cache_latents with data.crop random: cached latents hold one crop; set one off"
             )
         return self
+
+
+def _check_batches(recipe: Recipe) -> None:
+    """No batch of images that no machine could hold."""
+    height, width = recipe.data.height_width
+    for stage, train in (("autoencoder", recipe.autoencoder.train), ("diffusion", recipe.diffusion.train)):
+        together = train.batch // train.accumulate
+        if together * height * width * recipe.data.channels > MOST_VALUES:
+            raise ValueError(
+                f"{stage}.train: {together} images of {height}x{width} in {recipe.data.channels} channels at once "
+                "do not fit in any memory; raise accumulate, or lower batch or data.size"
+            )
 
 
 def dump(recipe: Recipe) -> dict[str, Any]:

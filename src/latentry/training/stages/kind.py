@@ -31,7 +31,7 @@ class StageKind:
     is done; without a checkpoint where there is nothing to train in this call.
     check: raises what of the plan would fail later; nothing is written.
     ready: the module of a stage that is not trained because the recipe gives it, or None.
-    probe: a forward pass to a scalar, by which `precision: auto` is timed.
+    probe: the forward pass of a number of images to a scalar, by which `precision: auto` is timed.
     """
 
     options: type[Options]
@@ -40,4 +40,4 @@ class StageKind:
     needs: tuple[str, ...] = ()
     check: Callable[[Plan], None] = _nothing
     ready: Callable[[Plan], nn.Module | None] = _nothing
-    probe: Callable[[Plan], Callable[[], Tensor]] | None = None
+    probe: Callable[[Plan], Callable[..., Tensor]] | None = None

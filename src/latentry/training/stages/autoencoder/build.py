@@ -20,7 +20,7 @@ from latentry.training.loop.compiling import compile_or_not
 from latentry.training.loop.stage import weights_of
 from latentry.training.plan.plan import Plan
 from latentry.training.recipe.autoencoder import AutoencoderSection
-from latentry.training.stages.autoencoder.scale import set_scale, take_scale
+from latentry.training.stages.autoencoder.scale import kept_scale, set_scale, take_scale
 from latentry.training.stages.autoencoder.stage import NAME, AutoencoderStage
 from latentry.training.stages.kind import Parts, StageKind
 from latentry.training.stages.publish import write_model
@@ -71,9 +71,10 @@ def finish(plan: Plan, parts: Parts, saved: Saved | None) -> Parts:
     if saved is not None:
         model = fresh(plan).to(plan.world.device).eval()
         model.load_state_dict(trained_weights(saved, averaged=True))
-        set_scale(plan, model)
+        if not kept_scale(folder, model):
+            set_scale(plan, model)
         write_model(plan, {"autoencoder": weights_of(model)}, {"autoencoder_steps": saved.step})
-    elif not model_folder.is_model(folder):
+    elif not model_folder.is_model(folder) or model_folder.damage(folder):
         model = ready(plan)
         assert model is not None
         model.to(plan.world.device)
@@ -94,13 +95,13 @@ def check(plan: Plan) -> None:
         objectives.build(section.objective, plan.model.autoencoder.kind, channels)
 
 
-def probe(plan: Plan) -> Callable[[], Tensor]:
-    """A forward pass of a microbatch of noise."""
+def probe(plan: Plan) -> Callable[..., Tensor]:
+    """A forward pass of images of noise."""
     device, model = plan.world.device, fresh(plan).to(plan.world.device)
-    shape = (plan.world.microbatch(plan.recipe.autoencoder.train), *plan.data.shape)
+    shape = plan.data.shape
 
-    def work() -> Tensor:
-        moments = model.moments(torch.rand(shape, device=device))
+    def work(images: int = 1) -> Tensor:
+        moments = model.moments(torch.rand((images, *shape), device=device))
         image: Tensor = model.decoder.conv_out(model.features(moments[:, : model.latent_channels]))
         return image.square().mean()
 

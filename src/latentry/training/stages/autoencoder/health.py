@@ -16,6 +16,9 @@ DROWNED = 0.1  # deviation beside the posterior's noise: 1% of its variance
 FEW_CODES = 0.5
 WON = 0.1  # discriminator's loss; telling nothing costs 1 (hinge) or 0.69 (vanilla)
 LOST = -1.0  # mean logit of real images less that of reconstructions
+SILENT, SILENT_STEPS = 0.03, 200  # the same difference, either way, and over how many steps on end
+WORSE = 1.0  # dB of PSNR below what it was when the discriminator's term began
+BEFORE, AFTER = "psnr_before_discriminator", "psnr_with_discriminator"
 FEWEST_DRAWS = 10  # vectors quantised per code before an unused code is called dead
 
 
@@ -25,6 +28,8 @@ class Health:
     def __init__(self, kind: str, codes: int, device: torch.device | str = "cpu") -> None:
         self.kind, self.codes = kind, codes
         self.counts = torch.zeros(codes if kind == "vq" else 0, dtype=torch.int64, device=device)
+        self.silent_since: int | None = None
+        self.psnr_before: float | None = None
 
     def count(self, indices: Tensor) -> None:
         """Codes used in a step, since the last look."""
@@ -50,6 +55,16 @@ class Health:
             self.counts.zero_()
         return result
 
+    def reconstructed(self, psnr: float, before: bool) -> dict[str, float]:
+        """What validation found, beside what it was before the discriminator's term began (dB).
+
+        psnr: of reconstructions now. before: whether the term has not begun yet.
+        """
+        if before:
+            self.psnr_before = psnr
+            return {}
+        return {} if self.psnr_before is None else {BEFORE: self.psnr_before, AFTER: psnr}
+
     def warnings(self, metrics: Mapping[str, float], step: int) -> list[str]:
         """Plain words about dead codes, collapsed channels, a heavy KL, a discriminator that won or lost."""
         warnings = []
@@ -68,15 +83,39 @@ class Health:
             )
         if "logits_real" in metrics and metrics["logits_real"] - metrics["logits_fake"] < LOST:
             warnings.append("the discriminator has lost: it takes reconstructions for real; raise its lr or channels")
+        if self._silent(metrics, step):
+            warnings.append(
+                "the discriminator tells nothing: its logits of real images and of reconstructions are the same, so "
+                "its term only disturbs; more lead, another discriminator_lr or fewer layers help, or train without it"
+            )
+        if metrics.get(AFTER, 0.0) < metrics.get(BEFORE, 0.0) - WORSE:
+            before, now = metrics[BEFORE], metrics[AFTER]
+            warnings.append(
+                f"reconstructions have {now:.1f} dB since the discriminator's start, and had {before:.1f} before; "
+                "look at the previews, and lower its weight where they show a pattern"
+            )
         return warnings
 
+    def _silent(self, metrics: Mapping[str, float], step: int) -> bool:
+        """Whether the discriminator's logits were the same for long while its term counted."""
+        if metrics.get("adaptive_weight", 0.0) and "logits_real" in metrics:
+            same = abs(metrics["logits_real"] - metrics["logits_fake"]) < SILENT
+            self.silent_since = (self.silent_since or step) if same else None
+        return self.silent_since is not None and step - self.silent_since >= SILENT_STEPS
+
     def state(self) -> dict[str, Any]:
-        """Counts of codes, for a resume."""
+        """Counts of codes and what is remembered of the discriminator, for a resume."""
         used = self.counts.nonzero().flatten()
-        return {"codes": used.tolist(), "counts": self.counts[used].tolist()}
+        return {
+            "codes": used.tolist(),
+            "counts": self.counts[used].tolist(),
+            "silent_since": self.silent_since,
+            "psnr_before": self.psnr_before,
+        }
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Take back what `state` gave."""
+        self.silent_since, self.psnr_before = state.get("silent_since"), state.get("psnr_before")
         self.counts.zero_()
         if state["codes"]:
             device = self.counts.device

@@ -30,6 +30,7 @@ from latentry.training.loop.world import World
 from latentry.training.objectives import AdversarialObjective, GeneratorTerms
 from latentry.training.recipe.autoencoder import AutoencoderSection, AutoencoderTraining
 from latentry.training.stages.autoencoder.health import Health
+from latentry.training.stages.named import damaged_paths, paths_of
 
 if TYPE_CHECKING:
     pass
@@ -39,10 +40,17 @@ PREVIEWED = 8
 VALIDATED = 64
 
 
+def batch_psnr(reconstruction: Tensor, x: Tensor) -> Tensor:
+    """PSNR in dB of all values of a batch together, clamped to [-1, 1] as images are; a scalar on their device."""
+    error = (reconstruction.float().clamp(-1, 1) - x).square().mean()
+    return 10 * (4 / error.clamp(min=1e-12)).log10()
+
+
 class AutoencoderStage(Stage):
     """Trains `model` and, if the objective has one, its discriminator."""
 
     name = NAME
+    headline = ("psnr", "held_out_psnr", "train_psnr")
     model: Autoencoder
     training: AutoencoderTraining
 
@@ -110,7 +118,7 @@ class AutoencoderStage(Stage):
             self.updater.step(step, metrics["gradient_norm"])
             if self.ema:
                 self.ema.update()
-            if self.critic is not None and self.objective.factor(step):
+            if self.critic is not None and self.objective.learns(step):
                 metrics |= self._discriminator(step, parts)
                 finite = math.isfinite(metrics["discriminator_gradient_norm"])
                 if finite:
@@ -130,7 +138,7 @@ class AutoencoderStage(Stage):
             features, latent = self.reconstruct(x, places, step, "posterior")
             terms = self.objective.generator_loss(x, features, self.model.decoder.conv_out, latent, step)
             (terms.loss * share).backward()
-            self._add(sums, self._named(terms, latent), share)
+            self._add(sums, self._named(terms, latent) | {"psnr": batch_psnr(terms.reconstruction, x)}, share)
             if isinstance(latent, Quantised):
                 self.health.count(latent.indices)
         return self._numbers(sums, gradient_norm=self.updater.reduce())
@@ -186,8 +194,12 @@ class AutoencoderStage(Stage):
 
     @torch.no_grad()
     def validate(self, step: int) -> dict[str, float]:
-        """PSNR of reconstructions and the latent's statistics, on fixed held-out images, with the averaged weights."""
+        """PSNR of reconstructions and the latent's statistics, on fixed held-out images, with the averaged weights.
+
+        Relative to the range that the images use, where that is a small part of the whole.
+        """
         data = self.shown
+        used = data.in_use or (0.0, 1.0)
         self.model.eval()
         scores, moments = [], []
         with self.ema.applied() if self.ema else nullcontext():
@@ -198,8 +210,12 @@ class AutoencoderStage(Stage):
                 )
                 m = self.model.moments(x.to(self.world.device))
                 moments.append(m.float().cpu())
-                scores.append(psnr(to_unit(self.model.decode(self.model.latent(m))), to_unit(x), 1.0))
-        return {f"{self.split}_psnr": float(torch.cat(scores).mean()), **self.health.latents(torch.cat(moments))}
+                scores.append(psnr(to_unit(self.model.decode(self.model.latent(m))), to_unit(x), used[1] - used[0]))
+        score = float(torch.cat(scores).mean())
+        row = {f"{self.split}_psnr": score, **self.health.latents(torch.cat(moments))}
+        if self.critic is None:
+            return row
+        return row | self.health.reconstructed(score, before=not self.objective.factor(step - 1))
 
     def warnings(self, metrics: Mapping[str, float], step: int) -> list[str]:
         """What goes wrong, in plain words."""
@@ -214,7 +230,19 @@ class AutoencoderStage(Stage):
         with self.ema.applied() if self.ema else nullcontext():
             again = self.model.decode(self.model.encode(x.to(self.world.device)))
         path.parent.mkdir(parents=True, exist_ok=True)
-        grid(torch.cat([to_unit(x), to_unit(again)]), columns=len(x)).save(path)
+        grid(torch.cat([to_unit(x), to_unit(again)]), columns=len(x), alpha=data.source.transparent).save(path)
+
+    def updaters(self) -> dict[str, Updater]:
+        """Of the autoencoder, and of the discriminator."""
+        return {"": self.updater} | ({"discriminator_": self.critic} if self.critic is not None else {})
+
+    def files(self, step: int) -> list[str]:
+        """Paths of the batch."""
+        return paths_of(self.data, step, self.training.batch)
+
+    def damaged(self, parts: list[Example]) -> list[str]:
+        """Paths of images with values that are not finite."""
+        return damaged_paths(self.data, parts)
 
     def modules(self) -> dict[str, nn.Module]:
         """The networks that it trains, by name."""

@@ -107,21 +107,20 @@ def _check_nulls(model: LatentDiffusion, training: DiffusionTraining) -> None:
         )
 
 
-def probe(plan: Plan) -> Callable[[], Tensor]:
-    """A forward pass of a microbatch of noise."""
+def probe(plan: Plan) -> Callable[..., Tensor]:
+    """A forward pass of latents of noise."""
     first, device = plan.model.autoencoder, plan.world.device
     through = first_stage.ready(plan) or first_stage.fresh(plan)  # where conditions pass through it
     model = fresh(plan, through.to(device)).to(device)
     height, width = (side // first.factor for side in plan.data.options.height_width)
-    microbatch = plan.world.microbatch(plan.recipe.diffusion.train)
-    shape = (microbatch, first.latent_channels or first.z_channels, height, width)
+    shape = (first.latent_channels or first.z_channels, height, width)
 
     conditioners = model.named_conditioners()
     value = values_of(conditioners, plan.recipe.seed, plan.data.sample(0, reads_of(conditioners)))
-    values = joined([value] * microbatch)
 
-    def work() -> Tensor:
-        x = torch.rand(shape, device=device)
+    def work(images: int = 1) -> Tensor:
+        x = torch.rand((images, *shape), device=device)
+        values = joined([value] * images)
         return model(x, torch.zeros(len(x), device=device), model.condition(values, len(x))).square().mean()
 
     return work

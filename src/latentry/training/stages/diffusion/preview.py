@@ -28,6 +28,8 @@ class Previewer:
         self.pipe.denoiser.eval()
         request = {"n": 1, **self.values} if self.values else {"n": COUNT}
         steps = min(STEPS, self.pipe.config.sample.steps)
-        out = self.pipe.sample(steps=steps, seed=self.seed, progress=lambda done, total: check_stop(), **request)
+        out = self.pipe.sample(
+            steps=steps, seed=self.seed, progress=lambda done, total: check_stop(done / total), **request
+        )
         path.parent.mkdir(parents=True, exist_ok=True)
         out.grid().save(path)

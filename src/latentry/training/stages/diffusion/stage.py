@@ -31,6 +31,7 @@ from latentry.training.loop.stage import Stage, State, StepResult, weights_of
 from latentry.training.loop.world import World
 from latentry.training.recipe.diffusion import DiffusionSection, DiffusionTraining
 from latentry.training.stages.latents import LatentCache
+from latentry.training.stages.named import damaged_paths, paths_of
 
 if TYPE_CHECKING:
     pass
@@ -54,6 +55,7 @@ class DiffusionStage(Stage):
     """Trains `model` on the latents of `autoencoder`, which stays as it is."""
 
     name = NAME
+    headline = ("error", "held_out_error")
     model: LatentDiffusion
     training: DiffusionTraining
 
@@ -238,6 +240,18 @@ class DiffusionStage(Stage):
         if self.previewer is not None:
             with self.ema.applied() if self.ema else nullcontext():
                 self.previewer(path)
+
+    def updaters(self) -> dict[str, Updater]:
+        """Its one optimiser."""
+        return {"": self.updater}
+
+    def files(self, step: int) -> list[str]:
+        """Paths of the batch."""
+        return paths_of(self.data, step, self.training.batch)
+
+    def damaged(self, parts: list[Example]) -> list[str]:
+        """Paths of images whose latents are not finite."""
+        return damaged_paths(self.data, parts)
 
     def modules(self) -> dict[str, nn.Module]:
         """The networks that it trains, by name."""

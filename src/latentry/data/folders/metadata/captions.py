@@ -1,0 +1,108 @@
+"""Captions in text files: NAME.txt beside NAME.png, as tools for fine-tuning write them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from latentry import text
+from latentry.data.files.header import shown
+from latentry.data.folders.record import Record, Remarks, parts_of
+from latentry.errors import UsageError
+
+LONGEST = 10_000
+"""Characters of a caption that are read: far more than any text encoder takes in."""
+_BYTES = 4 * LONGEST + 4
+_NUMBERS = re.compile(r"\d+( -?[\d.eE+-]+){4,}")
+
+
+def add_text_files(root: Path, records: Sequence[Record], texts: Sequence[str], remarks: Remarks) -> list[Record]:
+    """The records with `text` from the text file beside each image, where the metadata has none for it.
+
+    Files of boxes (YOLO: numbers alone) are no captions. Raises `UsageError` for a text that cannot be decoded.
+    """
+    beside = _beside(records, texts)
+    used = set(beside.values())
+    without = [path for path in texts if path not in used]
+    if without:
+        remarks.left.append(f"{_count(without, 'text file')} beside no image (first: {shown(without[0])})")
+    if not beside:
+        return list(records)
+    missing = [record for record in records if record.path in beside and record.fields.get("text") is None]
+    captions, long = _read(root, {record.path: beside[record.path] for record in missing})
+    if any(captions.values()) and all(_NUMBERS.fullmatch(caption) for caption in captions.values() if caption):
+        remarks.left.append(f"{_count(captions, 'NAME.txt file')} of numbers alone (boxes?), which are no captions")
+        return list(records)
+    _tell(records, beside, captions, long, remarks)
+    return [
+        record._replace(fields={**record.fields, "text": captions[record.path]})
+        if record.path in captions and record.fields.get("text") is None
+        else record
+        for record in records
+    ]
+
+
+def _beside(records: Sequence[Record], texts: Sequence[str]) -> dict[str, str]:
+    """The text file of each image that has one: a/b.txt, or a/b.png.txt, of a/b.png."""
+    stems: dict[str, str] = {}
+    for path in texts:
+        stems.setdefault(parts_of(path).stem, path)
+    found = {}
+    for record in records:
+        name = stems.get(parts_of(record.path).stem) or stems.get(record.path)
+        if name is not None:
+            found[record.path] = name
+    return found
+
+
+def _read(root: Path, files: dict[str, str]) -> tuple[dict[str, str], list[str]]:
+    """The caption of each image, and the files of which only the start is read."""
+    captions, long = {}, []
+    for image, path in files.items():
+        captions[image], whole = _caption(root / path)
+        if not whole:
+            long.append(path)
+    return captions, long
+
+
+def _caption(path: Path) -> tuple[str, bool]:
+    """(the caption on one line, whether it is the whole file)."""
+    where = shown(str(path))
+    data = text.start_of(path, _BYTES + 1, where)
+    whole = len(data) <= _BYTES
+    caption = " ".join((text.decode(data, where) if whole else _start(data[:_BYTES], where)).split())
+    return caption[:LONGEST], whole and len(caption) <= LONGEST
+
+
+def _start(data: bytes, where: str) -> str:
+    """The text of a part that may end inside a character."""
+    for cut in range(3):
+        with suppress(UsageError):
+            return text.decode(data[: len(data) - cut], where)
+    return text.decode(data[:-3], where)
+
+
+def _tell(
+    records: Sequence[Record], beside: dict[str, str], captions: dict[str, str], long: list[str], remarks: Remarks
+) -> None:
+    paths = {record.path for record in records}
+    captioned = {record.path for record in records if record.fields.get("text") is not None}
+    if captions:
+        empty, without = sum(not caption for caption in captions.values()), len(paths - captioned - captions.keys())
+        parts = [f"captions are read from NAME.txt beside {len(captions)} of {len(paths)} images"]
+        parts += [f"{without} images have none"] if without else []
+        parts += [f"{empty} of the files are empty"] if empty else []
+        remarks.read.append("; ".join(parts))
+    unread = len(beside) - len(captions)
+    if unread:
+        remarks.left.append(f"{unread} NAME.txt files beside images of which the metadata has a caption")
+    if long:
+        remarks.read.append(
+            f"of {_count(long, 'caption')} only the first {LONGEST} characters are read (first: {shown(long[0])})"
+        )
+
+
+def _count(things: Sequence[str] | dict[str, str], what: str) -> str:
+    return f"{len(things)} {what}{'s' * (len(things) != 1)}"
