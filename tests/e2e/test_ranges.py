@@ -200,7 +200,7 @@ def test_other_programs_are_not_left_to_guess_the_range(tmp_path: Path) -> None:
     changes |= {"diffusion.unet": {**wide, "attention": [2], "head_channels": 16, "transformer_depth": 0}}
     run_tiny(tmp_path, root, changes)
     said: list[str] = []
-    export_model(tmp_path / "run", "compvis", tmp_path / "out.ckpt", said.append)
+    export_model(tmp_path / "run", "compvis", tmp_path / "out.ckpt", report=said.append)
     assert len(said) == 1
     assert said[0].startswith(
         "data.range: compvis has no place for it; images are -1 to 1 there, which here is -1000..1000"

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 NUMBERS = [0, -1, 1, 2, 3, 10**9, 10**11, 2**63, 10**30, 10**400, 1e-300, 1e300, 0.5, -0.0, True]
 WORDS = [
     "", " ", "auto", "none", "null", "kl", "ddim", "cosine", "x" * 5000, "9" * 5000, "-9", "--5", "1e400", "nan",
-    ".inf", "a\nb", "a\tb", "\u202e", "\ufeff", "caf\udce9", "\ud800", "ddim:eta=1", "ddim:", "{", "[", "!!bool x", "&a", "*a",
-    "16x16", "0x0", "1000000x1", "../../etc/passwd", "/dev/zero", "~", "é" * 200, "😀",
+    ".inf", "a\nb", "a\tb", "\u202e", "\ufeff", "caf\udce9", "\ud800", "ddim:eta=1", "ddim:", "{", "[", "!!bool x",
+    "&a", "*a", "16x16", "0x0", "1000000x1", "../../etc/passwd", "/dev/zero", "~", "é" * 200, "😀",
 ]  # fmt: skip
 
 scalars = st.one_of(

@@ -107,4 +107,5 @@ def test_a_folded_first_stage_has_the_factor_of_its_patches_and_levels() -> None
     z = encoder(torch.rand(1, 3, 32, 48))
     assert z.shape == (1, 5, 4, 6)
     assert decoder(z).shape == (1, 3, 32, 48)
-    assert [len(level.attentions) for level in encoder.levels] == [1, 0]
+    attends = [name for name, part in encoder.named_modules() if isinstance(part, PixelAttention)]
+    assert attends == ["levels.0.attentions.0", "middle.attention"]

@@ -93,14 +93,12 @@ def test_other_work_on_the_machine_never_changes_the_choice(monkeypatch: pytest.
         assert timed(monkeypatch, noisy(busy, 1.0))[0] == "fp32"
 
 
-@pytest.mark.parametrize(("ratio", "expected"), [(0.5, "bf16"), (0.9, "fp32"), (1.5, "fp32")])
+@pytest.mark.parametrize(("ratio", "expected"), [(0.5, "bf16"), (0.8, "fp32"), (1.5, "fp32")])
 def test_what_is_clearly_faster_is_found_beside_other_work(
     ratio: float, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for seed in range(300):
         draw = np.random.default_rng(seed).uniform(0.8, 1.2, 100)
-        if ratio == 0.9:
-            draw = draw**0.2
         assert timed(monkeypatch, noisy(draw, ratio))[0] == expected
 
 
@@ -123,7 +121,7 @@ def test_no_more_passes_than_the_choice_needs(monkeypatch: pytest.MonkeyPatch) -
 def test_both_times_and_their_spread_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     *_, reasons = timed(monkeypatch, lambda name, _: {"fp32": 1.5, "bf16": 0.6}[name])
     assert reasons == [
-        "bf16 took 0.40 times as long as fp32 (0.40 to 0.40 in 9 pairs; it is chosen at 0.8 or less): "
+        "bf16 took 0.40 times as long as fp32 (0.40 to 0.40 in 9 pairs; it is chosen at 0.65 or less): "
         "1.5 s in fp32, 0.6 s in bf16 a pass"
     ]
 

@@ -15,7 +15,7 @@ from latentry.training.plan.recipes import dump, load, names, plain, zoo
 
 
 def test_the_promised_recipes_are_there():
-    assert plain() == ["emoji", "small-128", "small-256", "tiny-shapes"]
+    assert plain() == ["emoji", "small-128", "small-256", "small-64", "tiny-shapes"]
     assert names() == [*plain(), *zoo()]
 
 
@@ -51,7 +51,7 @@ def test_the_small_recipes_fit_a_consumer_gpu(name, factor):
 PRECISION = ["autoencoder.train.precision=fp32", "diffusion.train.precision=fp32"]  # so that nothing is timed
 
 
-@pytest.mark.parametrize("name", ["small-128", "small-256"])
+@pytest.mark.parametrize("name", ["small-64", "small-128", "small-256"])
 def test_the_small_recipes_take_any_folder(name, tmp_path):
     shapes.write(tmp_path / "captioned", 6, size=16)
     for folder, conditions in (("captioned", ["text"]), ("captioned/images", [])):

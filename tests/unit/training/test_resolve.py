@@ -64,6 +64,18 @@ def test_what_a_folder_has_decides(paths, rows, expected, tmp_path):
     assert settled(write(tmp_path, paths, rows)) == expected
 
 
+def test_auto_takes_the_conditioner_that_the_recipe_has_for_it(tmp_path):
+    """Without one, a model made for an hour of a CPU would read captions by a transformer as large as its denoiser."""
+    own = {"auto": {"text": {"kind": "text", "width": 32, "pooled": "words"}}, "conditioning": "auto"}
+    captioned = write(tmp_path / "a", FOUR, [{"text": "x", **row} for row in LABELS])
+    recipe = Recipe.model_validate({"name": "x", **AUTO, "diffusion": own})
+    (options,) = resolve(recipe, captioned).diffusion.conditioning.values()
+    assert (options.kind, options.width, options.pooled) == ("text", 32, "words")
+    labelled = write(tmp_path / "b", FOUR, LABELS)
+    (options,) = resolve(recipe, labelled).diffusion.conditioning.values()
+    assert options.kind == "class_label"
+
+
 def test_only_the_images_that_take_part_decide(tmp_path):
     rows = [{"kind": "x", "label": "a"}, {"kind": "x", "label": "b"}, {"kind": "x", "label": "a"}, {"kind": "y"}]
     write(tmp_path, FOUR, rows)

@@ -38,7 +38,7 @@ def resolve(recipe: Recipe, root: Path, report: Callable[[str], None] = _silent)
     if recipe.data.label == AUTO:
         tree["data"]["label"] = next((f for f in ("label", FOLDER) if are_classes(records, f)), None)
     if recipe.diffusion.conditioning == AUTO:
-        tree["diffusion"]["conditioning"] = _conditioning(tree["data"], recipe.diffusion.unet.channels)
+        tree["diffusion"]["conditioning"] = _conditioning(tree)
     settled = validated(tree, f"recipe {recipe.name}")
     fields = ", ".join(f"{name} ({tree['data'][name]})" for name in ("text", "label") if tree["data"][name])
     conditions = ", ".join(tree["diffusion"]["conditioning"]) or "nothing"
@@ -80,9 +80,12 @@ def _channels(root: Path, records: list[Record], options: DataOptions) -> tuple[
     return 3, "as the images are in colour" if 3 in counts else "as the images differ, or cannot be read"
 
 
-def _conditioning(data: dict[str, Any], width: int) -> dict[str, Any]:
-    if data["text"]:
-        return {"text": {"kind": "text", "width": 2 * width}}
-    if data["label"]:
-        return {"label": {"kind": "class_label", "via": "vector"}}
-    return {}
+def _conditioning(tree: dict[str, Any]) -> dict[str, Any]:
+    """The condition of a recipe whose data are settled: captions before classes, each as the recipe may say."""
+    data, diffusion = tree["data"], tree["diffusion"]
+    ordinary = {
+        "text": {"kind": "text", "width": 2 * diffusion["unet"]["channels"]},
+        "label": {"kind": "class_label", "via": "vector"},
+    }
+    name = next((name for name in ordinary if data[name]), None)
+    return {} if name is None else {name: diffusion["auto"].get(name, ordinary[name])}

@@ -81,8 +81,8 @@ def plan(
         conditions = settle_conditions(wanted.diffusion.architecture(), images, sources, report)
     model = _model(wanted, images, sources, conditions)
     texts = conditions.texts if conditions else {}
-    listing = Images.unread()
-    made = Plan(wanted, model, texts, images, None, listing, sources, out, world, report, selected, stages, changes)
+    listed = Images.unread()
+    made = Plan(wanted, model, texts, images, None, listed, sources, out, world, report, selected, stages, changes)
     for name in unfinished:
         if conditions or not STAGES[name].needs:
             with problems.collected():

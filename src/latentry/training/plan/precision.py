@@ -19,9 +19,12 @@ from latentry.training.stages import STAGES
 AUTO = "auto"
 PAIRS, ODD = 9, 1
 """Passes in fp32 and in bf16 that are timed, and how many of the pairs may speak against bf16 when it is taken."""
-CLEARLY = 0.8
-"""bf16 is faster where it takes at most this share of the time of fp32. What it gains beyond is not worth that another
-machine, or this one when it is busy, trains another model."""
+CLEARLY, HARDLY = 0.65, 0.9
+"""bf16 is taken where the median pair shows this share of the time of fp32 or less, and nearly every one HARDLY.
+
+Processors that compute in bf16 take about half the time, others more than all of it. Between lies what contention for
+memory does, which slows fp32 more: it is not worth that this machine, when it is busy, trains another model.
+"""
 IMAGES, PASS = 16, 0.3
 """Most images in a timed pass, which is to take about so many seconds."""
 SECONDS, FEWEST = 15.0, 4
@@ -85,21 +88,26 @@ def compare(work: Callable[..., Tensor], device: torch.device) -> list[Pair]:
     if time.monotonic() < end:
         _time(partial(work, images), device, "bf16")
     pairs: list[Pair] = []
-    while len(pairs) < PAIRS and against(pairs) <= ODD and time.monotonic() < end:
+    while len(pairs) < PAIRS and not decided_against(pairs) and time.monotonic() < end:
         order = ("fp32", "bf16") if len(pairs) % 2 == 0 else ("bf16", "fp32")
         took = {precision: _time(partial(work, images), device, precision) for precision in order}
         pairs.append((took["fp32"], took["bf16"]))
     return pairs
 
 
-def against(pairs: Sequence[Pair]) -> int:
-    """How many pairs do not show bf16 as clearly faster."""
-    return sum(bf16 > CLEARLY * fp32 for fp32, bf16 in pairs)
+def decided_against(pairs: Sequence[Pair]) -> bool:
+    """Whether no further pair could show that bf16 is clearly faster."""
+    ratios = [bf16 / fp32 for fp32, bf16 in pairs]
+    return sum(ratio > HARDLY for ratio in ratios) > ODD or sum(ratio > CLEARLY for ratio in ratios) > PAIRS // 2
 
 
 def clearly_faster(pairs: Sequence[Pair]) -> bool:
-    """Whether all pairs show it, enough of them; of the full number one may be odd."""
-    return len(pairs) >= FEWEST and against(pairs) <= (ODD if len(pairs) >= PAIRS else 0)
+    """Whether bf16 is, by enough pairs: by their median, and by each for itself; of the full number one may be odd."""
+    if len(pairs) < FEWEST:
+        return False
+    ratios = [bf16 / fp32 for fp32, bf16 in pairs]
+    odd = sum(ratio > HARDLY for ratio in ratios)
+    return statistics.median(ratios) <= CLEARLY and odd <= (ODD if len(pairs) >= PAIRS else 0)
 
 
 def in_words(pairs: Sequence[Pair]) -> str:

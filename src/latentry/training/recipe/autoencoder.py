@@ -42,10 +42,11 @@ class AutoencoderSection(AutoencoderOptions):
     def _settle_start(cls, values: Any) -> Any:
         """The discriminator's start in numbers, so that a run whose steps are raised keeps it."""
         objective = values.get("objective") if isinstance(values, Mapping) else None
-        options = objective.get("discriminator") if isinstance(objective, Mapping) else None
+        if not isinstance(objective, Mapping):
+            return values
+        options, train = objective.get("discriminator"), values.get("train")
         if not isinstance(options, Mapping) or options.get("start") is not None:
             return values
-        train = values.get("train")
         steps = train.get("steps") if isinstance(train, Mapping) else None
         steps = steps if isinstance(steps, int) else AutoencoderTraining().steps
         return {**values, "objective": {**objective, "discriminator": {**options, "start": steps // LATE}}}

@@ -36,6 +36,8 @@ class DiffusionTraining(StageTraining):
 class DiffusionSection(DiffusionOptions):
     """Second stage of a recipe. conditioning: a table of conditioners, or `auto`: text, class or none by the folder.
 
+    auto: the conditioner that `conditioning: auto` takes where the folder has captions (text) or classes (label).
+
     from: a trained model or run whose second stage training begins with; what does not fit begins anew and is named.
     """
 

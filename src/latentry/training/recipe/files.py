@@ -50,12 +50,22 @@ def read_text(name: str) -> str:
         if name in there:
             return resources.files("latentry.recipes").joinpath(f"{folder}{name}.yaml").read_text(encoding="utf-8")
     path = Path(name)
-    if path.suffix in (".yaml", ".yml") or path.is_file():
-        if not path.is_file():
-            raise UsageError(f"recipe {name}: no such file; give a path to a YAML file or one of: {_known()}")
+    if path.suffix in (".yaml", ".yml") or _is_file(path):
+        if not _is_file(path):
+            raise UsageError(
+                f"recipe {shown(name, 300)}: no such file; give a path to a YAML file or one of: {_known()}"
+            )
         return text.read(path, LONGEST, f"recipe {text.printable(name)}")
     hint = did_you_mean(name, names())
     raise UsageError(f'recipe: no "{shown(name)}"; known: {_known()}{hint}, or a path to a YAML file')
+
+
+def _is_file(path: Path) -> bool:
+    """False also for a name that is too long to be one."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def _known() -> str:
