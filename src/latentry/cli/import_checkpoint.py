@@ -54,5 +54,5 @@ def _preset(path: Path, config: str | None) -> Any:
     from latentry.checkpoints.foreign.file import headers
     from latentry.training.plan.preset import preset
 
-    second = any(name.startswith("model.diffusion_model.") for name in headers(path))
+    second = any("model.diffusion_model." in n or n.startswith("model_ema.diffusion_model") for n in headers(path))
     return preset(config, first_stage_alone=not second)

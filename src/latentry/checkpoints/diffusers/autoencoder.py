@@ -85,29 +85,34 @@ def to_ours(tensors: Mapping[str, Tensor], levels: int) -> dict[str, Tensor]:
     return {k: t[:, :, None, None] if SQUARE.fullmatch(k) and t.ndim == 2 else t for k, t in named.items()}
 
 
-def to_config(options: AutoencoderOptions, image_channels: int, size: tuple[int, int], scale: float) -> dict[str, Any]:
-    """The config.json of a first stage. Raises UsageError for what its class cannot be."""
+def to_config(
+    options: AutoencoderOptions, image_channels: int, size: tuple[int, int], scale: float, *, folded: bool = False
+) -> dict[str, Any]:
+    """The config.json of a first stage. Raises UsageError for what its class cannot be.
+
+    folded: the images that it is fed and that it gives are folded into patches already (`pixel_unshuffle`).
+    """
     o = options
     latent = o.latent_channels or o.z_channels
     if o.kind == "kl" and latent != o.z_channels:
         why = "AutoencoderKL has one number for both"
         raise unheld(f"autoencoder.latent_channels {latent} beside z_channels {o.z_channels}", why, "")
-    if o.patch != 1:
+    if o.patch != 1 and not folded:
         raise unheld(f"autoencoder.patch {o.patch}", "its first stages fold no patches into channels", "")
     if o.dropout:
         why = "its first stages have no dropout"
         raise unheld(f"autoencoder.dropout {o.dropout:g}", why, "Set it to 0, which changes no image")
     levels = range(len(o.multipliers))
-    attends = [2**level in o.attention for level in levels]
+    attends = [o.patch * 2**level in o.attention for level in levels]
     values = {
-        "in_channels": image_channels,
-        "out_channels": image_channels,
+        "in_channels": image_channels * o.patch**2,
+        "out_channels": image_channels * o.patch**2,
         "down_block_types": tuple(DOWN[attend] for attend in attends),
         "up_block_types": tuple(UP[attend] for attend in reversed(attends)),
         "block_out_channels": widths(o.channels, o.multipliers, "autoencoder"),
         "layers_per_block": o.blocks,
         "norm_num_groups": o.norm_groups,
-        "sample_size": size[0] if size[0] == size[1] else size,
+        "sample_size": size[0] // o.patch if size[0] == size[1] else tuple(side // o.patch for side in size),
         "mid_block_add_attention": o.middle_attention,
         "latent_channels": o.z_channels,
         "scaling_factor": scale,

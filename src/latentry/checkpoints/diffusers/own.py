@@ -74,6 +74,7 @@ def parts(model: ModelFolder, scale: float) -> Parts:
     words = _tokenizer_files(model)
     index[TOKENIZER] = ["transformers", "PreTrainedTokenizerFast"] if words else [None, None]
     files |= {f"{TOKENIZER}/{name}": content for name, content in words.items()}
+    index["patch"] = config.autoencoder.patch
     absent = {name: [None, None] for name in (FIRST, CONDITIONING) if name not in made}
     return Parts(made, groups, index | absent, files)
 
@@ -86,7 +87,7 @@ def configs(config: ModelConfig, scale: float, rows: Mapping[str, int]) -> dict[
     latent = a.latent_channels or a.z_channels
     made: dict[str, dict[str, Any]] = {}
     if a.kind != "identity":
-        made[FIRST] = autoencoder.to_config(a, config.data.channels, config.data.size, scale)
+        made[FIRST] = autoencoder.to_config(a, config.data.channels, config.data.size, scale, folded=True)
     elif scale != 1:
         raise unheld(f"autoencoder.kind identity with latent_scale {scale:g}", "it is not a component", unet.ALONE)
     context, vector = _widths(d)
