@@ -42,14 +42,14 @@ def sparse(path: Path) -> None:
         file.truncate(2**30)
 
 
-DAMAGES: dict[str, Callable[[Path], None]] = {
+DAMAGES: dict[str, Callable[[Path], object]] = {
     "a flipped bit": flip,
-    "not UTF-8": lambda path: path.write_bytes(b"\xff\xfe\xfd" + path.read_bytes()[:40] + b"\x80") and None,
-    "empty": lambda path: path.write_bytes(b"") and None,
-    "cut": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]) and None,
-    "NUL bytes": lambda path: path.write_bytes(bytes(path.stat().st_size)) and None,
-    "nested": lambda path: path.write_bytes(b"[" * 200_000) and None,
-    "a list": lambda path: path.write_bytes(b"[1, 2]") and None,
+    "not UTF-8": lambda path: path.write_bytes(b"\xff\xfe\xfd" + path.read_bytes()[:40] + b"\x80"),
+    "empty": lambda path: path.write_bytes(b""),
+    "cut": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+    "NUL bytes": lambda path: path.write_bytes(bytes(path.stat().st_size)),
+    "nested": lambda path: path.write_bytes(b"[" * 200_000),
+    "a list": lambda path: path.write_bytes(b"[1, 2]"),
     "a FIFO": fifo,
     "a folder": folder,
     "a loop": loop,

@@ -12,7 +12,6 @@ import latentry as lt
 from latentry.checkpoints import model_folder
 from latentry.data.dataset import ImageData
 from latentry.errors import UsageError
-from latentry.training import rehearsal
 from tests.e2e.small_runs import TEXT, noise, run_tiny, write_images, write_metadata
 
 CLASSES = {"diffusion.conditioning": {"label": {"kind": "class_label", "via": "vector", "width": 8}}}
@@ -67,14 +66,14 @@ def test_whatever_else_no_file_can_hold_is_refused_before_the_first_step(
 ) -> None:
     """The kind: a tokenizer here; nobody can list every way into the files of a model."""
     write_metadata(data, [{"text": "a thing"} for _ in range(8)])
-    real = rehearsal.model_folder.write
+    real = model_folder.write
 
     def write(path: Path, model: model_folder.ModelFolder) -> None:
         for name in model.texts:
             model.texts[name] += "\ud800"  # type: ignore[index]
         real(path, model)
 
-    monkeypatch.setattr(rehearsal.model_folder, "write", write)
+    monkeypatch.setattr(model_folder, "write", write)
     with pytest.raises(UsageError, match=r"is not UTF-8, so that no text file can hold it"):
         run_tiny(tmp_path, data, {"data.text": "text", "diffusion.conditioning": {"text": TEXT}})
     assert not_begun(tmp_path)
@@ -84,10 +83,8 @@ def test_what_would_not_be_read_back_is_refused_before_the_first_step(
     tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     changes = labelled(data, ["one", "two"])
-    real = rehearsal.model_folder.read
-    monkeypatch.setattr(
-        rehearsal.model_folder, "read", lambda path: real(path) if path.name != "model" else lossy(real(path))
-    )
+    real = model_folder.read
+    monkeypatch.setattr(model_folder, "read", lambda path: real(path) if path.name != "model" else lossy(real(path)))
 
     def lossy(model: model_folder.ModelFolder) -> model_folder.ModelFolder:
         facts = model.config.data.model_copy(update={"labels": ("one", "tw")})

@@ -118,8 +118,9 @@ def _carry_out(plan: Plan, request: StopRequest, progress: Callable[[Progress], 
         for name in walk(plan):
             kind, saved = STAGES[name], None
             if name in plan.stages:
-                training = plan.recipe.section(name).train
-                with explained(training, name, world, lambda: "before its first step"):
+                section = plan.recipe.section(name)
+                assert section is not None
+                with explained(section.train, name, world, lambda: "before its first step"):
                     stage = kind.build(plan, parts)
                 saved = _fit(plan, stage, log, request, progress)
             parts = dict(kind.finish(plan, parts, saved))

@@ -77,7 +77,7 @@ def test_a_signal_from_the_first_line_on(
         said, errors = process.communicate(timeout=60)
     finally:
         process.kill()
-    assert process.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143}[number], errors
+    assert process.returncode == (130 if number == signal.SIGINT else 143), errors
     assert "Traceback" not in said + errors
     assert len(errors.splitlines()) <= 1
 

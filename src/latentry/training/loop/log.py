@@ -35,7 +35,7 @@ class Log:
         self._waiting: dict[str, list[str]] = {ROWS: [], EVENTS: []}
         self._boards: dict[str, Any] = {}
         self._no_board = run is None
-        self._lost: list[BaseException] = []
+        self._lost: list[Exception] = []
         self._hook: Callable[[threading.ExceptHookArgs], object] | None = None
 
     def rewind(self, stage: str, step: int, rows: int | None = None) -> None:
@@ -99,7 +99,7 @@ class Log:
         before, lost = threading.excepthook, self._lost
 
         def hook(ended: threading.ExceptHookArgs) -> None:
-            if type(ended.thread).__module__.startswith("tensorboard.") and ended.exc_value is not None:
+            if type(ended.thread).__module__.startswith("tensorboard.") and isinstance(ended.exc_value, Exception):
                 lost.append(ended.exc_value)
             else:
                 before(ended)

@@ -78,7 +78,9 @@ class Watch(threading.Thread):
     def connect(self) -> None:
         """Begin to tell the others, and to be told: once the group is there."""
         host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-        self._store = dist.TCPStore(host, port, is_master=False, wait_for_workers=False)
+        self._store = dist.TCPStore(  # type: ignore[attr-defined]
+            host, port, is_master=False, wait_for_workers=False
+        )
         self._pulse.start()
 
     def end(self) -> None:
