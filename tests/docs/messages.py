@@ -16,7 +16,7 @@ GATHERING = {"warnings", "left", "read", "unread", "notes", "problems", "advice"
 """Lists and arguments that hold such lines."""
 LINES = {"list[str]", "tuple[str, ...]", "Iterator[str]", "Iterable[str]", "str | None", "list[str | None]"}
 """What a function returns that makes such lines."""
-TOLD = ("training/", "data/", "pipeline/", "evaluate/")
+OF_LINES = ("training/", "data/", "pipeline/", "evaluate/")
 """Where functions that return lines return them for people; elsewhere they are names of things."""
 REFUSING = re.compile(r"(Error|Full|Lost|Refused)$")
 EDGES = " .,;:()[]'\""
@@ -55,26 +55,26 @@ def fixed(text: str) -> str:
 def _all(source: Path, kind: type[_Texts]) -> list[Message]:
     files = {path.relative_to(source).as_posix(): path for path in sorted(source.rglob("*.py"))}
     trees = {where: ast.parse(path.read_text(encoding="utf-8")) for where, path in files.items()}
-    asked = {name for where, tree in trees.items() for name in _read(kind, where, tree, set()).asked}
-    found: dict[str, Message] = {}
+    makers = {name for where, tree in trees.items() for name in _read(kind, where, tree, set()).called}
+    messages: dict[str, Message] = {}
     for where, tree in trees.items():
-        for line, text in _read(kind, where, tree, asked).found:
-            found.setdefault(text, Message(f"{where}:{line}", text))
-    return list(found.values())
+        for line, text in _read(kind, where, tree, makers).texts:
+            messages.setdefault(text, Message(f"{where}:{line}", text))
+    return list(messages.values())
 
 
-def _read(kind: type[_Texts], where: str, tree: ast.Module, asked: set[str]) -> _Texts:
-    reader = kind(where, asked)
+def _read(kind: type[_Texts], where: str, tree: ast.Module, makers: set[str]) -> _Texts:
+    reader = kind(where, makers)
     reader.visit(tree)
     return reader
 
 
 class _Texts(ast.NodeVisitor):
-    """Collects (line, text) from one file. asked: functions whose results are handed to a person somewhere."""
+    """Collects (line, text) from one file. makers: functions whose results are handed to a person somewhere."""
 
-    def __init__(self, where: str, asked: set[str]) -> None:
-        self.where, self.makers = where, asked
-        self.found, self.asked = list[tuple[int, str]](), set[str]()
+    def __init__(self, where: str, makers: set[str]) -> None:
+        self.where, self.makers = where, makers
+        self.texts, self.called = list[tuple[int, str]](), set[str]()
         self.functions: list[ast.FunctionDef] = []
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
@@ -86,9 +86,9 @@ class _Texts(ast.NodeVisitor):
         """The texts of an expression, and of the local names in it."""
         for place, text in _texts(node, self.functions[-1:]):
             if isinstance(place, ast.Call):
-                self.asked.add(text)
+                self.called.add(text)
             elif len(text.split()) > 1 and re.search(r"[^\W\d_]{3}", text):
-                self.found.append((place.lineno, text))
+                self.texts.append((place.lineno, text))
 
 
 class _Said(_Texts):
@@ -131,14 +131,14 @@ class _Said(_Texts):
 
     def _warns(self, node: ast.JoinedStr | ast.Constant) -> None:
         """A text that calls itself a warning, wherever it goes."""
-        self.found += [(node.lineno, text) for _, text in _texts(node, []) if re.search(r"(?i)warning:? \S\S", text)]
+        self.texts += [(node.lineno, text) for _, text in _texts(node, []) if re.search(r"(?i)warning:? \S\S", text)]
 
     def _of_lines(self, value: ast.expr | None) -> None:
         function = self.functions[-1] if self.functions else None
         if value is None or function is None:
             return
         lines = function.returns is not None and ast.unparse(function.returns) in LINES
-        if function.name in self.makers or (lines and self.where.startswith(TOLD)):
+        if function.name in self.makers or (lines and self.where.startswith(OF_LINES)):
             self.take(value)
         self.generic_visit(value)
 

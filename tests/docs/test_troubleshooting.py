@@ -117,9 +117,9 @@ def test_a_newcomers_warning_is_seen(words, tmp_path: Path):
     """However it is handed on: at once, by a local name, in a list, by a function, or only by its own word for it."""
     (tmp_path / "training").mkdir()
     (tmp_path / "training" / "weather.py").write_text(NEWCOMER)
-    found = said(tmp_path)
-    assert any(words in message.text for message in found)
-    assert any(words in line for line in missing(found, on_page()))
+    texts = said(tmp_path)
+    assert any(words in message.text for message in texts)
+    assert any(words in line for line in missing(texts, on_page()))
 
 
 def test_a_docstring_is_no_message(tmp_path: Path):
@@ -129,18 +129,17 @@ def test_a_docstring_is_no_message(tmp_path: Path):
 
 def test_every_command_in_a_row_is_one():
     """Those in code blocks are held by test_pages."""
-    found = [shlex.split(span)[1:] for span in spans() if span.startswith("latentry ")]
-    assert len(found) > 15
-    for arguments in found:
+    lines = [shlex.split(span)[1:] for span in spans() if span.startswith("latentry ")]
+    assert len(lines) > 15
+    for arguments in lines:
         assert parse(arguments).get("recipe") in (None, "my.yaml", *names())
 
 
 def test_every_setting_in_a_row_is_accepted():
-    diffusion = {"conditioning": {"text": {"kind": "text"}}, "train": {"decay": "cosine"}}
-    base = {"name": "x", "diffusion": diffusion}
-    found = [span.split() for span in spans() if re.match(r"(data|autoencoder|diffusion|sample)\.[\w.]+=", span)]
-    assert len(found) > 30
-    for changes in found:
+    base = {"name": "x", "diffusion": {"train": {"decay": "cosine"}}}
+    settings = [span.split() for span in spans() if re.match(r"(data|autoencoder|diffusion|sample)\.[\w.]+=", span)]
+    assert len(settings) > 30
+    for changes in settings:
         config.validate(Recipe, config.override(base, changes), f"{PAGE.name}: {changes}")
 
 
