@@ -19,10 +19,13 @@ MODEL = ROOT / "models" / "emoji"
 SMALL = {
     "autoencoder.channels": 8,
     "autoencoder.multipliers": [1, 1, 1, 1],
+    "autoencoder.norm_groups": 4,
+    "autoencoder.objective.perceptual": "none",
     "autoencoder.train.steps": 3,
     "autoencoder.train.batch": 4,
     "diffusion.unet.channels": 16,
     "diffusion.unet.head_channels": 16,
+    "diffusion.unet.norm_groups": 8,
     "diffusion.train.steps": 3,
     "diffusion.train.batch": 4,
     "judge": None,

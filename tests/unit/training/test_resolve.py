@@ -64,15 +64,21 @@ def test_what_a_folder_has_decides(paths, rows, expected, tmp_path):
     assert settled(write(tmp_path, paths, rows)) == expected
 
 
+def conditions_of(recipe: Recipe, root: Path) -> list[Any]:
+    conditioning = resolve(recipe, root).diffusion.conditioning
+    assert conditioning != "auto"
+    return list(conditioning.values())
+
+
 def test_auto_takes_the_conditioner_that_the_recipe_has_for_it(tmp_path):
     """Without one, a model made for an hour of a CPU would read captions by a transformer as large as its denoiser."""
     own = {"auto": {"text": {"kind": "text", "width": 32, "pooled": "words"}}, "conditioning": "auto"}
     captioned = write(tmp_path / "a", FOUR, [{"text": "x", **row} for row in LABELS])
     recipe = Recipe.model_validate({"name": "x", **AUTO, "diffusion": own})
-    (options,) = resolve(recipe, captioned).diffusion.conditioning.values()
+    (options,) = conditions_of(recipe, captioned)
     assert (options.kind, options.width, options.pooled) == ("text", 32, "words")
     labelled = write(tmp_path / "b", FOUR, LABELS)
-    (options,) = resolve(recipe, labelled).diffusion.conditioning.values()
+    (options,) = conditions_of(recipe, labelled)
     assert options.kind == "class_label"
 
 
