@@ -29,6 +29,7 @@ from latentry.pipeline.sampling import levels_of, solve
 from latentry.tasks import TASKS, Entry, Request
 from latentry.tasks.options import TaskOptions
 from latentry.tasks.sampling import Sampling
+from latentry.text import printable
 
 BATCH = 16
 
@@ -127,7 +128,7 @@ class Pipeline:
 
     def drawn_by(self) -> DrawnBy:
         """What the files of its pictures say of the model."""
-        return DrawnBy(source=self.source, hash=self.model_hash, **self.opened)
+        return DrawnBy(source=printable(self.source), hash=self.model_hash, **self.opened)
 
     def steps(
         self, text: str | Sequence[str] | None = None, *, task: str = "generate", bf16: bool = False, **options: Any

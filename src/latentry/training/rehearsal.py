@@ -35,7 +35,6 @@ def rehearse(plan: Plan) -> None:
     For before anything is trained. Raises UsageError for what no text file can hold or no reader would give back,
     naming where it comes from.
     """
-    _check_names(plan)
     parent = next(p for p in (plan.out, *plan.out.absolute().parents) if p.is_dir())
     config = plan.model.model_copy(update={"trained": {"autoencoder_steps": 1, "diffusion_steps": 1}})
     notes = about(plan)
@@ -56,16 +55,6 @@ def rehearse(plan: Plan) -> None:
             f"recipe {shown(plan.recipe.name)}: the names and texts of this run do not come back from its files as "
             "they are. Look for unusual letters in labels, captions, `name` and `about`."
         )
-
-
-def _check_names(plan: Plan) -> None:
-    """The class names, which come from folders and metadata, by themselves: the message can say which one it is."""
-    for label in plan.model.data.labels:
-        if label != text.printable(label):
-            raise UsageError(
-                f'data.label: the class "{text.printable(label)}" has a name that is not UTF-8, which no text file can '
-                "hold, so the model could not be written. Rename its folder, or the label in the metadata."
-            )
 
 
 def unwritable(error: UnicodeError, recipe: str) -> UsageError:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from latentry import config
+from latentry import config, text
 from latentry.conditioning import CONDITIONERS, BuildContext
 from latentry.data.dataset import ImageData
 from latentry.errors import UsageError
@@ -49,6 +49,7 @@ def settle_conditions(
 
     Raises UsageError for names and kinds that cannot be, and for images that lack what a condition needs.
     """
+    check_names(data.labels)
     if sources.saved is not None:
         model = config.validate(ModelConfig, sources.saved.state["model"], str(sources.saved.path))
         assert model.diffusion is not None
@@ -67,6 +68,16 @@ def settle_conditions(
     complete: dict[str, Any] = {name: conditioner.options for name, conditioner in conditioners.items()}
     texts = named_files(conditioners)
     return Conditions(options.model_copy(update={"conditioning": complete}), texts, tuple(data.labels))
+
+
+def check_names(labels: Iterable[str]) -> None:
+    """Raise UsageError for a class whose name no text file can hold, so that its model could not be written."""
+    for label in labels:
+        if label != text.printable(label):
+            raise UsageError(
+                f'data.label: the class "{text.printable(label)}" has a name that is not UTF-8, which no text file can '
+                "hold, so the model could not be written. Rename its folder, or the label in the metadata."
+            )
 
 
 def taken() -> set[str]:
