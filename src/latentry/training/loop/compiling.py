@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,7 @@ def compile_or_not(parts: list[Part], what: str, device: torch.device, report: C
     if missing:
         report(f"{what}: not compiled, runs as it is ({missing})")
         return
+    warnings.filterwarnings("ignore", message="TensorFloat32 tensor cores")  # fp32 is fp32 here, and means to be
     for module, method in parts:
         _compile(module, method, what, report)
 
