@@ -3,7 +3,7 @@
     python benchmarks/discriminator.py --out runs/discriminator
     python benchmarks/discriminator.py --data scans --out runs/discriminator
 
-Prints for each the PSNR of held-out reconstructions, fine detail (their energy above a quarter of the sampling rate beside
+Prints for each the PSNR of held-out reconstructions, fine detail (energy above a quarter of the sampling rate beside
 the images'), the grid (energy at spacings of 8, 4 and 2 pixels beside that next to them, against the images'), and what
 the discriminator told at the end; writes a sheet of each. About five minutes a run on two cores.
 """
