@@ -108,7 +108,7 @@ def detail(images: Tensor, again: Tensor) -> float:
 
 
 def woven(images: Tensor, again: Tensor) -> float:
-    """The strongest of the lines at 1/8, 1/4 and 1/2 of the sampling rate beside its neighbours, against the images'."""
+    """The strongest line at 1/8, 1/4 and 1/2 of the sampling rate beside its neighbours, against that of the images."""
 
     def lines(power: Tensor) -> list[float]:
         both, side = (power + power.T).sum(1), power.shape[0]
