@@ -35,7 +35,7 @@ PROMPTS = [
 SEEN = ("a red circle", "a green triangle", "a yellow star", "a pink cross", "a cyan ring", "a yellow square")
 UNSEEN = ("a black cross", "a black ring", "a blue square", "a pink ring", "a white ring", "a white star")
 """Pairs that the held-out split keeps whole."""
-IMAGES = 4000
+IMAGES = 8000
 
 
 def main() -> None:
