@@ -51,7 +51,6 @@ RECIPES: dict[str, tuple[str, dict[str, Any]]] = {
     "small-256 with captions": ("small-256", {**SMALL, **WORDS, **NARROW}),
     "emoji": ("emoji", {**EMOJI, **NARROW}),
     "emoji in patches": ("emoji", {**EMOJI, **NARROW, "autoencoder.patch": 2, "autoencoder.multipliers": [1, 2]}),
-    "tiny-shapes": ("tiny-shapes", {"autoencoder.channels": 8}),
     "small-64": ("small-64", {"autoencoder.channels": 8, "diffusion.unet.channels": 32, "diffusion.conditioning": {}}),
 }
 

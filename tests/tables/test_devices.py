@@ -18,7 +18,8 @@ from tests.tables.conditioner_cases import CAPTIONS, CASES, CONTEXT, make
 
 TEXT = {"width": 8, "layers": 1, "heads": 2, "head_channels": 4, "length": 12}
 WITH_LEFT_OUT_WORDS = [
-    ("text", {**TEXT, "drop_words": 0.5, "pooled": pooled}, CAPTIONS[:3], None) for pooled in ("tokens", "words")
+    ("text", {**TEXT, "drop_words": 0.5, "pooled": pooled}, CAPTIONS[:3], None)
+    for pooled in ("tokens", "words", "each")
 ]
 DEVICES = [
     "meta",

@@ -16,7 +16,8 @@ class Cond:
     """A condition for B images; every part is optional and named, never guessed from its rank.
 
     context: (B, L, D) for cross-attention. context_mask: (B, L) bool, True = attend; None attends to all.
-    concat: (B, C, h, w), joined to the latent on channels. vector: (B, E), added to the time embedding.
+    concat: (B, C, h, w), joined to the latent on channels. vector: (B, E), added to the time embedding; of (B, N, E)
+    each is embedded by itself, and their mean is added.
     """
 
     context: Tensor | None = None
@@ -48,7 +49,8 @@ def where(keep: Tensor, kept: Cond, dropped: Cond) -> Cond:
 def combine(conds: Sequence[Cond]) -> Cond:
     """One condition of several, in order: contexts joined on L, concats on C, vectors added.
 
-    Contexts must have one width D. Where only some contexts have a mask, the others are attended to wholly.
+    A vector beside one of (B, N, E) is added to each of its N. Contexts must have one width D. Where only some contexts
+    have a mask, the others are attended to wholly.
     """
     contexts = [cond for cond in conds if cond.context is not None]
     concats = [cond.concat for cond in conds if cond.concat is not None]
@@ -58,8 +60,14 @@ def combine(conds: Sequence[Cond]) -> Cond:
         context=torch.cat([cond.context for cond in contexts if cond.context is not None], 1) if contexts else None,
         context_mask=torch.cat([_mask(cond) for cond in contexts], 1) if masked else None,
         concat=torch.cat(concats, 1) if concats else None,
-        vector=torch.stack(vectors).sum(0) if vectors else None,
+        vector=_added(vectors) if vectors else None,
     )
+
+
+def _added(vectors: Sequence[Tensor]) -> Tensor:
+    most = max(vector.ndim for vector in vectors)
+    together = [vector if vector.ndim == most else vector.unsqueeze(1) for vector in vectors]
+    return sum(together[1:], together[0])
 
 
 def batch(conds: Sequence[Cond]) -> Cond:

@@ -29,8 +29,9 @@ class TextOptions(KindOptions):
 
     width, layers, heads, head_channels: of the transformer. length: tokens of every prompt, the two at its ends
     included; longer prompts are cut. pooled: a mean is also a vector, added to the time embedding, from which small
-    models learn what a prompt means far sooner than by cross-attention alone: `tokens`, of what the transformer says,
-    or `words`, of the words by themselves, so that combinations that were not in training are understood better.
+    models learn what a prompt means far sooner than by cross-attention alone: `tokens`, of what the transformer says;
+    `words`, of the words by themselves, so that combinations that were not in training are understood better; or
+    `each`: every word is embedded by itself and the mean is taken behind that, where no layer has seen them together.
     drop_words: probability, for each token of a prompt by itself, of becoming the unknown token in training, so that
     a prompt with words that were not in training is understood by its others.
     vocabulary: the largest size of the vocabulary trained on the captions, or the path of BERT's vocab.txt or of a
@@ -46,7 +47,7 @@ class TextOptions(KindOptions):
     heads: Heads = 8
     head_channels: Width = 64
     length: Length = Field(default=77, ge=3)
-    pooled: Literal["tokens", "words"] | None = None
+    pooled: Literal["tokens", "words", "each"] | None = None
     drop_words: float = Field(default=0.0, ge=0, lt=1)
     vocabulary: Rows | str = 4096
     tokens: Literal["pieces", "words"] = "pieces"
@@ -55,7 +56,7 @@ class TextOptions(KindOptions):
 class Text(Prompts):
     """Prompts to a context (B, length, width), without a mask: padding takes part, as in the paper's model.
 
-    With `pooled` also to a vector (B, width).
+    With `pooled` also to a vector (B, width), or of `each` word one (B, length, width).
 
     The empty prompt is the null. With `drop_words` the tokenizer needs an unknown token.
     """
@@ -99,9 +100,12 @@ class Text(Prompts):
         return ids.masked_fill(words & drawn, unknown)
 
     def _pooled(self, ids: Tensor, context: Tensor) -> Tensor | None:
-        """(B, width), or None."""
+        """(B, width), (B, length, width) or None."""
+        width = (self.options.width,)
         if self.options.pooled == "words":
-            return F.layer_norm(self.transformer.token(ids).mean(1), (self.options.width,))
+            return F.layer_norm(self.transformer.token(ids).mean(1), width)
+        if self.options.pooled == "each":
+            return F.layer_norm(self.transformer.token(ids), width)
         return context.mean(1) if self.options.pooled else None
 
 

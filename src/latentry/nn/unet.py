@@ -117,7 +117,8 @@ class UNet(nn.Module):
     ) -> Tensor:
         """The network's output for noisy latents x (B, c, h, w) at times t (B,).
 
-        context (B, L, D), context_mask (B, L) True where a token takes part, concat (B, C, h, w), vector (B, E).
+        context (B, L, D), context_mask (B, L) True where a token takes part, concat (B, C, h, w),
+        vector (B, E) or (B, N, E).
         time_embedding: `embed_time(t)` where it is at hand, (B or 1, 4 * channels).
         context_kv: `project_context(context)` where it is at hand.
         edits: changes of attention probabilities by `attention_paths`, for example of prompt-to-prompt.
@@ -126,7 +127,8 @@ class UNet(nn.Module):
         self._check(x, context is not None or context_kv is not None, concat, vector, edits or ())
         time = self.embed_time(t) if time_embedding is None else time_embedding  # (B or 1, E)
         if self.vector is not None:
-            time = time + self.vector(vector)
+            embedded = self.vector(vector)  # (B, E) or (B, N, E)
+            time = time + (embedded if embedded.ndim == 2 else embedded.mean(1))
         mask = None if context_mask is None else context_mask.bool()[:, None, None, :]  # (B, 1, 1, L)
         signals = Signals(time, context, mask, context_kv, edits or {})
 
@@ -193,7 +195,7 @@ class UNet(nn.Module):
             raise UsageError(f"UNet: latent of {height}x{width}; both must be multiples of {self.factor}. Use {fit}.")
         _expect("x", self.in_channels, x)
         _expect("concat", self.concat_channels, concat)
-        _expect("vector", self.vector_channels or 0, vector)
+        _expect("vector", self.vector_channels or 0, vector, axis=-1)
         if context != (self.context_channels is not None):
             takes = f"takes one of {self.context_channels} channels" if self.context_channels else "takes none"
             raise UsageError(f"UNet: {'a' if context else 'no'} context was given; this network {takes}.")
@@ -202,7 +204,7 @@ class UNet(nn.Module):
                 raise UsageError(f'UNet: no attention "{path}"{did_you_mean(path, self.attention_paths)}.')
 
 
-def _expect(name: str, channels: int, tensor: Tensor | None) -> None:
-    actual = 0 if tensor is None else tensor.shape[1]
+def _expect(name: str, channels: int, tensor: Tensor | None, axis: int = 1) -> None:
+    actual = 0 if tensor is None else tensor.shape[axis]
     if actual != channels:
         raise UsageError(f"UNet: {name} has {actual} channels; this network takes {channels}.")

@@ -27,6 +27,13 @@ def test_contexts_join_on_length_concats_on_channels_and_vectors_add() -> None:
     assert combine([]) == Cond()
 
 
+def test_a_vector_is_added_to_each_of_several() -> None:
+    each = Cond(vector=torch.tensor([[[1.0, 2.0], [3.0, 4.0]]]))
+    both = combine([Cond(vector=torch.tensor([[10.0, 20.0]])), each])
+    assert both.vector is not None
+    assert both.vector.tolist() == [[[11, 22], [13, 24]]]
+
+
 def test_a_context_without_a_mask_is_attended_to_wholly_beside_one_with() -> None:
     """Its tokens would be hidden, or the other's padding seen."""
     masked = Cond(context=torch.zeros(1, 2, 4), context_mask=torch.tensor([[True, False]]))

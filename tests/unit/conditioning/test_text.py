@@ -129,6 +129,20 @@ def test_pooled_words_do_not_know_their_order() -> None:
     torch.testing.assert_close(vector.var(1, unbiased=False), torch.ones(4), atol=1e-2, rtol=0)
 
 
+def test_each_word_is_the_same_whatever_stands_beside_it() -> None:
+    """In a layer that sees words together, a pair that was not in training may mean anything."""
+    vectors = text(pooled="each").encode(["a red circle", "a blue circle"]).vector
+    assert vectors is not None
+    assert vectors.shape[::2] == (2, 8)
+    same = (vectors[0] - vectors[1]).abs().amax(1) < 1e-6
+    assert not same.all()
+    assert int((~same).sum()) == 1  # red and blue
+    embed = torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.SiLU(), torch.nn.Linear(16, 16))
+    red, blue = embed(vectors).mean(1)
+    alone = embed(vectors[:, ~same]).squeeze(1)
+    torch.testing.assert_close(red - blue, (alone[0] - alone[1]) / vectors.shape[1])
+
+
 def test_prompts_of_any_bytes_are_encoded() -> None:
     """A Latin-1 terminal hands over lone surrogates."""
     assert text().tokenize(["caf\udce9 \x00 🍎", "a" * 5000]).shape == (2, 16)

@@ -206,6 +206,9 @@ def _condition(name: str, options: KindOptions, rows: int, config: ModelConfig) 
     o = options.model_dump()
     shared = {"name": name, "kind": o["kind"], "width": o["width"], "rows": rows}
     if o["kind"] == "text":
+        if o["pooled"] == "each":
+            why = "its networks embed one vector an image"
+            raise unheld(f"conditioning {name} with pooled each", why, "")
         kept = ("length", "layers", "heads", "head_channels", "pooled")
         return {**shared, "attended": True, **{key: o[key] for key in kept}}
     null = rows - 1 if o["null"] is None else None if o["null"] == "none" else o["null"]
