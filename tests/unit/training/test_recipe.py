@@ -63,7 +63,7 @@ def test_the_small_recipes_take_any_folder(name, tmp_path):
 def test_all_errors_are_told_at_once(tmp_path):
     shapes.write(tmp_path / "data", 6, size=16)
     changes = {"data.size": 36, "diffusion.unet.head_channels": 24, "data.enlarge": 100, "data.split_by": None}
-    recipe = load("tiny-shapes", {**changes, "autoencoder.multipliers": [1, 2]})
+    recipe = load("tiny-shapes", {**changes, "autoencoder.patch": 1, "autoencoder.multipliers": [1, 2]})
     recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"size": 34})})
     with pytest.raises(UsageError) as caught:
         plan(recipe, tmp_path / "data", tmp_path / "data" / "run", report=lambda _: None)
