@@ -24,7 +24,6 @@ FREE = {
     *("steps", "workers", "log_every", "validate_every", "sample_every", "save_every", "keep", "milestones"),
     *("decay_steps", "lr_end"),  # how the rate goes on where `steps` is another
     *("accumulate", "checkpoint_activations"),  # the same step in less memory
-    *("decay_steps", "lr_end"),  # how the rate goes on where `steps` is another
 }
 FIRST = "autoencoder"
 KEPT_IN = {FIRST: "autoencoder", "diffusion": "unet"}
