@@ -44,6 +44,16 @@ def choose(name: str | torch.device = AUTO) -> torch.device:
     return torch.device(text)
 
 
+def described(device: torch.device) -> str:
+    """A device in words, so that nobody waits on a CPU who believes to have a GPU."""
+    if device.type == "cuda":
+        return f"{device}, {torch.cuda.get_device_name(device)}"
+    if device.type == "cpu":
+        unseen = "" if any(_count(kind) for kind in KINDS[:-1]) else f"; torch {torch.__version__} sees no GPU here"
+        return f"cpu, {torch.get_num_threads()} threads{unseen}"
+    return str(device)
+
+
 def _count(kind: str) -> int:
     """How many devices of a kind there are."""
     if kind == "cuda":

@@ -43,3 +43,13 @@ def test_a_device_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch,
     present(monkeypatch, cuda=2)
     with pytest.raises(UsageError, match=message):
         devices.choose(name)
+
+
+@pytest.mark.parametrize(("counts", "said"), [({}, "sees no GPU here"), ({"mps": 1}, "threads")])
+def test_who_believes_to_have_a_gpu_is_told_otherwise(
+    monkeypatch: pytest.MonkeyPatch, counts: dict[str, int], said: str
+) -> None:
+    present(monkeypatch, **counts)
+    words = devices.described(torch.device("cpu"))
+    assert words.startswith(f"cpu, {torch.get_num_threads()} threads")
+    assert words.endswith(said)

@@ -74,7 +74,7 @@ def train(
     load_plugins(plugins)
     world, out = join(device), Path(out)
     say = _unbreakable(report) if world.chief else _silent
-
+    say(f"device: {devices.described(world.device)}")
     told = _unbreakable(doing) if doing and world.chief else say
 
     def decided(doing: Callable[[str], None]) -> Plan:

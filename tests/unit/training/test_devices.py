@@ -37,9 +37,10 @@ def test_the_second_stages_loss(root: Path, drop: bool) -> None:
 def test_the_first_stages_losses(root: Path, kind: str) -> None:
     perceptual = {"net": "none", "weight": 0.5}
     discriminator = {**DISCRIMINATOR, "start": 0}
-    stage = first_stage(root, META, kind=kind, objective__discriminator=discriminator, objective__perceptual=perceptual)
+    objective = {"objective__discriminator": discriminator, "objective__perceptual": perceptual}
+    stage = first_stage(root, META, kind=kind, train__recolour=0.5, **objective)
     (batch,) = next(stage.batches(0))
-    x, places, _ = stage._part(batch, 0)
+    x, places, _ = stage._part(0, batch, 0)
     features, latent = stage.reconstruct(x, places, 0, "posterior")
     terms = stage.objective.generator_loss(x, features, stage.model.decoder.conv_out, latent, 0)
     terms.loss.backward()

@@ -98,3 +98,13 @@ def test_what_a_recipe_says_is_left_and_what_was_found_is_told(tmp_path):
     assert said == ["data: 4 images with label (label); conditioned on label"]
     plain = recipes.load("tiny-shapes")
     assert resolve(plain, tmp_path / "not looked at") is plain
+
+
+@pytest.mark.parametrize(("mode", "channels", "told"), [("RGBA", 3, True), ("LA", 1, True), ("RGB", 3, False)])
+def test_that_a_colour_is_put_behind_transparency_is_told(tmp_path, mode, channels, told):
+    for name in FOUR:
+        Image.new(mode, (4, 4)).save(tmp_path / name)
+    said: list[str] = []
+    tree = {"name": "x", "data": {"size": 16, "channels": "auto", "background": "black"}}
+    assert resolve(Recipe.model_validate(tree), tmp_path, said.append).data.channels == channels
+    assert ("transparency is laid over black (data.background)" in said[-1]) is told

@@ -67,17 +67,20 @@ def _with_channels(recipe: Recipe, root: Path, records: list[Record] | None, rep
 
 def _channels(root: Path, records: list[Record], options: DataOptions) -> tuple[int, str]:
     """How many channels the images have, of an even sample, and the reason in words."""
-    counts = set[int]()
+    counts, transparent = set[int](), False
     for record in records[:: max(1, len(records) // LOOKED_AT)]:
         with suppress(BadImage):
             header = images.header(root / record.path, options.limits)
-            counts.add(header.channels - (header.alpha and options.colour is not None))
+            laid = header.alpha and options.colour is not None
+            counts.add(header.channels - laid)
+            transparent |= laid
+    behind = f"; transparency is laid over {options.background} (data.background)" if transparent else ""
     grey_behind = options.colour is None or len(set(options.colour)) == 1
     if counts == {1} and grey_behind:
-        return 1, "as every image is grey"
+        return 1, f"as every image is grey{behind}"
     if len(counts) == 1 and not counts & {1, 3}:
-        return counts.pop(), "as every image has"
-    return 3, "as the images are in colour" if 3 in counts else "as the images differ, or cannot be read"
+        return counts.pop(), f"as every image has{behind}"
+    return 3, f"as the images are in colour{behind}" if 3 in counts else "as the images differ, or cannot be read"
 
 
 def _conditioning(tree: dict[str, Any]) -> dict[str, Any]:

@@ -17,11 +17,16 @@ LATE = 3
 
 
 class AutoencoderTraining(StageTraining):
-    """First stage: both optimisers use betas (0.5, 0.9) as published."""
+    """First stage: both optimisers use betas (0.5, 0.9) as published.
+
+    discriminator_lr: of the discriminator, where it is another one. recolour: share of the images that are trained on
+    with their channels in another order, each inverted or not.
+    """
 
     betas: tuple[Beta, Beta] = (0.5, 0.9)
     optimiser: Literal["adamw", "adam", "sgd"] = "adam"
     discriminator_lr: Rate | None = None
+    recolour: float = Field(default=0.0, ge=0, le=1)
 
 
 class AutoencoderSection(AutoencoderOptions):

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -30,10 +30,8 @@ from latentry.training.loop.world import World
 from latentry.training.objectives import AdversarialObjective, GeneratorTerms
 from latentry.training.recipe.autoencoder import AutoencoderSection, AutoencoderTraining
 from latentry.training.stages.autoencoder.health import Health
+from latentry.training.stages.autoencoder.recolour import recoloured
 from latentry.training.stages.named import damaged_paths, paths_of
-
-if TYPE_CHECKING:
-    pass
 
 NAME = "autoencoder"
 PREVIEWED = 8
@@ -133,7 +131,7 @@ class AutoencoderStage(Stage):
         self.updater.zero()
         sums: dict[str, Tensor] = {}
         for number, batch in enumerate(parts):
-            x, places, share = self._part(batch, number)
+            x, places, share = self._part(step, batch, number)
             torch.manual_seed(rng.key(self.seed, f"dropout {self.world.rank} {number}", step))
             features, latent = self.reconstruct(x, places, step, "posterior")
             terms = self.objective.generator_loss(x, features, self.model.decoder.conv_out, latent, step)
@@ -149,7 +147,7 @@ class AutoencoderStage(Stage):
         self.critic.zero()
         sums: dict[str, Tensor] = {}
         for number, batch in enumerate(parts):
-            x, places, share = self._part(batch, number)
+            x, places, share = self._part(step, batch, number)
             with torch.no_grad():
                 features, _ = self.reconstruct(x, places, step, "posterior again")
                 fake = self.model.decoder.conv_out(features.float())
@@ -160,11 +158,13 @@ class AutoencoderStage(Stage):
             self._add(sums, named, share)
         return self._numbers(sums, discriminator_gradient_norm=self.critic.reduce())
 
-    def _part(self, batch: Example, number: int) -> tuple[Tensor, list[int], float]:
-        """Images on the device, their places in the global batch, and their share of it."""
+    def _part(self, step: int, batch: Example, number: int) -> tuple[Tensor, list[int], float]:
+        """Images on the device as they are trained on, their places in the global batch, and their share of it."""
         places = self.world.share(self.training.batch, self.training.accumulate, number)
         assert batch.image is not None
         x = batch.image.to(self.world.device, non_blocking=True)
+        alpha = x.shape[1] in (2, 4) and self.data.source.transparent
+        x = recoloured(x, self.training.recolour, self.seed, places, step, alpha=alpha)
         if self.training.channels_last:
             x = x.contiguous(memory_format=torch.channels_last)
         return x, list(places), len(places) / self.training.batch
