@@ -155,7 +155,9 @@ def _conclude(plan: Plan) -> Mapping[str, Any]:
     if figures is None:
         judge = recipe.judge if "diffusion" in plan.selected else None
         try:
-            figures = measure(out, plan.data, judge, recipe.seed, plan.world.device)
+            with Waiting(plan.report, "figures") as waiting:
+                waiting.doing("measuring the model")
+                figures = measure(out, plan.data, judge, recipe.seed, plan.world.device)
         except Exception as error:  # the model is there, whatever can be said of it
             plan.report(
                 f"figures: could not be measured ({reason(error)}); the model is in {out / MODEL}, and the same "

@@ -17,7 +17,9 @@ from latentry.data.dataset import ImageData, Pick
 from latentry.data.loader import samples
 from latentry.data.sample import Sample
 from latentry.models.autoencoder import Autoencoder
+from latentry.training.loop import waiting
 from latentry.training.loop.world import World
+from latentry.training.stages import latents
 from latentry.training.stages.autoencoder.build import fresh
 from latentry.training.stages.autoencoder.scale import measure_scale
 from latentry.training.stages.diffusion.build import build as build_second
@@ -72,6 +74,17 @@ def test_latents_are_encoded_once(root: Path, tmp_path: Path) -> None:
     assert cache(autoencoder, data, tmp_path)[1]
     autoencoder.latent_scale.fill_(2.0)  # the scale is applied to what is cached
     assert not cache(autoencoder, data, tmp_path)[1]
+
+
+def test_how_far_the_encoding_is_is_told(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "EVERY", 0.001)
+    monkeypatch.setattr(latents, "ENCODE_BATCH", 1)
+    autoencoder, data = parts(root)
+    _, said = cache(autoencoder, data, tmp_path)
+    told = [int(line.split("%")[0].split()[-1]) for line in said if "% of the train images are encoded (" in line]
+    assert told == sorted(told)
+    assert told
+    assert told[-1] <= 100
 
 
 def test_other_weights_or_images_are_encoded_anew(root: Path, tmp_path: Path) -> None:

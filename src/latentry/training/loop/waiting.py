@@ -23,9 +23,11 @@ class Waiting:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="waiting", daemon=True)
 
-    def doing(self, what: str) -> None:
-        """What is done from now on, such as "autoencoder: timing step 1"."""
-        self._what, self._since = what, time.monotonic()
+    def doing(self, what: str, still: bool = False) -> None:
+        """What is done from now on, such as "autoencoder: timing step 1". still: it is what was done already."""
+        self._what = what
+        if not still:
+            self._since = time.monotonic()
 
     def __enter__(self) -> Waiting:
         self._thread.start()

@@ -17,6 +17,7 @@ from latentry.data.dataset import ImageData, Pick
 from latentry.data.loader import IMAGE, Values, samples
 from latentry.data.sample import Example, Sample, joined
 from latentry.models.autoencoder import Autoencoder
+from latentry.training.loop.waiting import Waiting
 from latentry.training.loop.world import World
 
 ENCODE_BATCH = 16
@@ -97,10 +98,13 @@ class LatentCache:
         array = np.lib.format.open_memmap(path, mode="r+")
         used = np.lib.format.open_memmap(self.folder / "used.npy", mode="r+")
         indices = list(range(len(data)))[world.rank :: world.size]
-        for part, group in read(data, indices, workers):
-            used[part] = [sample.index for sample in group]
-            for flip in range(flips):
-                array[part, flip] = encode(autoencoder, group, bool(flip)).numpy()
+        with Waiting(report, "latents") as waiting:
+            for part, group in read(data, indices, workers):
+                used[part] = [sample.index for sample in group]
+                for flip in range(flips):
+                    array[part, flip] = encode(autoencoder, group, bool(flip)).numpy()
+                done = min((part[-1] + 1) * 100 // len(data), 100)
+                waiting.doing(f"{done}% of the {data.split} images are encoded", still=True)
         array.flush()
         used.flush()
         world.barrier()
