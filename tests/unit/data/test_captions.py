@@ -80,8 +80,32 @@ def test_text_files_of_boxes_and_of_no_image_are_no_captions(tmp_path: Path) -> 
     folder = read(tmp_path, text="auto")
     assert captions(folder) == ["", "", ""]
     assert folder.remarks.left == [
-        "1 text file beside no image (first: README.txt)",
         "3 NAME.txt files of numbers alone (boxes?), which are no captions",
+        "1 text file beside no image (first: README.txt)",
+    ]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "image,caption\n0000.png,a cat\n0001.png,a dog\n",
+        "0000.png#0\ta cat\n0000.png#1\tthe cat\n0001.png#0\ta dog\n",
+        "1 images/0000.png\n2 images/0001.png\n",
+        "./0000.png\n./0001.png\n",
+    ],
+    ids=["csv", "flickr", "numbered", "paths"],
+)
+@pytest.mark.parametrize("wanted", ["auto", None])
+def test_a_text_file_that_lists_images_is_told_from_one_that_does_not(
+    lines: str, wanted: str | None, tmp_path: Path
+) -> None:
+    numbered(tmp_path, 3)
+    (tmp_path / "captions.txt").write_text(lines)
+    (tmp_path / "README.txt").write_text("See 0000.png.\nAll by us.\n")
+    assert read(tmp_path, text=wanted).remarks.left == [
+        "captions.txt, whose lines name images: write them into a metadata.csv of the columns file_name and text, "
+        "label or split",
+        "1 text file beside no image (first: README.txt)",
     ]
 
 

@@ -50,6 +50,22 @@ def test_folders_called_train_and_test_are_splits_and_classes_lie_in_them(other:
     ]
 
 
+@pytest.mark.parametrize(
+    ("train", "other"),
+    [("train2017", "val2017"), ("training_set", "test_set"), ("Train Images", "Test Images"), ("trainset", "testset")],
+)
+def test_splits_are_known_by_names_with_something_behind_them(train: str, other: str, tmp_path: Path) -> None:
+    images(tmp_path, f"{train}/cat", f"{other}/cat")
+    assert sides(tmp_path) == {"train": [f"{train}/cat"], "held_out": [f"{other}/cat"]}
+
+
+@pytest.mark.parametrize("folder", ["trainers", "testament", "value", "evaluated", "train station", "devices"])
+def test_words_that_only_begin_like_splits_are_classes(folder: str, tmp_path: Path) -> None:
+    images(tmp_path, folder, "train")
+    assert read(tmp_path).remarks.read == []
+    assert select.are_classes(read(tmp_path).records, "folder")
+
+
 def test_both_test_and_validation_are_kept_from_training(tmp_path: Path) -> None:
     images(tmp_path, "train", "val", "test")
     assert sides(tmp_path) == {"train": ["train"], "held_out": ["test", "val"]}

@@ -14,6 +14,7 @@ from latentry.data.files import images
 from latentry.data.files.header import BadImage, Header
 from latentry.data.folders import pixel_fields, select
 from latentry.data.folders.foreign import sorted_out
+from latentry.data.folders.framing import cut_away
 from latentry.data.folders.record import Record
 from latentry.data.folders.records import known_fields, read_folder
 from latentry.data.folders.scan import Scan, real_root, scan, where_to
@@ -215,7 +216,7 @@ def _mixtures(report: Report, headers: dict[str, Header], options: DataOptions |
         _note_minority(report, {p: f"{h.channels - h.alpha} colour channels" for p, h in headers.items()})
         _note_minority(report, {p: f"{h.depth} bits a channel" for p, h in headers.items()})
         return
-    report.warnings += grey_in_colour(headers, options)
+    report.warnings += grey_in_colour(headers, options) + cut_away(headers, options)
     wrong = {path: mismatch(header, options) for path, header in headers.items()}
     report.bad += [(p, f"{why}, but data.channels is {options.channels}") for p, why in wrong.items() if why]
     try:

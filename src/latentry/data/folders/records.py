@@ -9,8 +9,9 @@ from typing import NamedTuple
 from latentry.data.files.header import shown
 from latentry.data.files.images import EXTENSIONS
 from latentry.data.folders import splits
+from latentry.data.folders.companions import companions
 from latentry.data.folders.foreign import Foreign, sorted_out
-from latentry.data.folders.metadata.captions import add_text_files
+from latentry.data.folders.metadata.captions import add_text_files, left_over, text_files
 from latentry.data.folders.metadata.fields import LABEL, TEXT, add_usual
 from latentry.data.folders.metadata.listed import listed, metadata_like, named_by
 from latentry.data.folders.record import Record, Remarks, below
@@ -67,12 +68,15 @@ def read_folder(root: Path, options: DataOptions | None = None, content: Scan | 
     wanted = _wanted(options)
     records, named = add_usual(records, wanted, remarks), named_by(records)
     texts = [path for path in content.texts if path not in named]
+    beside = text_files(records, texts)
     if "text" in wanted:
-        records = add_text_files(root, records, texts, remarks)
-    elif texts:
-        remarks.left.append(
-            f"{len(texts)} text files, as the recipe's data.text is {options.text or 'null' if options else ''}"
-        )
+        records = add_text_files(root, records, beside, remarks)
+    elif beside:
+        said = options.text or "null" if options else ""
+        remarks.left.append(f"{len(beside)} text files, as the recipe's data.text is {said}")
+    remarks.left += left_over(root, records, [path for path in texts if path not in set(beside.values())])
+    if not content.metadata:
+        remarks.read += companions(records)
     records = splits.mark(records, options, remarks)
     known = named.union(record.path for record in records)
     unlisted = [path for path in content.images if path not in known]

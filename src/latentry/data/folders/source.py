@@ -14,6 +14,7 @@ from latentry.data.content import POINTER
 from latentry.data.files import images
 from latentry.data.files.header import BadImage, BadValues, Header, shown
 from latentry.data.folders import pixel_fields, select
+from latentry.data.folders.framing import cut_away
 from latentry.data.folders.record import Record, Remarks
 from latentry.data.folders.records import not_entered, read_folder, real_root
 from latentry.data.options import DataOptions
@@ -55,7 +56,7 @@ class Source:
         self._tell_stacks(headers)
         self.records = [record for record in self.records if record.path not in self.bad]
         refuse_mixed_channels(headers, options)
-        self.warnings = grey_in_colour(headers, options)
+        self.warnings = grey_in_colour(headers, options) + cut_away(headers, options)
         for line in self.warnings:
             report(f"warning: {line}")
         self._headers = headers
@@ -205,7 +206,7 @@ def refuse_too_small(path: str, header: Header, options: DataOptions) -> None:
     times = enlargement(header.height, header.width, options)
     if times > options.enlarge:
         reason = f"{header.width}x{header.height} is too small: enlarged {times:.0f} times, limit data.enlarge = "
-        raise BadImage(path, f"{reason}{options.enlarge:g}")
+        raise BadImage(path, "; ".join((f"{reason}{options.enlarge:g}", *header.notes)))
 
 
 def refuse_mixed_channels(headers: dict[str, Header], options: DataOptions) -> None:

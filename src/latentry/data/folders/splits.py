@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
@@ -12,16 +13,23 @@ from latentry.text import one_line
 FIELD = "split"
 TRAIN = ("train", "training")
 OTHERS = ("val", "valid", "validation", "test", "testing", "dev", "eval", "evaluation", "holdout", "held_out")
+_AROUND = re.compile(r"[ _-]?(sets?|data|images?|imgs?|splits?|samples?)?[ _-]?\d{0,4}")
+"""What names of splits have behind them: train2017, training_set, test-images, val_2."""
 _OFF = "data.splits: off turns this off"
 
 
 def is_train(name: str) -> bool:
     """Whether a split of this name is trained on; any other is kept from training."""
-    return name.lower() in TRAIN
+    return _named(name, TRAIN)
 
 
 def _is_split(name: str) -> bool:
-    return name.lower() in (*TRAIN, *OTHERS)
+    return _named(name, (*TRAIN, *OTHERS))
+
+
+def _named(name: str, words: Iterable[str]) -> bool:
+    folded = name.lower()
+    return any(folded.startswith(word) and _AROUND.fullmatch(folded, len(word)) for word in words)
 
 
 def mark(records: Sequence[Record], options: DataOptions | None, remarks: Remarks) -> list[Record]:

@@ -15,19 +15,18 @@ from latentry.errors import UsageError
 LONGEST = 10_000
 """Characters of a caption that are read: far more than any text encoder takes in."""
 _BYTES = 4 * LONGEST + 4
+_LOOKED_AT = 200
+"""Text files beside no image that are opened."""
+_BETWEEN = re.compile(r"[,;|#\s\"']+")
 _NUMBERS = re.compile(r"\d+( -?[\d.eE+-]+){4,}")
 
 
-def add_text_files(root: Path, records: Sequence[Record], texts: Sequence[str], remarks: Remarks) -> list[Record]:
+def add_text_files(root: Path, records: Sequence[Record], beside: dict[str, str], remarks: Remarks) -> list[Record]:
     """The records with `text` from the text file beside each image, where the metadata has none for it.
 
-    Files of boxes (YOLO: numbers alone) are no captions. Raises `UsageError` for a text that cannot be decoded.
+    beside: of `text_files`. Files of boxes (YOLO: numbers alone) are no captions. Raises `UsageError` for a text that
+    cannot be decoded.
     """
-    beside = _beside(records, texts)
-    used = set(beside.values())
-    without = [path for path in texts if path not in used]
-    if without:
-        remarks.left.append(f"{_count(without, 'text file')} beside no image (first: {shown(without[0])})")
     if not beside:
         return list(records)
     missing = [record for record in records if record.path in beside and record.fields.get("text") is None]
@@ -44,7 +43,33 @@ def add_text_files(root: Path, records: Sequence[Record], texts: Sequence[str], 
     ]
 
 
-def _beside(records: Sequence[Record], texts: Sequence[str]) -> dict[str, str]:
+def left_over(root: Path, records: Sequence[Record], texts: Sequence[str]) -> list[str]:
+    """Lines for text files beside no image; one that names images is a list of them, with captions or classes."""
+    names = {name for record in records for name in (record.path, parts_of(record.path).name)}
+    lists = [path for path in texts[:_LOOKED_AT] if _names_images(root / path, names)]
+    lines = [
+        f"{shown(path)}, whose lines name images: write them into a metadata.csv of the columns file_name and text, "
+        "label or split"
+        for path in lists[:5]
+    ]
+    others = [path for path in texts if path not in lists]
+    if others:
+        lines.append(f"{_count(others, 'text file')} beside no image (first: {shown(others[0])})")
+    return lines
+
+
+def _names_images(path: Path, names: set[str]) -> bool:
+    """Whether two of the first lines of a text have the name of an image, or its path, among their words."""
+    try:
+        start = text.start_of(path, 4096, shown(str(path))).decode("utf-8", "replace")
+    except UsageError:
+        return False
+    words = (set(_BETWEEN.split(line)) | {line.strip()} for line in start.splitlines()[:20])
+    found = (any(w in names or w.rpartition("/")[2] in names for w in line) for line in words)
+    return sum(found) > 1
+
+
+def text_files(records: Sequence[Record], texts: Sequence[str]) -> dict[str, str]:
     """The text file of each image that has one: a/b.txt, or a/b.png.txt, of a/b.png."""
     stems: dict[str, str] = {}
     for path in texts:
