@@ -25,8 +25,7 @@ def cut_away(headers: Mapping[str, Header], options: DataOptions) -> list[str]:
     to_height, to_width = options.height_width
     return [
         f"most of each image is cut away: of one {width} wide and {height} high the middle {usual:.0%} is left for "
-        f"{to_width}x{to_height}. data.crop: pad keeps all of each, data.size: [height, width] another shape, "
-        "data.crop: random shows each part in its turn."
+        f"{to_width}x{to_height}. data.crop: pad keeps all of each, data.size: [height, width] is another shape."
     ]
 
 
