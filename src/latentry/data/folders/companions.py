@@ -11,18 +11,22 @@ from latentry.data.folders.record import Record, parts_of
 _WORDS = (
     r"(masks?|segs?|segmentations?|semantic|labels?|annotations?|gts?|ground_?truths?|depths?|alphas?|mattes?|trimaps?)"
 )
+_ANYWHERE = re.compile(_WORDS, re.IGNORECASE)
 _BEHIND = re.compile(rf"(.+)[ ._-]{_WORDS}", re.IGNORECASE)
 _FOLDER = re.compile(rf"(.*[ ._-])?{_WORDS}", re.IGNORECASE)
 
 
 def companions(records: Sequence[Record]) -> list[str]:
     """A line where images are called NAME_mask beside NAME, or lie in a folder like masks, named like others."""
+    paths = [record.path for record in records if _ANYWHERE.search(record.path)]  # of millions of images, few
+    if not paths:
+        return []
     stems = {parts_of(record.path).stem for record in records}
     names: dict[str, set[str]] = {}
     for stem in stems:
         folder, _, name = stem.rpartition("/")
         names.setdefault(name, set()).add(folder)
-    found = [record.path for record in records if _is_companion(parts_of(record.path).stem, stems, names)]
+    found = [path for path in paths if _is_companion(parts_of(path).stem, stems, names)]
     if not found:
         return []
     return [

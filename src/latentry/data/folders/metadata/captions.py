@@ -45,6 +45,8 @@ def add_text_files(root: Path, records: Sequence[Record], beside: dict[str, str]
 
 def left_over(root: Path, records: Sequence[Record], texts: Sequence[str]) -> list[str]:
     """Lines for text files beside no image; one that names images is a list of them, with captions or classes."""
+    if not texts:
+        return []
     names = {name for record in records for name in (record.path, parts_of(record.path).name)}
     lists = [path for path in texts[:_LOOKED_AT] if _names_images(root / path, names)]
     lines = [
