@@ -50,7 +50,8 @@ def described(device: torch.device) -> str:
         return f"{device}, {torch.cuda.get_device_name(device)}"
     if device.type == "cpu":
         unseen = "" if any(_count(kind) for kind in KINDS[:-1]) else f"; torch {torch.__version__} sees no GPU here"
-        return f"cpu, {torch.get_num_threads()} threads{unseen}"
+        threads = torch.get_num_threads()
+        return f"cpu, {threads} thread{'s' * (threads > 1)}{unseen}"
     return str(device)
 
 

@@ -74,7 +74,6 @@ def train(
     load_plugins(plugins)
     world, out = join(device), Path(out)
     say = _unbreakable(report) if world.chief else _silent
-    say(f"device: {devices.described(world.device)}")
     told = _unbreakable(doing) if doing and world.chief else say
 
     def decided(doing: Callable[[str], None]) -> Plan:
@@ -84,6 +83,7 @@ def train(
     if dry_run:
         with Waiting(told, "dry run") as waiting:
             made = decided(waiting.doing)
+            say(f"device: {devices.described(world.device)}")
             with working():
                 return Run(out, rehearse(made, waiting.doing))
     if world.chief:
@@ -98,6 +98,7 @@ def train(
         world.barrier()  # nobody reads a model that is only half in its place
         with Waiting(told, "before training") as waiting:
             made = decided(waiting.doing)
+        say(f"device: {devices.described(world.device)}")
         if not begun and world.chief:
             held.enter_context(RunLock(out, say))
             if is_run(out):
