@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from datetime import timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 import torch.distributed as dist
 
@@ -59,6 +59,13 @@ def lost(rank: int, size: int, why: str) -> ProcessLost:
     )
 
 
+def leave() -> NoReturn:
+    """End this process at once: closing a group that lacks a process waits, or aborts in the middle of a library."""
+    for worker in multiprocessing.active_children():
+        worker.kill()
+    os._exit(LOST)
+
+
 class Watch(threading.Thread):
     """Beside a process of several: ends it when it has waited for the others for `seconds` and none of them works.
 
@@ -72,6 +79,7 @@ class Watch(threading.Thread):
         self.watched, self.ended = threading.get_ident(), threading.Event()
         self.steps = 0  # counted up by every wait that came to its end
         self.at_work, self.seen = 0, time.monotonic()
+        self.alone = False  # whether a process is known to be gone
         self._pulse = threading.Thread(target=self._tell, daemon=True, name="pulse")
         self._store: Any = None
 
@@ -125,6 +133,4 @@ class Watch(threading.Thread):
         """No exception reaches a thread that waits in the middle of a library."""
         why = f"no other process of this run has done anything for {self.seconds:g} s, the limit {VARIABLE}"
         os.write(2, f"error: {lost(self.rank, self.size, why + '; one is stopped, hangs or is gone')}\n".encode())
-        for worker in multiprocessing.active_children():
-            worker.kill()
-        os._exit(LOST)
+        leave()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import atexit
 import os
+import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import torch
@@ -73,6 +74,8 @@ class World:
         except Exception as error:
             if self.size == 1 or not patience.is_lost(error):
                 raise
+            if self.watch is not None:
+                self.watch.alone = True
             raise patience.lost(self.rank, self.size, "another process of this run is gone") from error
 
     def check_batch(self, where: str, batch: int, accumulate: int) -> None:
@@ -118,6 +121,10 @@ def join(device: str = devices.AUTO) -> World:
 
 def _leave(watch: Watch) -> None:
     """Close the process group, which otherwise warns or waits for the others when this process ends."""
+    if watch.alone:
+        with suppress(OSError, ValueError):  # its reader may be gone too
+            sys.stdout.flush()
+        patience.leave()
     watch.end()
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()
