@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from latentry.errors import UsageError
-from latentry.tasks.images import crop_to_multiple, read_image
+from latentry.tasks.inputs.images import crop_to_multiple, read_image
 from latentry.tasks.options import OnCommandLine, TaskOptions
 from latentry.tasks.task import Request, Task
 

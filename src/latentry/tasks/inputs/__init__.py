@@ -1,0 +1,1 @@
+"""What tasks read from files: images, masks, layouts, maps."""
