@@ -103,14 +103,14 @@ def check_size(path: str | os.PathLike[str], width: int, height: int, pixel_byte
     pixel_bytes: what the values of one pixel take once decoded.
     """
     if width < 1 or height < 1:
-        raise BadImage(path, f"the header says {width}x{height} pixels")
+        raise BadImage(path, f"the header says {height}x{width} pixels")
     if width * height > limits.pixels:
         raise BadImage(
-            path, f"{width}x{height} is {width * height} pixels, more than data.pixel_limit = {limits.pixels}"
+            path, f"{height}x{width} is {width * height} pixels, more than data.pixel_limit = {limits.pixels}"
         )
     size = width * height * pixel_bytes
     if size > limits.bytes:
-        what = f"{width}x{height} pixels of {pixel_bytes} bytes are {size} bytes decoded"
+        what = f"{height}x{width} pixels of {pixel_bytes} bytes are {size} bytes decoded"
         raise BadImage(path, f"{what}, more than data.byte_limit = {limits.bytes}")
 
 

@@ -205,7 +205,7 @@ def _examine(report: Report, path: str, options: DataOptions, strict: bool, valu
         report.notes.append((path, f"named {suffix} but is {header.format}: read by its content"))
     report.notes += [(path, note) for note in header.notes]
     if not strict and min(header.width, header.height) < _TINY:
-        report.notes.append((path, f"only {header.width}x{header.height} pixels"))
+        report.notes.append((path, f"only {header.height}x{header.width} pixels"))
     return header
 
 

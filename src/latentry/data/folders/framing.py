@@ -25,7 +25,7 @@ def cut_away(headers: Mapping[str, Header], options: DataOptions) -> list[str]:
     to_height, to_width = options.height_width
     return [
         f"most of each image is cut away: of one {width} wide and {height} high the middle {usual:.0%} is left for "
-        f"{to_width}x{to_height}. data.crop: pad keeps all of each, data.size: [height, width] is another shape."
+        f"{to_height}x{to_width}. data.crop: pad keeps all of each, data.size: [height, width] is another shape."
     ]
 
 

@@ -205,7 +205,7 @@ def refuse_too_small(path: str, header: Header, options: DataOptions) -> None:
     """Raise `BadImage` for a picture with too few pixels to be worth stretching."""
     times = enlargement(header.height, header.width, options)
     if times > options.enlarge:
-        reason = f"{header.width}x{header.height} is too small: enlarged {times:.0f} times, limit data.enlarge = "
+        reason = f"{header.height}x{header.width} is too small: enlarged {times:.0f} times, limit data.enlarge = "
         raise BadImage(path, "; ".join((f"{reason}{options.enlarge:g}", *header.notes)))
 
 

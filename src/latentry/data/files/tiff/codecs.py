@@ -117,7 +117,7 @@ def pixels_of(picture: bytes, formats: tuple[str, ...] = ("TIFF",), size: tuple[
     try:
         with Image.open(io.BytesIO(picture), formats=formats) as image:
             if size is not None and image.size != size:
-                raise Damaged(f"a tile of {image.width}x{image.height} pixels where {size[0]}x{size[1]} belong")
+                raise Damaged(f"a tile of {image.height}x{image.width} pixels where {size[1]}x{size[0]} belong")
             image.load()
             return array_of(image, "RGB" if image.mode == "YCbCr" else None)
     except Damaged:

@@ -120,7 +120,7 @@ def page_of(directory: Directory) -> Page:
     bits = set(directory.numbers(258, (1,)))
     formats = set(directory.numbers(339, (1,)))
     if width < 1 or height < 1 or samples < 1:
-        raise tiff.refused(f"the header says {width}x{height} pixels of {samples} bands")
+        raise tiff.refused(f"the header says {height}x{width} pixels of {samples} bands")
     if len(bits) > 1 or len(formats) > 1:
         raise tiff.refused(f"bands of different kinds ({sorted(bits)} bits, formats {sorted(formats)}) are not read")
     tiled = 322 in directory.tags

@@ -108,7 +108,7 @@ def _by_imagecodecs(page: Page, data: bytes) -> NDArray[Any]:
 def _same_size(found: tuple[int, int], size: tuple[int, int]) -> None:
     """A stream says its own size, and room for it is taken before anything is decoded."""
     if found != size:
-        raise Damaged(f"a tile of {found[0]}x{found[1]} pixels where {size[0]}x{size[1]} belong")
+        raise Damaged(f"a tile of {found[1]}x{found[0]} pixels where {size[1]}x{size[0]} belong")
 
 
 def _jpeg_2000_facts(data: bytes) -> tuple[tuple[int, int], int]:
