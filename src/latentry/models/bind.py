@@ -13,15 +13,24 @@ from latentry.conditioning import Cond, batch
 from latentry.devices import autocast
 from latentry.diffusion.contracts import Denoisers
 from latentry.diffusion.schedule import CLEAN, Level
+from latentry.models.editing import EditsAt
 from latentry.models.latent_diffusion import LatentDiffusion
 
 
-def bind(model: LatentDiffusion, conds: Sequence[Cond], levels: Sequence[Level], *, bf16: bool = False) -> Denoisers:
+def bind(
+    model: LatentDiffusion,
+    conds: Sequence[Cond],
+    levels: Sequence[Level],
+    *,
+    bf16: bool = False,
+    edits: EditsAt | None = None,
+) -> Denoisers:
     """Predict x0 of the same x under each of `conds`.
 
     Cross-attention keys and values are computed once; the network may run in bf16, everything around it is fp32.
     levels: those that are known before the solver runs. Their time embeddings are computed at once, those of other
     levels (a solver may visit levels of its own) when they are first visited.
+    edits: what to do with attention at a level; its rows are the images under the first of `conds`, then the others.
     """
     unet, device = model.unet, model.device()
     joined = batch(conds)
@@ -54,6 +63,7 @@ def bind(model: LatentDiffusion, conds: Sequence[Cond], levels: Sequence[Level],
                 vector=joined.vector,
                 time_embedding=embeddings[level.t].expand(repeated.shape[0], -1),
                 context_kv=context_kv,
+                edits=edits(level) if edits else None,
             )
         outputs = out.to(x.dtype).chunk(n)
         return tuple(model.prediction.x0(x, o, level.alpha, level.sigma) for o in outputs)

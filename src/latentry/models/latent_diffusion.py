@@ -87,6 +87,17 @@ class LatentDiffusion(nn.Module):
         conditioner = self._at(name)
         return conditioner.null(batch) if values is None else conditioner.encode(values)
 
+    def tokens_of(self, name: str, values: Mapping[str, Values | None]) -> tuple[slice, int]:
+        """Which tokens of the context of `condition` are those of one conditioner, and how many there are of all."""
+        first, place = 0, slice(0, 0)
+        for other in self.conditioners:
+            given = values.get(other)
+            context = self.encode(other, None if given is None else given[:1], 1).context
+            last = first + (0 if context is None else context.shape[1])
+            place = slice(first, last) if other == name else place
+            first = last
+        return place, first
+
     def dropped(self, values: Mapping[str, Values], keep: Mapping[str, Tensor]) -> Cond:
         """As `condition`, with rows where keep[name] (B,) is False replaced by the null (training).
 

@@ -164,6 +164,11 @@ class UNet(nn.Module):
         """The names by which `edits` finds the attentions."""
         return [name for name, module in self.named_modules() if isinstance(module, Attention | MapAttention)]
 
+    @property
+    def cross_attention_paths(self) -> list[str]:
+        """Of these the ones that attend to the context."""
+        return [attention.path for attention in self._cross_attentions()]
+
     def _run(self, module: Callable[..., Tensor], x: Tensor, *arguments: object) -> Tensor:
         if self.checkpoint and torch.is_grad_enabled():
             result: Tensor = recompute(module, x, *arguments, use_reentrant=False)

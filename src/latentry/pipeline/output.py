@@ -32,6 +32,7 @@ class Output:
 
     units: of each image, where it is saved in own units instead. alpha: the last of 2 or 4 channels is transparency.
     made: how they were drawn, for their files, so that they can be drawn again; None where nothing was drawn.
+    together: so many stand side by side on a sheet, such as an original and its edit.
     """
 
     tensor: Tensor
@@ -40,6 +41,7 @@ class Output:
     units: Sequence[Units] = ()
     alpha: bool = True
     made: Made | None = None
+    together: int = 1
 
     @property
     def arrays(self) -> list[NDArray[Any]]:
@@ -95,7 +97,8 @@ class Output:
 
     def grid(self, columns: int | None = None) -> Image.Image:
         """All images on one sheet: 8-bit RGB (three bands of many; one as grey, two as grey side by side)."""
-        return grid(self.tensor, columns, alpha=self.alpha)
+        groups = math.ceil(math.sqrt(len(self.tensor)) / self.together)
+        return grid(self.tensor, columns or self.together * groups, alpha=self.alpha)
 
     def save_sheet(self, path: str | Path, *, metadata: bool = True) -> Path:
         """Write the sheet as one PNG that carries what made the images, the seeds of all among it.
@@ -107,7 +110,7 @@ class Output:
         path.parent.mkdir(parents=True, exist_ok=True)
         text = {**self._text(0), "images": str(len(self.tensor))}
         if len(self.tensor) > 1:
-            text["seeds"] = ", ".join(facts["seed"] for facts in self.facts if "seed" in facts)
+            text["seeds"] = ", ".join(dict.fromkeys(facts["seed"] for facts in self.facts if "seed" in facts))
             text |= {} if self.made is None else {KEY: self.made.sheet()}
         return _write(path, np.asarray(self.grid()) / 255, 8, text if metadata else None)
 

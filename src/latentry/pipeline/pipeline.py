@@ -98,9 +98,9 @@ class Pipeline:
                 f"n: {request.count} images of {request.size[0]}x{request.size[1]} are {values:.0e} numbers; at most "
                 f"{MOST_VALUES:.0e} at a time. Ask for fewer."
             )
-        levels, images = levels_of(self.model, request, chosen), []
-        done, total = 0, -(-request.count // batch) * (len(levels) - 1)
-        for part in request.parts(batch):
+        levels, images, parts = levels_of(self.model, request, chosen), [], request.parts(batch)
+        done, total = 0, len(parts) * (len(levels) - 1)
+        for part in parts:
             x = torch.empty(0) if part.start is None else part.start[0]
             for step in solve(self.model, part, levels, chosen, bf16=bf16):
                 x, done = step.x, done + 1
@@ -109,12 +109,13 @@ class Pipeline:
             images.append(self.decode(x))
         finished = entry.task.finish(torch.cat(images), request)
         facts, made = self._facts(request, chosen, bf16), None
-        if isinstance(checked, Sampling):
+        if isinstance(checked, Sampling) and request.edit is None:
             precision: Literal["fp32", "bf16"] = "bf16" if bf16 else "fp32"
             made = Made(task, checked, chosen, request.size, batch, precision, str(self.device), self.drawn_by())
         data = self.config.data
         units = request.units or ([data.units] * request.count if data.units else ())
-        return Output(to_unit(finished), data.depth, facts, units, data.alpha, made)
+        together = 1 if request.edit is None else 2
+        return Output(to_unit(finished), data.depth, facts, units, data.alpha, made, together)
 
     def again(self, picture: str | Path, **changes: Any) -> Output:
         """The picture in a file that `save` or `save_sheet` wrote, drawn again: on the same machine equal to the bit.
@@ -188,6 +189,13 @@ class Pipeline:
         One at a time, so that an image does not depend on those beside it, to the bit.
         """
         return self.run("reconstruct", batch=1, images=images)
+
+    def edit(self, text: str, to: str | None = None, **options: Any) -> Output:
+        """Images of `text`, each followed by what becomes of it where its prompt is changed: the task `edit`.
+
+        to: the changed prompt. options: weight={"star": 1.5}, cross_share=, self_share=, and those of `sample`.
+        """
+        return self.run("edit", text=text, to=to, **options)
 
     def unknown_words(self, text: str) -> list[str]:
         """The words of a prompt that the model has no token for; it goes by the others."""

@@ -37,9 +37,14 @@ def levels_of(model: Model, request: Request, chosen: SampleOptions) -> list[Lev
 def solve(
     model: Model, request: Request, levels: Sequence[Level], chosen: SampleOptions, *, bf16: bool = False
 ) -> Iterator[Step]:
-    """Walk the latents of a request down `levels`; no step where there is one level only."""
+    """Walk the latents of a request down `levels`; no step where there is one level only.
+
+    Of an edit that changes nothing only the originals are drawn.
+    """
     if len(levels) < 2:
         return iter(())
+    if request.edit is not None and request.edit.changes_nothing:
+        request = request.originals()
     denoiser, count = model.denoiser, request.count
     assert denoiser is not None
     guidance = chosen.guidance if request.values else 1.0  # without a condition both predictions are one
@@ -53,7 +58,8 @@ def solve(
         return _moved(drawn, model.device)
 
     start = noise(0, "sampling start") if request.start is None else request.start[0].to(model.device)
-    denoise = classifier_free(bind(denoiser, conds, levels, bf16=bf16), guidance)
+    edits = None if request.edit is None else request.edit.bound(denoiser, request.values, levels)
+    denoise = classifier_free(bind(denoiser, conds, levels, bf16=bf16, edits=edits), guidance)
     if chosen.clip:
         denoise = clipped(denoise)
     for wrap in request.wrap:

@@ -40,4 +40,5 @@ TASKS: dict[str, Entry] = {
     "reconstruct": Entry(
         "reconstruct", "Encode images and decode them again: what the first stage keeps of them.", "reconstruct"
     ),
+    "edit": Entry("edit", "Change a prompt and keep the image: what words swapped, added or stressed change.", "edit"),
 }

@@ -116,14 +116,14 @@ def values_and_seeds(options: Sampling, model: Model) -> tuple[dict[str, list[An
             )
     if options.count > MOST_IMAGES:
         raise UsageError(f"n: {options.count} images at once; ask for at most {MOST_IMAGES} at a time")
-    most = options.count // options.n
+    most = max((len(values) for values in conditions.values()), default=1)
     for name, values in conditions.items():
         if not most:
             raise UsageError(f"{shown(name)}: an empty list; give at least one value, or leave it out")
         if len(values) not in (1, most):
             raise UsageError(f"{name}: {len(values)} values where others have {most}; give one, or as many")
     spread = {name: [v[i % len(v)] for i in range(most) for _ in range(options.n)] for name, v in conditions.items()}
-    return spread, [options.seed + i for i in range(options.count)]
+    return spread, [options.seed + i for i in range(options.n * most)]
 
 
 def no_denoiser(model: Model) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from latentry.data.ranges.meaning import Units
     from latentry.diffusion.contracts import Denoise
     from latentry.diffusion.schedule import Level
+    from latentry.models.editing import PromptEdit
     from latentry.models.model import Model
     from latentry.tasks.options import TaskOptions
 
@@ -45,6 +46,7 @@ class Request:
     image, such as its mask, is a `PerImage`.
     facts: for each image, further facts for its file; `name` is what the file is called.
     units: for each image, what it is saved in; none: as the model says.
+    edit: images then stand in pairs of one seed, an original and its edit, which are drawn together.
     """
 
     values: Mapping[str, Sequence[Any]]
@@ -54,25 +56,33 @@ class Request:
     wrap: tuple[Callable[[Denoise], Denoise], ...] = ()
     facts: Sequence[Mapping[str, str]] = ()
     units: Sequence[Units] = ()
+    edit: PromptEdit | None = None
 
     @property
     def count(self) -> int:
         """How many images."""
         return len(self.seeds) if self.start is None else len(self.start[0])
 
-    def parts(self, batch: int) -> Iterator[Request]:
-        """The request in parts of at most `batch` images, in order."""
-        for first in range(0, self.count, batch):
-            rows = slice(first, first + batch)
-            yield replace(
-                self,
-                values={name: list(values)[rows] for name, values in self.values.items()},
-                seeds=list(self.seeds)[rows],
-                start=None if self.start is None else (self.start[0][rows], self.start[1]),
-                facts=list(self.facts)[rows],
-                units=list(self.units)[rows],
-                wrap=tuple(wrap.rows(rows) if isinstance(wrap, PerImage) else wrap for wrap in self.wrap),
-            )
+    def parts(self, batch: int) -> list[Request]:
+        """The request in parts of at most `batch` images, or pairs of them, in order."""
+        size = batch if self.edit is None else 2 * batch
+        return [self.rows(slice(first, first + size)) for first in range(0, self.count, size)]
+
+    def originals(self) -> Request:
+        """The originals of an edit alone, as without it."""
+        return replace(self.rows(slice(None, None, 2)), edit=None)
+
+    def rows(self, rows: slice) -> Request:
+        """Some of the images."""
+        return replace(
+            self,
+            values={name: list(values)[rows] for name, values in self.values.items()},
+            seeds=list(self.seeds)[rows],
+            start=None if self.start is None else (self.start[0][rows], self.start[1]),
+            facts=list(self.facts)[rows],
+            units=list(self.units)[rows],
+            wrap=tuple(wrap.rows(rows) if isinstance(wrap, PerImage) else wrap for wrap in self.wrap),
+        )
 
 
 def _always(model: Model) -> str | None:

@@ -1,0 +1,157 @@
+"""Prompt-to-prompt: the image of a prompt, and what becomes of it where words are swapped, added or stressed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from latentry.bounds import LONGEST_PROMPT, MOST_IMAGES
+from latentry.errors import UsageError, did_you_mean, shown
+from latentry.tasks.options import Between, OnCommandLine
+from latentry.tasks.sampling import Sampling, no_denoiser, values_and_seeds
+from latentry.tasks.size import Size, fitting_size
+from latentry.tasks.task import Request, Task
+from latentry.text import whole
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from latentry.models.model import Model
+
+PROMPTS = "text"
+"""The condition that is edited."""
+
+
+def weights_of(value: Any) -> Any:
+    """`star=1.5,dark red=0.5` as a dictionary. Raises ValueError."""
+    if not isinstance(value, str):
+        return value
+    weights = {}
+    for part in value.split(","):
+        word, _, number = part.rpartition("=")
+        try:
+            weights[word.strip()] = float(number)
+        except ValueError:
+            word = ""
+        if not word.strip():
+            raise ValueError(f"{shown(part)}; accepted: WORD=FACTOR, as in star=1.5, more after commas")
+    return weights
+
+
+class EditOptions(Sampling):
+    """Options of `edit`. `n` counts originals: each comes with its edit."""
+
+    text: Annotated[str, OnCommandLine(positional=True)] = Field(
+        max_length=LONGEST_PROMPT, description="What the originals show."
+    )
+    to: str | None = Field(
+        None, max_length=LONGEST_PROMPT, description="The changed prompt; default: TEXT, for weights alone."
+    )
+    weight: Annotated[
+        dict[str, Annotated[float, Field(ge=-100, le=100)]] | None,
+        Field(max_length=100),
+        BeforeValidator(weights_of),
+        OnCommandLine(metavar="WORD=FACTOR"),
+    ] = Field(None, description="Stress words of the changed prompt, as in star=1.5; below 1 says less of it.")
+    cross_share: float = Field(
+        0.8, ge=0, le=1, description="Share of the steps that keep where each word is; 0: only the seed is kept."
+    )
+    self_share: float = Field(0.4, ge=0, le=1, description="Share of the steps that keep the shapes.")
+    n: Annotated[int, Between(1, "ask for at least one image", MOST_IMAGES), OnCommandLine(flags=("-n", "--count"))] = (
+        Field(1, description="How many originals.")
+    )
+    size: Annotated[Size, OnCommandLine(metavar="HxW")] = Field(None, description="Size; default: the model's.")
+
+    @field_validator("to")
+    @classmethod
+    def _whole_text(cls, to: str | None) -> str | None:
+        try:
+            return to if to is None else whole(to, "to")
+        except UsageError as error:
+            raise ValueError(str(error)) from None
+
+    @model_validator(mode="after")
+    def _says_what_changes(self) -> EditOptions:
+        if self.to is None and not self.weight:
+            raise ValueError("nothing is changed; give the changed prompt (--to) or stress words (--weight star=1.5)")
+        return self
+
+    @property
+    def count(self) -> int:
+        return 2 * super().count
+
+    @property
+    def prompts(self) -> tuple[str, str]:
+        """Before and after."""
+        return self.text, self.text if self.to is None else self.to
+
+
+def request(options: EditOptions, model: Model) -> Request:
+    """Pairs of an original and its edit from the same noise; whatever else is asked for holds for both."""
+    from latentry.models.editing import PromptEdit
+
+    assert model.denoiser is not None  # or `why_not` has refused
+    size = fitting_size(options.size, model)
+    values, seeds = values_and_seeds(options, model)
+    edit = PromptEdit(
+        PROMPTS, *options.prompts, options.weight or {}, cross_share=options.cross_share, self_share=options.self_share
+    )
+    _check_words(edit.weights, edit.edited, model)
+    doubled = {name: [value for value in each for _ in range(2)] for name, each in values.items()}
+    doubled[PROMPTS] = [edit.source, edit.edited] * len(seeds)
+    facts = {
+        "edited_from": edit.source,
+        "edited_to": edit.edited,
+        "cross_share": f"{edit.cross_share:g}",
+        "self_share": f"{edit.self_share:g}",
+        **(
+            {"weight": ", ".join(f"{word}={factor:g}" for word, factor in edit.weights.items())} if edit.weights else {}
+        ),
+    }
+    named = [{"name": f"seed-{seed}-{what}", **facts} for seed in seeds for what in ("original", "edit")]
+    seeds = [seed for seed in seeds for _ in range(2)]
+    return Request(model.denoiser.guessed(doubled), seeds, size, facts=named, edit=edit)
+
+
+def finish(images: Tensor, request: Request) -> Tensor:
+    """Where nothing is changed, the originals stand for their edits too: they are the same to the bit."""
+    same = request.edit is not None and request.edit.changes_nothing
+    return images.repeat_interleave(2, dim=0) if same else images
+
+
+def _check_words(weights: Any, prompt: str, model: Model) -> None:
+    from latentry.conditioning.words.alignment import places_of
+    from latentry.conditioning.words.prompts import Prompts
+
+    assert model.denoiser is not None
+    prompts = model.denoiser.conditioners[PROMPTS]
+    assert isinstance(prompts, Prompts)
+    for word in weights:
+        if not places_of(prompts.tokenizer, prompt, word):
+            near = did_you_mean(word, prompt.split())
+            raise UsageError(f'weight: "{shown(word)}" is not in "{shown(prompt)}"{near}. Name words of that prompt.')
+        if unknown := prompts.unknown(word):
+            raise UsageError(
+                f"weight: the model does not know {shown(', '.join(unknown))}. Stress words that it knows."
+            )
+
+
+def why_not(model: Model) -> str | None:
+    """Why a model cannot edit: it needs prompts that its pixels attend to."""
+    from latentry.conditioning.words.prompts import Prompts
+
+    if model.denoiser is None:
+        return no_denoiser(model)
+    if not isinstance(dict(model.denoiser.conditioners.items()).get(PROMPTS), Prompts):
+        takes = ", ".join(model.denoiser.conditioners) or "nothing"
+        return f"takes no text (it takes: {takes}), and edit changes a prompt. Use a model with text."
+    if not model.denoiser.unet.cross_attention_paths:
+        return (
+            "no layer attends to the text, and edit works by that attention. Train with a transformer_depth above 0 "
+            "at a level with attention."
+        )
+    return None
+
+
+TASK = Task(EditOptions, request, why_not=why_not, finish=finish)
