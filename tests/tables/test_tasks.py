@@ -24,6 +24,7 @@ from tests.unit.pipeline.small_pipelines import pipeline
 CASES: dict[str, Any] = {
     "generate": lambda file: {"text": ["a red circle", "a blue square"], "label": "star", "seed": 3},
     "reconstruct": lambda file: {"images": [file, file]},
+    "edit": lambda file: {"text": "a red circle", "to": "a blue square", "label": "star", "seed": 3},
 }
 SAMPLING = [name for name, entry in TASKS.items() if issubclass(entry.task.options, Sampling)]
 each = pytest.mark.parametrize("task", TASKS)

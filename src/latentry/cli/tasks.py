@@ -121,7 +121,7 @@ def draw(task: str, entry: Entry, words: dict[str, Any], line: Line) -> None:
     pipe = pipeline.load(line.model, **line.how)
     if not sheet:
         pipe.check_target(line.out)
-    unknown = _unknown_words(pipe, options.get("text"))
+    unknown = _unknown_words(pipe, options.get("text"), options.get("to"))
     runs = [options] if each is None else [{**options, each: (value,)} for value in options[each]]
     with working(), bar(entry.command) as progress:
         outputs = (pipe.run(task, **one, progress=progress) for one in runs)
@@ -172,8 +172,8 @@ def _saved(output: Any, line: Line, sheet: bool) -> list[str]:
     return [str(path) for path in written]
 
 
-def _unknown_words(pipe: Any, text: Any) -> list[str]:
-    return list(pipe.unknown_words(text)) if text else []
+def _unknown_words(pipe: Any, *texts: Any) -> list[str]:
+    return list(dict.fromkeys(word for text in texts if text for word in pipe.unknown_words(text)))
 
 
 def _warn_of(unknown: list[str]) -> None:

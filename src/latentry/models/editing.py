@@ -73,7 +73,7 @@ def mixed(source: Tensor, own: Tensor, shares: Tensor) -> Tensor:
 
 
 def of_pairs(pairs: int, change: Callable[[Tensor, Tensor], Tensor]) -> Edit:
-    """change(originals', edits') are the edits' probabilities. Rows: originals, each with its edit behind, then others."""
+    """change(originals', edits') are the edits' probabilities. Rows: originals, each before its edit, then others."""
 
     def edit(probabilities: Tensor) -> Tensor:
         told, untold = probabilities[: 2 * pairs], probabilities[2 * pairs :]

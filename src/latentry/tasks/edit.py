@@ -129,8 +129,10 @@ def _check_words(weights: Any, prompt: str, model: Model) -> None:
     assert isinstance(prompts, Prompts)
     for word in weights:
         if not places_of(prompts.tokenizer, prompt, word):
-            near = did_you_mean(word, prompt.split())
-            raise UsageError(f'weight: "{shown(word)}" is not in "{shown(prompt)}"{near}. Name words of that prompt.')
+            near = did_you_mean(word, [other for other in prompt.split() if other != word])
+            raise UsageError(
+                f'weight: "{shown(word)}" is not in what the model reads of "{shown(prompt)}"{near}. Name words of it.'
+            )
         if unknown := prompts.unknown(word):
             raise UsageError(
                 f"weight: the model does not know {shown(', '.join(unknown))}. Stress words that it knows."
