@@ -42,6 +42,8 @@ def weights_of(value: Any) -> Any:
 class EditOptions(Sampling):
     """Options of `edit`. `n` counts originals: each comes with its edit."""
 
+    redrawn = False
+
     text: Annotated[str, OnCommandLine(positional=True)] = Field(
         max_length=LONGEST_PROMPT, description="What the originals show."
     )
@@ -54,9 +56,7 @@ class EditOptions(Sampling):
         BeforeValidator(weights_of),
         OnCommandLine(metavar="WORD=FACTOR"),
     ] = Field(None, description="Stress words of the changed prompt, as in star=1.5; below 1 says less of it.")
-    cross_share: float = Field(
-        0.8, ge=0, le=1, description="Share of the steps that keep where each word is; 0: only the seed is kept."
-    )
+    cross_share: float = Field(0.8, ge=0, le=1, description="Share of the steps that keep where each word is.")
     self_share: float = Field(0.4, ge=0, le=1, description="Share of the steps that keep the shapes.")
     n: Annotated[int, Between(1, "ask for at least one image", MOST_IMAGES), OnCommandLine(flags=("-n", "--count"))] = (
         Field(1, description="How many originals.")
