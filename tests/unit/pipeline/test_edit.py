@@ -25,7 +25,8 @@ RED, BLUE = "a red circle", "a blue circle"
 @pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("guidance", [1.0, 2.0])
 def test_with_no_change_of_prompt_both_are_the_sample_bit_for_bit(solver: str, guidance: float) -> None:
-    pipe, how = pipeline(), {"seed": 3, "n": 3, "solver": solver, "guidance": guidance}
+    pipe = pipeline()
+    how: dict[str, Any] = {"seed": 3, "n": 3, "solver": solver, "guidance": guidance}
     sample = pipe.sample(RED, **how)
     edited = pipe.edit(RED, RED, **how)
     assert torch.equal(edited.tensor[0::2], sample.tensor)
@@ -36,7 +37,8 @@ def test_with_no_change_of_prompt_both_are_the_sample_bit_for_bit(solver: str, g
 
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_without_shares_both_are_plain_samples_of_the_seed(solver: str) -> None:
-    pipe, how = pipeline(), {"seed": 3, "n": 2, "solver": solver, "guidance": 2.0}
+    pipe = pipeline()
+    how: dict[str, Any] = {"seed": 3, "n": 2, "solver": solver, "guidance": 2.0}
     free = pipe.edit(RED, BLUE, cross_share=0, self_share=0, **how).tensor
     kept = pipe.edit(RED, BLUE, cross_share=1, self_share=1, **how).tensor
     assert (free[0::2] - pipe.sample(RED, **how).tensor).abs().max() < 1e-4
