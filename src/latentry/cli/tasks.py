@@ -169,6 +169,8 @@ def _own(words: dict[str, Any]) -> dict[str, Any]:
 def _saved(output: Any, line: Line, sheet: bool) -> list[str]:
     how = {"metadata": False} if line.no_metadata else {}
     written = [output.save_sheet(line.out, **how)] if sheet else output.save(line.out, **how)
+    for note in getattr(output, "notes", ()):
+        warn(note)
     return [str(path) for path in written]
 
 

@@ -32,6 +32,7 @@ class Output:
 
     units: of each image, where it is saved in own units instead. alpha: the last of 2 or 4 channels is transparency.
     made: how they were drawn, for their files, so that they can be drawn again; None where nothing was drawn.
+    notes: lines that a person should see.
     """
 
     tensor: Tensor
@@ -40,6 +41,7 @@ class Output:
     units: Sequence[Units] = ()
     alpha: bool = True
     made: Made | None = None
+    notes: Sequence[str] = ()
 
     @property
     def arrays(self) -> list[NDArray[Any]]:

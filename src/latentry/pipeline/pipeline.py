@@ -114,7 +114,7 @@ class Pipeline:
             made = Made(task, checked, chosen, request.size, batch, precision, str(self.device), self.drawn_by())
         data = self.config.data
         units = request.units or ([data.units] * request.count if data.units else ())
-        return Output(to_unit(finished), data.depth, facts, units, data.alpha, made)
+        return Output(to_unit(finished), data.depth, facts, units, data.alpha, made, request.notes)
 
     def again(self, picture: str | Path, **changes: Any) -> Output:
         """The picture in a file that `save` or `save_sheet` wrote, drawn again: on the same machine equal to the bit.

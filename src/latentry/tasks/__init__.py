@@ -40,4 +40,6 @@ TASKS: dict[str, Entry] = {
     "reconstruct": Entry(
         "reconstruct", "Encode images and decode them again: what the first stage keeps of them.", "reconstruct"
     ),
+    "inpaint": Entry("inpaint", "Fill a hole in an image, or remove an object from it.", "inpaint"),
+    "outpaint": Entry("outpaint", "Continue an image beyond its sides.", "outpaint"),
 }
