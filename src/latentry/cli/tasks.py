@@ -62,7 +62,8 @@ def task_command(task: str) -> Any:
         named("as_json", bool, JSON, False),
     ]
     whole = not any(field.is_required() for field in entry.task.options.model_fields.values())
-    if issubclass(entry.task.options, Sampling) and whole:  # what must be typed anyway is not taken from a picture
+    sampling = issubclass(entry.task.options, Sampling) and entry.task.options.redrawn
+    if sampling and whole:  # what must be typed anyway is not taken from a picture
         help_ = "A picture or sheet to draw again; MODEL may be left out, other options replace its own."
         parameters.insert(1, named("model", Path | None, typer.Argument(help="A model folder or a run folder."), None))
         parameters.append(

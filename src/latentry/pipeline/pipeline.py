@@ -109,7 +109,7 @@ class Pipeline:
             images.append(self.decode(x))
         finished = entry.task.finish(torch.cat(images), request)
         facts, made = self._facts(request, chosen, bf16), None
-        if isinstance(checked, Sampling):
+        if isinstance(checked, Sampling) and checked.redrawn:
             precision: Literal["fp32", "bf16"] = "bf16" if bf16 else "fp32"
             made = Made(task, checked, chosen, request.size, batch, precision, str(self.device), self.drawn_by())
         data = self.config.data

@@ -42,4 +42,7 @@ TASKS: dict[str, Entry] = {
     ),
     "inpaint": Entry("inpaint", "Fill a hole in an image, or remove an object from it.", "inpaint"),
     "outpaint": Entry("outpaint", "Continue an image beyond its sides.", "outpaint"),
+    "vary": Entry("vary", "Vary an image: noise it to a strength and denoise it under a text or class.", "vary"),
+    "interpolate": Entry("interpolate", "Frames between two seeds, texts, classes or image files.", "interpolate"),
+    "colorize": Entry("colorize", "Give a grey image colours.", "colorize"),
 }

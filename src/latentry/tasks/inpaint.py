@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 class Inpaint(Filling):
     """Options of `inpaint`."""
 
-    image: Annotated[Path, OnCommandLine(positional=True)] = Field(description="The image file.")
+    file: Annotated[Path, OnCommandLine(positional=True)] = Field(description="The image file.")
     mask: Path | None = Field(None, description="A mask as large as the image: white is filled, black is kept.")
-    boxes: Annotated[BoxTexts, OnCommandLine(flags=("--box",), metavar="X,Y,W,H")] = Field(
+    box: Annotated[BoxTexts, OnCommandLine(metavar="X,Y,W,H")] = Field(
         (), description="A box to fill, in pixels from the upper left corner; may be repeated."
     )
 
@@ -35,26 +35,26 @@ def request(options: Inpaint, model: Model) -> Request:
     import torch
 
     facts = model.config.data
-    image, units = read_image(options.image, facts)
+    image, units = read_image(options.file, facts)
     hole, notes = _hole(options, (image.shape[1], image.shape[2]), facts)
-    kept = units or file_units(options.image, facts)
-    name = [{"name": options.image.stem}] * options.count
+    kept = units or file_units(options.file, facts)
+    name = [{"name": options.file.stem}] * options.count
     return fill(options, model, image, torch.from_numpy(hole), kept, facts=name, notes=notes)
 
 
 def _hole(options: Inpaint, size: tuple[int, int], facts: DataFacts) -> tuple[Hole, tuple[str, ...]]:
     """What is to be filled of an image of `size` (H, W), and notes on it."""
     limits = facts.options().limits
-    if options.mask is None and not options.boxes:
-        hole = None if facts.alpha else transparent(options.image, limits)
+    if options.mask is None and not options.box:
+        hole = None if facts.alpha else transparent(options.file, limits)
         if hole is None:
             own = "the model's images have transparency themselves" if facts.alpha else "and the image is opaque"
             raise UsageError(
-                f"{options.image}: no hole was given, {own}; accepted: --mask FILE with white where to fill, "
+                f"{options.file}: no hole was given, {own}; accepted: --mask FILE with white where to fill, "
                 "--box X,Y,W,H, or transparent pixels"
             )
-        return hole, checked(hole, f"{options.image}: its transparency")
-    hole = boxes_hole(options.boxes, size)
+        return hole, checked(hole, f"{options.file}: its transparency")
+    hole = boxes_hole(options.box, size)
     if options.mask is not None:
         hole |= read_mask(options.mask, size, limits)
     return hole, checked(hole, str(options.mask or "--box"))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Outpaint(Filling):
     """Options of `outpaint`."""
 
-    image: Annotated[Path, OnCommandLine(positional=True)] = Field(description="The image file.")
+    file: Annotated[Path, OnCommandLine(positional=True)] = Field(description="The image file.")
     left: int = Field(0, ge=0, le=LARGEST_SIDE, description="Pixels to add on the left.")
     right: int = Field(0, ge=0, le=LARGEST_SIDE, description="Pixels to add on the right.")
     top: int = Field(0, ge=0, le=LARGEST_SIDE, description="Pixels to add above.")
@@ -40,17 +40,17 @@ def request(options: Outpaint, model: Model) -> Request:
     import torch
     import torch.nn.functional as F
 
-    image, units = read_image(options.image, model.config.data)
+    image, units = read_image(options.file, model.config.data)
     sides = (options.left, options.right, options.top, options.bottom)
     height = image.shape[1] + options.top + options.bottom
     width = image.shape[2] + options.left + options.right
     if max(height, width) > LARGEST_SIDE:
         raise UsageError(
-            f"{options.image}: would become {width}x{height}; sides are at most {LARGEST_SIDE} pixels. Add fewer."
+            f"{options.file}: would become {width}x{height}; sides are at most {LARGEST_SIDE} pixels. Add fewer."
         )
     hole = F.pad(torch.zeros(image.shape[1:]), sides, value=1.0) > 0
-    kept = units or file_units(options.image, model.config.data)
-    name = [{"name": options.image.stem}] * options.count
+    kept = units or file_units(options.file, model.config.data)
+    name = [{"name": options.file.stem}] * options.count
     return fill(options, model, F.pad(image, sides), hole, kept, facts=name)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import ConfigDict, Field, InstanceOf, field_validator, model_validator
 
@@ -28,6 +28,8 @@ class Sampling(TaskOptions):
     """
 
     model_config = ConfigDict(extra="allow")
+    redrawn: ClassVar[bool] = True
+    """Whether the file of each image can say how it is drawn by itself."""
 
     text: Annotated[Any, OnCommandLine(positional=True)] = Field(
         None, description="What the images should show, for models with text."
