@@ -17,7 +17,7 @@ from latentry.tasks.options import Between, OnCommandLine
 from latentry.tasks.sampling import Sampling, no_denoiser, values_and_seeds
 from latentry.tasks.size import Size, fitting_size
 from latentry.tasks.task import Request, Task
-from latentry.tasks.vary import checked_strength, noised
+from latentry.tasks.vary import noised
 from latentry.text import number
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Interpolate(Sampling):
     )
     frames: int = Field(8, ge=2, le=MOST_IMAGES, description="How many images, both ends among them.")
     strength: float = Field(
-        0.5, description="Between image files: share of the noise levels that is undone, as in `vary`."
+        0.5, gt=0, le=1, description="Between image files: share of the noise levels that is undone, as in `vary`."
     )
     size: Annotated[Size, OnCommandLine(metavar="HxW")] = Field(None, description="Size; default: the model's.")
 
@@ -77,7 +77,6 @@ class Interpolate(Sampling):
             raise ValueError("seeds and files: both are where the frames begin; give one of them")
         if (self.texts and self.text is not None) or (self.labels and self.label is not None):
             raise ValueError("one condition from end to end, and the same one fixed; leave one of them out")
-        checked_strength(self.strength)
         return self
 
 

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from latentry.tasks.inputs.images import file_units, read_image
 from latentry.tasks.inputs.window import check_least, multiple_of, whole
@@ -27,20 +27,8 @@ class Vary(Sampling):
 
     file: Annotated[Path, OnCommandLine(positional=True)] = Field(description="The image file.")
     strength: float = Field(
-        0.6, description="Share of the noise levels that is undone: near 0 the image itself, 1 another one."
+        0.6, gt=0, le=1, description="Share of the noise levels that is undone: near 0 the image itself, 1 another one."
     )
-
-    @field_validator("strength")
-    @classmethod
-    def _share(cls, strength: float) -> float:
-        return checked_strength(strength)
-
-
-def checked_strength(strength: float) -> float:
-    """Raises ValueError outside (0, 1]."""
-    if not 0 < strength <= 1:
-        raise ValueError(f"{strength:g}; accepted: above 0, where the image stays as it is, to 1, where all is new")
-    return strength
 
 
 def level_of(schedule: Schedule, strength: float) -> Level:
