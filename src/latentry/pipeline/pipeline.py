@@ -189,6 +189,26 @@ class Pipeline:
         """
         return self.run("reconstruct", batch=1, images=images)
 
+    def inpaint(self, file: str | Path, text: str | Sequence[str] | None = None, **options: Any) -> Output:
+        """Fill the hole of an image file: mask=, box= or its transparency; the options of the task `inpaint`."""
+        return self.run("inpaint", file=file, text=text, **options)
+
+    def outpaint(self, file: str | Path, text: str | Sequence[str] | None = None, **options: Any) -> Output:
+        """Continue an image file by left=, right=, top=, bottom= pixels; the options of the task `outpaint`."""
+        return self.run("outpaint", file=file, text=text, **options)
+
+    def vary(self, file: str | Path, text: str | Sequence[str] | None = None, **options: Any) -> Output:
+        """Vary an image file by strength=; the options of the task `vary`."""
+        return self.run("vary", file=file, text=text, **options)
+
+    def interpolate(self, **options: Any) -> Output:
+        """Frames between two seeds=, texts=, labels= or files=; the options of the task `interpolate`."""
+        return self.run("interpolate", **options)
+
+    def colorize(self, file: str | Path, **options: Any) -> Output:
+        """Give a grey image file colours; the options of the task `colorize`."""
+        return self.run("colorize", file=file, **options)
+
     def unknown_words(self, text: str) -> list[str]:
         """The words of a prompt that the model has no token for; it goes by the others."""
         self._check("generate")

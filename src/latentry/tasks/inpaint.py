@@ -35,6 +35,8 @@ def request(options: Inpaint, model: Model) -> Request:
     import torch
 
     facts = model.config.data
+    if options.mask is None and not options.box:  # what is behind transparency is to be filled anyway
+        facts = facts.model_copy(update={"background": facts.background or "white"})
     image, units = read_image(options.file, facts)
     hole, notes = _hole(options, (image.shape[1], image.shape[2]), facts)
     kept = units or file_units(options.file, facts)
