@@ -24,7 +24,12 @@ from tests.unit.pipeline.small_pipelines import pipeline
 CASES: dict[str, Any] = {
     "generate": lambda file: {"text": ["a red circle", "a blue square"], "label": "star", "seed": 3},
     "reconstruct": lambda file: {"images": [file, file]},
-    "inpaint": lambda file: {"file": file, "text": ["a red circle", "a blue square"], "box": [(4, 4, 6, 8)]},
+    "inpaint": lambda file: {
+        "file": file,
+        "text": ["a red circle", "a blue square"],
+        "box": [(4, 4, 6, 8)],
+        "resample": 2,
+    },
     "outpaint": lambda file: {"file": smaller(file), "label": "star", "n": 2, "left": 4, "bottom": 8, "resample": 2},
     "vary": lambda file: {"file": file, "text": "a red circle", "n": 2, "seed": 3, "strength": 1.0},
     "interpolate": lambda file: {"seeds": [1, 2], "texts": ["a red circle", "a blue square"], "frames": 2},

@@ -100,6 +100,8 @@ def margins(height: int, width: int, rng: np.random.Generator) -> Hole:
 def chosen(draws: Mapping[Draw, float]) -> Draw:
     """One of several, by their shares."""
     kinds, shares = list(draws), np.array(list(draws.values()), dtype=float)
+    if len(kinds) == 1:
+        return kinds[0]
 
     def draw(height: int, width: int, rng: np.random.Generator) -> Hole:
         return kinds[int(rng.choice(len(kinds), p=shares / shares.sum()))](height, width, rng)
@@ -117,14 +119,13 @@ MIXED = {"thin": 1.0, "medium": 1.0, "wide": 2.0, "boxes": 1.0, "outpaint": 1.0}
 
 
 def draw_hole(masks: str | Mapping[str, float], height: int, width: int, rng: np.random.Generator) -> Hole:
-    """A hole (height, width) of one of KINDS, of `mixed`, or of kinds by their shares; some of the image is known.
+    """A hole (height, width) of one of KINDS, of `mixed`, or of these by their shares; some of the image is known.
 
     Drawn again where it covers nothing, or more than half of the image; where that does not help, one box.
     """
-    shares = MIXED if masks == "mixed" else {masks: 1.0} if isinstance(masks, str) else masks
-    draw = (
-        chosen({KINDS[kind]: share for kind, share in shares.items()}) if len(shares) > 1 else KINDS[next(iter(shares))]
-    )
+    shares = {masks: 1.0} if isinstance(masks, str) else masks
+    known = {**KINDS, "mixed": chosen({KINDS[kind]: share for kind, share in MIXED.items()})}
+    draw = chosen({known[kind]: share for kind, share in shares.items()})
     for _ in range(MOST_TRIES):
         hole = draw(height, width, rng)
         if 0 < hole.mean() <= LARGEST_SHARE:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from latentry.diffusion.contracts import Denoise, Noise, Step
@@ -20,7 +19,8 @@ Solve = Callable[..., Iterator[Step]]
 
 def latent_hole(hole: Tensor, factor: int) -> Tensor:
     """(B, 1, H, W) bool of pixels to (B, 1, H / factor, W / factor): a latent that a hole touches is unknown."""
-    return F.max_pool2d(hole.float(), factor) > 0
+    squares = hole.unflatten(3, (-1, factor)).unflatten(2, (-1, factor))  # (B, 1, h, factor, w, factor)
+    return squares.any(5).any(3)
 
 
 def replaced(denoise: Denoise, latent: Tensor, hole: Tensor, noise: Tensor) -> Denoise:

@@ -59,9 +59,9 @@ def solve(
     for wrap in request.wrap:
         denoise = wrap(denoise)
     process = {"v_posterior": denoiser.schedule.v_posterior} if is_ancestral(chosen) else {}
-    solver = build(SOLVERS, chosen.solver)
-    walk = solver if request.walk is None else request.walk(solver)
-    steps: Iterator[Step] = walk(denoise, start, levels, noise=noise, **process)
+    if request.walk is not None:
+        return request.walk(build(SOLVERS, chosen.solver))(denoise, start, levels, noise=noise, **process)
+    steps: Iterator[Step] = build(SOLVERS, chosen.solver)(denoise, start, levels, noise=noise, **process)
     return steps
 
 

@@ -148,7 +148,7 @@ def _ends(options: Interpolate, model: Model) -> tuple[Tensor, Window, Any]:
     data = model.config.data
     (first, units), (last, _) = (read_image(path, data) for path in options.files)
     if first.shape != last.shape:
-        sizes = " and ".join(f"{image.shape[2]}x{image.shape[1]}" for image in (first, last))
+        sizes = " and ".join(f"{image.shape[1]}x{image.shape[2]}" for image in (first, last))
         raise UsageError(f"--images: {sizes} pixels; accepted: two images of one size. Crop or resize one.")
     place = whole((first.shape[1], first.shape[2]), multiple_of(model))
     latents = torch.cat([model.encode(place.cut(image)[None]) for image in (first, last)])

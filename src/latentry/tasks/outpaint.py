@@ -46,7 +46,7 @@ def request(options: Outpaint, model: Model) -> Request:
     width = image.shape[2] + options.left + options.right
     if max(height, width) > LARGEST_SIDE:
         raise UsageError(
-            f"{options.file}: would become {width}x{height}; sides are at most {LARGEST_SIDE} pixels. Add fewer."
+            f"{options.file}: would become {height}x{width}; sides are at most {LARGEST_SIDE} pixels. Add fewer."
         )
     hole = F.pad(torch.zeros(image.shape[1:]), sides, value=1.0) > 0
     kept = units or file_units(options.file, model.config.data)

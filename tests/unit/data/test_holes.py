@@ -55,7 +55,8 @@ def by_pillow(kind: str, rng: np.random.Generator, side: int = 256) -> np.ndarra
 @pytest.mark.parametrize("kind", PUBLISHED)
 def test_they_cover_as_much_of_the_image_as_the_published_ones(kind: str) -> None:
     """Mean, spread and the published bound of a half; medium holes are in fewer parts than thin ones."""
-    rng, others = np.random.default_rng(0), []
+    rng = np.random.default_rng(0)
+    others: list[float] = []
     while len(others) < COUNT:
         share = by_pillow(kind, rng).mean()
         others += [share] if 0 < share <= LARGEST_SHARE else []

@@ -61,7 +61,7 @@ def draws(solve: Solve, levels: Sequence[Level]) -> list[int]:
     return numbers
 
 
-SOLVES = {"ddim": partial(ddim, eta=0.0), "ddpm": ddpm, "plms": plms}
+SOLVES: dict[str, Solve] = {"ddim": partial(ddim, eta=0.0), "ddpm": ddpm, "plms": plms}
 
 
 @pytest.mark.parametrize("name", SOLVES)
@@ -113,7 +113,7 @@ def test_what_is_known_is_the_result_with_every_solver(solver: str, times: int, 
         seen.append((x, level))
         return torch.tanh(x)
 
-    walk = resampled(SOLVERS[solver].build(SOLVERS[solver].options()), times)
+    walk = resampled(SOLVERS[solver].build(SOLVERS[solver].options(kind=solver)), times)
     steps = [*walk(replaced(spy, latent, hole, noise), start, levels, noise=lambda index: torch.ones_like(start))]
     assert [step.index for step in steps] == list(range(6))
     assert [step.level for step in steps] == levels[1:]

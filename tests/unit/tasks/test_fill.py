@@ -18,7 +18,7 @@ from latentry.tasks.inputs.window import around, whole
 from tests.unit.pipeline.small_pipelines import pipeline
 
 DRAW = np.random.default_rng(0)
-FAST = {"steps": 2, "resample": 1}
+FAST: dict[str, Any] = {"steps": 2, "resample": 1}
 
 
 def written(path: Path, kind: str, height: int = 21, width: int = 27, channels: int = 3) -> np.ndarray[Any, Any]:
@@ -100,7 +100,13 @@ def test_a_mask_file_transparency_and_boxes_are_the_same_hole(tmp_path: Path) ->
     Image.fromarray(hole > 0).save(tmp_path / "one_bit.png")
     Image.fromarray(np.dstack([pixels, 255 - hole])).save(tmp_path / "clear.png")
     pipe, expected = pipeline(), None
-    for how in ({"box": [[3, 2, 6, 4]]}, {"mask": tmp_path / "mask.png"}, {"mask": tmp_path / "one_bit.png"}, {}):
+    ways: list[dict[str, Any]] = [
+        {"box": [[3, 2, 6, 4]]},
+        {"mask": tmp_path / "mask.png"},
+        {"mask": tmp_path / "one_bit.png"},
+        {},
+    ]
+    for how in ways:
         file = tmp_path / ("in.png" if how else "clear.png")
         (array,) = pipe.run("inpaint", file=file, **how, **FAST).arrays
         assert (array[hole == 0] == pixels[hole == 0]).all()
@@ -111,7 +117,7 @@ def test_a_mask_file_transparency_and_boxes_are_the_same_hole(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("size", "value", "said"),
     [
-        ((16, 12), 255, r"m.png: a mask of 12x16 pixels \(width x height\) for an image of 16x16; accepted"),
+        ((16, 12), 255, r"m.png: a mask of 16x12 pixels \(height x width\) for an image of 16x16; accepted"),
         ((16, 16), 0, r"m.png: nothing to fill; accepted: a mask with white"),
         ((16, 16), 255, r"m.png: the whole image is to be filled"),
     ],
@@ -142,7 +148,7 @@ def test_an_inverted_mask_is_noted(tmp_path: Path) -> None:
         ("inpaint", {"box": ["1,2,0,3"]}, "accepted: X,Y,WIDTH,HEIGHT"),
         ("inpaint", {"box": ["1,2,3,4"], "resample": 0}, "resample: found 0"),
         ("outpaint", {}, "no side to continue; give pixels to add, as in --left 64"),
-        ("outpaint", {"left": 16380}, "would become 16396x16; sides are at most 16384"),
+        ("outpaint", {"left": 16380}, "would become 16x16396; sides are at most 16384"),
     ],
 )
 def test_bad_requests_are_told_before_anything_is_drawn(

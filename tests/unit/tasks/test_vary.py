@@ -16,6 +16,7 @@ from latentry.errors import UsageError
 from latentry.tasks import TASKS, Request
 from latentry.tasks.interpolate import slerp
 from latentry.tasks.vary import level_of
+from tests.unit.models.small_models import denoiser
 from tests.unit.pipeline.small_pipelines import pipeline
 
 DRAW = np.random.default_rng(0)
@@ -41,7 +42,8 @@ def test_a_variation_begins_at_its_strength_with_the_image_and_the_noise_of_its_
     request = asked("vary", file=files[0], strength=0.25, n=2, seed=5)
     assert request.start is not None
     x, level = request.start
-    assert level == pipe.denoiser.schedule.level(249)
+    assert level is not None
+    assert level == denoiser().schedule.level(249)
     padded = np.pad(np.asarray(Image.open(files[0])), ((0, 3), (0, 2), (0, 0)), mode="symmetric")
     image = torch.from_numpy(padded).permute(2, 0, 1)[None].float() / 127.5 - 1
     eps = torch.cat([rng.normal(seed, "sampling start", [0], 0, (4, 8, 10)) for seed in (5, 6)])
@@ -51,7 +53,7 @@ def test_a_variation_begins_at_its_strength_with_the_image_and_the_noise_of_its_
 
 @pytest.mark.parametrize(("strength", "t"), [(1.0, 999), (0.5, 499), (0.001, 0), (1e-9, 0)])
 def test_the_strength_is_a_share_of_the_times(strength: float, t: int) -> None:
-    assert level_of(pipeline().denoiser.schedule, strength).t == t
+    assert level_of(denoiser().schedule, strength).t == t
 
 
 @pytest.mark.parametrize("strength", [0, -0.5, 1.01, float("nan")])
@@ -95,10 +97,15 @@ def test_frames_between_texts_and_classes_begin_and_end_with_their_samples() -> 
 
 
 def test_between_texts_the_context_is_the_mean_of_theirs() -> None:
-    denoiser = pipeline().denoiser
-    values = asked("interpolate", texts=("a red circle", "a blue square"), frames=3).values
-    found = denoiser.condition(values, 3).context
-    first, last = (denoiser.condition({"text": [text]}, 1).context for text in ("a red circle", "a blue square"))
+    model = denoiser()
+    found, first, last = (
+        model.condition(values, len(values["text"])).parts()["context"]
+        for values in (
+            asked("interpolate", texts=("a red circle", "a blue square"), frames=3).values,
+            {"text": ["a red circle"]},
+            {"text": ["a blue square"]},
+        )
+    )
     torch.testing.assert_close(found[1:2], (first + last) / 2)
     torch.testing.assert_close(found[0:1], first)
 
@@ -129,7 +136,7 @@ def test_ends_that_cannot_be_are_told(options: dict[str, Any], said: str) -> Non
 
 
 def test_files_of_two_sizes_are_told(files: list[Path]) -> None:
-    with pytest.raises(UsageError, match="--images: 18x13 and 16x16 pixels; accepted: two images of one size"):
+    with pytest.raises(UsageError, match="--images: 13x18 and 16x16 pixels; accepted: two images of one size"):
         asked("interpolate", files=files[1:])
     with pytest.raises(UsageError, match="both are where the frames begin"):
         asked("interpolate", files=files[:2], seeds="1,2")

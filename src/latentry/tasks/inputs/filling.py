@@ -51,15 +51,16 @@ def fill(options: Filling, model: Model, image: Tensor, hole: Tensor, units: Uni
     picture, gap = place.cut(image), place.cut(hole)  # (C, h, w), (h, w)
     assert model.denoiser is not None  # or `why_not` has refused
     values, seeds = values_and_seeds(options, model)
-    values, way = dict(model.denoiser.guessed(values)), {}
+    asked: dict[str, Any] = dict(model.denoiser.guessed(values))
+    way: dict[str, Any] = {}
     trained = trained_condition(model)
     if trained is None:
         way = _replacing(model, picture, gap, seeds, options.resample)
-    elif trained not in values:
-        values[trained] = [_pair(picture, gap)] * len(seeds)
+    elif trained not in asked:
+        asked[trained] = [_pair(picture, gap)] * len(seeds)
     reach = float(REACH * model.autoencoder.factor) if options.keep_known else None
     back = partial(pasted, image, hole, place, reach=reach)
-    return Request(values, seeds, place.size, back=back, units=[units] * len(seeds) if units else [], **way, **how)
+    return Request(asked, seeds, place.size, back=back, units=[units] * len(seeds) if units else [], **way, **how)
 
 
 def trained_condition(model: Model) -> str | None:

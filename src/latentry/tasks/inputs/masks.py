@@ -74,8 +74,8 @@ def read_mask(path: Path, size: tuple[int, int], limits: Limits) -> Hole:
     header, array = images.picture(path, limits)
     if array.shape[:2] != size:
         raise UsageError(
-            f"{path}: a mask of {array.shape[1]}x{array.shape[0]} pixels (width x height) for an image of "
-            f"{size[1]}x{size[0]}; accepted: one as large as the image. Draw it on the image, or resize it."
+            f"{path}: a mask of {array.shape[0]}x{array.shape[1]} pixels (height x width) for an image of "
+            f"{size[0]}x{size[1]}; accepted: one as large as the image. Draw it on the image, or resize it."
         )
     colours = array[..., : header.channels - header.alpha] if header.alpha else array
     return np.asarray(to_float(colours).mean(-1) > 0)
