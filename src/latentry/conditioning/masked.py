@@ -82,8 +82,7 @@ class Masked(Arrays):
         return np.where(hole, EMPTY, image), np.where(hole, FILL, EMPTY)[None]
 
     def _drawn(self, height: int, width: int, rng: np.random.Generator) -> NDArray[np.bool_]:
-        masks = self.options.masks or "boxes"
-        return draw_hole(masks if isinstance(masks, str) else {**masks}, height, width, rng)
+        return draw_hole(self.options.masks or "boxes", height, width, rng)
 
     def tensors(self, value: Any) -> tuple[Tensor, Tensor]:
         if not isinstance(value, tuple | list) or len(value) != 2:

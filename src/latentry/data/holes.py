@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,7 +119,7 @@ MIXED = {"thin": 1.0, "medium": 1.0, "wide": 2.0, "boxes": 1.0, "outpaint": 1.0}
 """Some of each, so that whatever mask a person brings, one like it was seen in training."""
 
 
-def draw_hole(masks: str | Mapping[str, float], height: int, width: int, rng: np.random.Generator) -> Hole:
+def draw_hole(masks: str | Mapping[Any, float], height: int, width: int, rng: np.random.Generator) -> Hole:
     """A hole (height, width) of one of KINDS, of `mixed`, or of these by their shares; some of the image is known.
 
     Drawn again where it covers nothing, or more than half of the image; where that does not help, one box.
