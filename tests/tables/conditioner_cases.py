@@ -48,6 +48,7 @@ CASES: list[tuple[str, dict[str, Any], list[Any], Any]] = [
     ("semantic", {"classes": 2, "channels": None, "stages": 1}, arrays(2, 8, 8), torch.ones(2, 8)[0]),
     ("image", {"channels": 3}, arrays(3, 8, 8), torch.ones(3, 4, 4)),
     ("masked", {"latent_channels": 3}, list(zip(arrays(3, 16, 16), MASKS, strict=True)), (torch.ones(3, 16, 16), 1)),
+    ("grey", {"factor": 2}, arrays(1, 8, 8), torch.ones(3, 8, 8)),
     ("embedding", {"width": 6}, arrays(4, 6), torch.ones(4, 5)),
 ]
 

@@ -25,7 +25,19 @@ CASES: dict[str, Any] = {
     "generate": lambda file: {"text": ["a red circle", "a blue square"], "label": "star", "seed": 3},
     "reconstruct": lambda file: {"images": [file, file]},
     "edit": lambda file: {"text": "a red circle", "to": "a blue square", "label": "star", "seed": 3},
+    "inpaint": lambda file: {
+        "file": file,
+        "text": ["a red circle", "a blue square"],
+        "box": [(4, 4, 6, 8)],
+        "resample": 2,
+    },
+    "outpaint": lambda file: {"file": smaller(file), "label": "star", "n": 2, "left": 4, "bottom": 8, "resample": 2},
+    "vary": lambda file: {"file": file, "text": "a red circle", "n": 2, "seed": 3, "strength": 1.0},
+    "interpolate": lambda file: {"seeds": [1, 2], "texts": ["a red circle", "a blue square"], "frames": 2},
+    "colorize": lambda file: {"file": file, "n": 2, "seed": 3},
 }
+CONDITIONS = {"colorize": "grey"}
+"""By task: the conditions of the model that it is for; others are asked of one with texts and labels."""
 SAMPLING = [name for name, entry in TASKS.items() if issubclass(entry.task.options, Sampling)]
 each = pytest.mark.parametrize("task", TASKS)
 
@@ -46,6 +58,18 @@ def file(tmp_path: Path) -> Path:
     pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "one.png")
     return tmp_path / "one.png"
+
+
+def smaller(file: Path) -> Path:
+    """The upper right part, 8 high and 12 wide, of an image of 16x16."""
+    with Image.open(file) as image:
+        image.crop((4, 0, 16, 8)).save(file.with_name("smaller.png"))
+    return file.with_name("smaller.png")
+
+
+def suited(task: str) -> Pipeline:
+    """A small pipeline that can do it."""
+    return pipeline(conditions=CONDITIONS.get(task, "both"))
 
 
 def test_every_task_has_a_case() -> None:
@@ -79,12 +103,12 @@ def test_the_request_is_as_long_as_the_options_say(task: str, file: Path) -> Non
     """Places for the images are checked by this number before a model is opened."""
     entry = TASKS[task].task
     options = entry.options(**CASES[task](file))
-    assert options.count == entry.request(options, pipeline().model).count == 2
+    assert options.count == entry.request(options, suited(task).model).count == 2
 
 
 @each
 def test_images_do_not_depend_on_how_many_are_worked_on_at_once(task: str, file: Path) -> None:
-    options, pipe = CASES[task](file), pipeline()
+    options, pipe = CASES[task](file), suited(task)
     together, alone = (pipe.run(task, batch=batch, **options) for batch in (2, 1))
     assert together.tensor.shape == (2, 3, 16, 16)
     assert (together.tensor - alone.tensor).abs().max() < 1e-4
@@ -95,7 +119,7 @@ def test_images_do_not_depend_on_how_many_are_worked_on_at_once(task: str, file:
 @pytest.mark.parametrize("task", SAMPLING)
 def test_every_step_is_where_the_model_is(task: str, solver: str, device: torch.device, file: Path) -> None:
     """Up to the last latent; images are decoded to the CPU."""
-    pipe = pipeline().to(device)
+    pipe = suited(task).to(device)
     count = 0
     for step in steps(pipe, task, solver, file):
         count += 1
@@ -103,7 +127,7 @@ def test_every_step_is_where_the_model_is(task: str, solver: str, device: torch.
         assert step.x.shape == step.x0.shape == (2, 4, 8, 8)
     assert count == 4
     if device.type != "meta":
-        last, expected = ([*steps(one, task, solver, file)][-1].x.cpu() for one in (pipe, pipeline()))
+        last, expected = ([*steps(one, task, solver, file)][-1].x.cpu() for one in (pipe, suited(task)))
         assert (last - expected).norm() < 1e-2 * expected.norm()
 
 

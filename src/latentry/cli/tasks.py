@@ -62,7 +62,8 @@ def task_command(task: str) -> Any:
         named("as_json", bool, JSON, False),
     ]
     whole = not any(field.is_required() for field in entry.task.options.model_fields.values())
-    if issubclass(entry.task.options, Sampling) and whole:  # what must be typed anyway is not taken from a picture
+    sampling = issubclass(entry.task.options, Sampling) and entry.task.options.redrawn
+    if sampling and whole:  # what must be typed anyway is not taken from a picture
         help_ = "A picture or sheet to draw again; MODEL may be left out, other options replace its own."
         parameters.insert(1, named("model", Path | None, typer.Argument(help="A model folder or a run folder."), None))
         parameters.append(
@@ -169,6 +170,8 @@ def _own(words: dict[str, Any]) -> dict[str, Any]:
 def _saved(output: Any, line: Line, sheet: bool) -> list[str]:
     how = {"metadata": False} if line.no_metadata else {}
     written = [output.save_sheet(line.out, **how)] if sheet else output.save(line.out, **how)
+    for note in getattr(output, "notes", ()):
+        warn(note)
     return [str(path) for path in written]
 
 

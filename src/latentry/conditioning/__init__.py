@@ -1,7 +1,16 @@
 """Conditioners: labels, texts and other values to the conditions of a denoiser."""
 
-from latentry.conditioning import class_label, clip_text, embedding, image, layout, masked, semantic, text
-from latentry.conditioning.base import BuildContext, Conditioner, ConditionerKind, reads_of, values_of
+from latentry.conditioning import class_label, clip_text, embedding, grey, image, layout, masked, semantic, text
+from latentry.conditioning.base import (
+    Blend,
+    BuildContext,
+    Conditioner,
+    ConditionerKind,
+    encoded,
+    ends,
+    reads_of,
+    values_of,
+)
 from latentry.conditioning.cond import Cond, batch, combine, where
 
 # Each entry is built as build(CONDITIONERS, options, BuildContext(...)).
@@ -13,17 +22,21 @@ CONDITIONERS: dict[str, ConditionerKind] = {
     "semantic": semantic.KIND,
     "image": image.KIND,
     "masked": masked.KIND,
+    "grey": grey.KIND,
     "embedding": embedding.KIND,
 }
 
 __all__ = [
     "CONDITIONERS",
+    "Blend",
     "BuildContext",
     "Cond",
     "Conditioner",
     "ConditionerKind",
     "batch",
     "combine",
+    "encoded",
+    "ends",
     "reads_of",
     "values_of",
     "where",

@@ -127,6 +127,37 @@ class ConditionerKind(Kind):
         return self.conditioner.needs(options)
 
 
+@dataclass(frozen=True)
+class Blend:
+    """A value between two values of a condition. share: of the last; 0 is the first, 1 the last."""
+
+    first: Any
+    last: Any
+    share: float
+
+
+def encoded(conditioner: Conditioner, values: Sequence[Any] | Tensor) -> Cond:
+    """The condition of B values; that of a `Blend` lies on the straight line between those of its ends."""
+    if isinstance(values, Tensor) or not any(isinstance(value, Blend) for value in values):
+        return conditioner.encode(values)
+    first, last = conditioner.encode(ends(values)), conditioner.encode(ends(values, "last")).parts()
+    share = torch.tensor([getattr(value, "share", 0.0) for value in values], device=conditioner.device)  # (B,)
+
+    def between(name: str, part: Tensor) -> Tensor:
+        if part.dtype == torch.bool:
+            return part | last[name]
+        return part.lerp(last[name], share.to(part).view(-1, *[1] * (part.ndim - 1)))
+
+    return Cond(**{name: between(name, part) for name, part in first.parts().items()})
+
+
+def ends(values: Sequence[Any] | Tensor, which: str = "first") -> Sequence[Any] | Tensor:
+    """The values, with the first or the last end in place of each `Blend`."""
+    if isinstance(values, Tensor):
+        return values
+    return [getattr(value, which) if isinstance(value, Blend) else value for value in values]
+
+
 def reads_of(conditioners: Mapping[str, Conditioner]) -> frozenset[str]:
     """Every field of a sample that some of the conditioners read, where it is there."""
     return frozenset().union(*(c.reads | c.may_read for c in conditioners.values()))

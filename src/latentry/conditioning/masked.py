@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from annotated_types import MaxLen
 from numpy.typing import NDArray
+from pydantic import field_validator
 from torch import Tensor
 
-from latentry.bounds import Width
+from latentry.bounds import Weight, Width
 from latentry.conditioning.arrays import Arrays, numbers
 from latentry.conditioning.base import BuildContext, ConditionerKind
 from latentry.conditioning.cond import Cond
+from latentry.data.holes import KINDS, draw_hole
 from latentry.data.sample import Sample
 from latentry.errors import UsageError
 from latentry.kinds import KindOptions
 
+MaskKind = Literal["thin", "medium", "wide", "boxes", "outpaint"]
 EMPTY, FILL = np.float32(-1), np.float32(1)
 
 
@@ -26,12 +30,19 @@ class MaskedOptions(KindOptions):
     """Options of `masked`.
 
     latent_channels: of the first stage, through which the image passes. masks: what is drawn in training for images
-    that have no mask of their own: `boxes`, each side a quarter to a half of the image's, or null, nothing.
+    that have no mask of their own: a kind of `data.holes.KINDS`, `mixed`, kinds by their shares, or null, nothing.
     """
 
     kind: Literal["masked"] = "masked"
     latent_channels: Width = 3
-    masks: Literal["boxes"] | None = None
+    masks: MaskKind | Literal["mixed"] | Annotated[dict[MaskKind, Weight], MaxLen(len(KINDS))] | None = None
+
+    @field_validator("masks")
+    @classmethod
+    def _some(cls, masks: Any) -> Any:
+        if isinstance(masks, dict) and not sum(masks.values()) > 0:
+            raise ValueError(f"no share above 0; accepted: shares of {', '.join(KINDS)}, as in {{wide: 2, boxes: 1}}")
+        return masks
 
 
 class Masked(Arrays):
@@ -67,8 +78,11 @@ class Masked(Arrays):
         self, sample: Sample, rng: Callable[[], np.random.Generator]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         image = sample.image.numpy()  # (C, H, W)
-        hole = _box(image.shape[1], image.shape[2], rng()) if sample.mask is None else sample.mask  # (H, W)
+        hole = self._drawn(image.shape[1], image.shape[2], rng()) if sample.mask is None else sample.mask  # (H, W)
         return np.where(hole, EMPTY, image), np.where(hole, FILL, EMPTY)[None]
+
+    def _drawn(self, height: int, width: int, rng: np.random.Generator) -> NDArray[np.bool_]:
+        return draw_hole(self.options.masks or "boxes", height, width, rng)
 
     def tensors(self, value: Any) -> tuple[Tensor, Tensor]:
         if not isinstance(value, tuple | list) or len(value) != 2:
@@ -94,15 +108,6 @@ class Masked(Arrays):
             )
         smaller = F.interpolate(masks.to(latent), size=latent.shape[-2:])  # (B, 1, h, w)
         return Cond(concat=torch.cat([latent, smaller], dim=1))
-
-
-def _box(height: int, width: int, draw: np.random.Generator) -> NDArray[np.bool_]:
-    """A map (height, width), True in one box anywhere inside, each side of it a quarter to a half of the map's."""
-    hole = np.zeros((height, width), dtype=bool)
-    rows, columns = (int(draw.integers(-(-s // 4), max(1, s // 2), endpoint=True)) for s in (height, width))
-    top, left = (int(draw.integers(s - part, endpoint=True)) for s, part in ((height, rows), (width, columns)))
-    hole[top : top + rows, left : left + columns] = True
-    return hole
 
 
 def build(options: MaskedOptions, context: BuildContext) -> Masked:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from latentry.conditioning import Cond, Conditioner, combine, where
+from latentry.conditioning import Cond, Conditioner, combine, encoded, ends, where
 from latentry.diffusion.prediction import PREDICTIONS, check_prediction
 from latentry.diffusion.schedule import SCHEDULES, Schedule
 from latentry.errors import UsageError
@@ -80,12 +80,13 @@ class LatentDiffusion(nn.Module):
 
     def nothing(self, values: Mapping[str, Values | None], batch: int) -> Cond:
         """The unconditional `Cond` of the UNet, in the shapes of `condition` of the same values."""
-        return self.join({name: self._at(name).null(batch, values.get(name)) for name in self.conditioners})
+        asked = {name: None if of is None else ends(of) for name, of in values.items()}
+        return self.join({name: self._at(name).null(batch, asked.get(name)) for name in self.conditioners})
 
     def encode(self, name: str, values: Values | None, batch: int) -> Cond:
         """The output of one conditioner for `batch` samples; None = null."""
         conditioner = self._at(name)
-        return conditioner.null(batch) if values is None else conditioner.encode(values)
+        return conditioner.null(batch) if values is None else encoded(conditioner, values)
 
     def tokens_of(self, name: str, values: Mapping[str, Values | None]) -> tuple[slice, int]:
         """Which tokens of the context of `condition` are those of one conditioner, and how many there are of all."""

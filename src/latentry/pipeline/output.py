@@ -33,6 +33,7 @@ class Output:
     units: of each image, where it is saved in own units instead. alpha: the last of 2 or 4 channels is transparency.
     made: how they were drawn, for their files, so that they can be drawn again; None where nothing was drawn.
     together: so many stand side by side on a sheet, such as an original and its edit.
+    notes: lines that a person should see.
     """
 
     tensor: Tensor
@@ -42,6 +43,7 @@ class Output:
     alpha: bool = True
     made: Made | None = None
     together: int = 1
+    notes: Sequence[str] = ()
 
     @property
     def arrays(self) -> list[NDArray[Any]]:

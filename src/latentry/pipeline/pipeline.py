@@ -115,7 +115,7 @@ class Pipeline:
         data = self.config.data
         units = request.units or ([data.units] * request.count if data.units else ())
         together = 1 if request.edit is None else 2
-        return Output(to_unit(finished), data.depth, facts, units, data.alpha, made, together)
+        return Output(to_unit(finished), data.depth, facts, units, data.alpha, made, together, request.notes)
 
     def again(self, picture: str | Path, **changes: Any) -> Output:
         """The picture in a file that `save` or `save_sheet` wrote, drawn again: on the same machine equal to the bit.
@@ -196,6 +196,26 @@ class Pipeline:
         to: the changed prompt. options: weight={"star": 1.5}, cross_share=, self_share=, and those of `sample`.
         """
         return self.run("edit", text=text, to=to, **options)
+
+    def inpaint(self, file: str | Path, text: str | Sequence[str] | None = None, **options: Any) -> Output:
+        """Fill the hole of an image file: mask=, box= or its transparency; the options of the task `inpaint`."""
+        return self.run("inpaint", file=file, text=text, **options)
+
+    def outpaint(self, file: str | Path, text: str | Sequence[str] | None = None, **options: Any) -> Output:
+        """Continue an image file by left=, right=, top=, bottom= pixels; the options of the task `outpaint`."""
+        return self.run("outpaint", file=file, text=text, **options)
+
+    def vary(self, file: str | Path, text: str | Sequence[str] | None = None, **options: Any) -> Output:
+        """Vary an image file by strength=; the options of the task `vary`."""
+        return self.run("vary", file=file, text=text, **options)
+
+    def interpolate(self, **options: Any) -> Output:
+        """Frames between two seeds=, texts=, labels= or files=; the options of the task `interpolate`."""
+        return self.run("interpolate", **options)
+
+    def colorize(self, file: str | Path, **options: Any) -> Output:
+        """Give a grey image file colours; the options of the task `colorize`."""
+        return self.run("colorize", file=file, **options)
 
     def unknown_words(self, text: str) -> list[str]:
         """The words of a prompt that the model has no token for; it goes by the others."""

@@ -27,7 +27,7 @@ def levels_of(model: Model, request: Request, chosen: SampleOptions) -> list[Lev
     assert model.denoiser is not None
     schedule = model.denoiser.schedule.exact if is_ancestral(chosen) else model.denoiser.schedule
     levels: list[Level] = lookup(LEVELS, chosen.levels, "levels")(schedule, chosen.steps)
-    if request.start is None:
+    if request.start is None or request.start[1] is None:
         return levels
     first = request.start[1]
     return [first, *(level for level in levels if level.t < first.t)]
@@ -65,6 +65,8 @@ def solve(
     for wrap in request.wrap:
         denoise = wrap(denoise)
     process = {"v_posterior": denoiser.schedule.v_posterior} if is_ancestral(chosen) else {}
+    if request.walk is not None:
+        return request.walk(build(SOLVERS, chosen.solver))(denoise, start, levels, noise=noise, **process)
     steps: Iterator[Step] = build(SOLVERS, chosen.solver)(denoise, start, levels, noise=noise, **process)
     return steps
 

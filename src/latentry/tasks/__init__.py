@@ -41,4 +41,9 @@ TASKS: dict[str, Entry] = {
         "reconstruct", "Encode images and decode them again: what the first stage keeps of them.", "reconstruct"
     ),
     "edit": Entry("edit", "Change a prompt and keep the image: what words swapped, added or stressed change.", "edit"),
+    "inpaint": Entry("inpaint", "Fill a hole in an image, or remove an object from it.", "inpaint"),
+    "outpaint": Entry("outpaint", "Continue an image beyond its sides.", "outpaint"),
+    "vary": Entry("vary", "Vary an image: noise it to a strength and denoise it under a text or class.", "vary"),
+    "interpolate": Entry("interpolate", "Frames between two seeds, texts, classes or image files.", "interpolate"),
+    "colorize": Entry("colorize", "Give a grey image colours.", "colorize"),
 }

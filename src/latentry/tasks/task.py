@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from latentry.data.ranges.meaning import Units
     from latentry.diffusion.contracts import Denoise
+    from latentry.diffusion.masking import Solve
     from latentry.diffusion.schedule import Level
     from latentry.models.editing import PromptEdit
     from latentry.models.model import Model
@@ -41,22 +42,27 @@ class Request:
     values: for each condition one value an image. seeds: one an image; none for images that need no noise.
     size: (H, W) in pixels.
     start: the scaled latents (B, c, h, w) to begin from and their level, of which the solver visits those below; at the
-    clean end they are the result and nothing is sampled. None: pure noise, from the first level down.
+    clean end they are the result and nothing is sampled. A level of None: the first there is. None: pure noise, from
+    the first level down.
     wrap: applied in order around the guided denoiser. Images are drawn in batches: a wrap that holds something for each
-    image, such as its mask, is a `PerImage`.
+    image, such as its mask, is a `PerImage`. walk: makes the solver that is used of the chosen one.
+    back: the decoded images (B, C, H, W), about [-1, 1], to those of the result, where they are not it already.
     facts: for each image, further facts for its file; `name` is what the file is called.
-    units: for each image, what it is saved in; none: as the model says.
+    units: for each image, what it is saved in; none: as the model says. notes: lines that a person should see.
     edit: images then stand in pairs of one seed, an original and its edit, which are drawn together.
     """
 
     values: Mapping[str, Sequence[Any]]
     seeds: Sequence[int]
     size: tuple[int, int]
-    start: tuple[Tensor, Level] | None = None
+    start: tuple[Tensor, Level | None] | None = None
     wrap: tuple[Callable[[Denoise], Denoise], ...] = ()
+    walk: Callable[[Solve], Solve] | None = None
+    back: Callable[[Tensor], Tensor] | None = None
     facts: Sequence[Mapping[str, str]] = ()
     units: Sequence[Units] = ()
     edit: PromptEdit | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def count(self) -> int:
@@ -89,8 +95,8 @@ def _always(model: Model) -> str | None:
     return None
 
 
-def _as_they_are(images: Tensor, request: Request) -> Tensor:
-    return images
+def _back(images: Tensor, request: Request) -> Tensor:
+    return images if request.back is None else request.back(images)
 
 
 @dataclass(frozen=True)
@@ -106,4 +112,4 @@ class Task(Generic[OptionsOf]):
     options: type[OptionsOf]
     request: Callable[[OptionsOf, Model], Request]
     why_not: Callable[[Model], str | None] = _always
-    finish: Callable[[Tensor, Request], Tensor] = _as_they_are
+    finish: Callable[[Tensor, Request], Tensor] = _back

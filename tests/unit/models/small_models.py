@@ -23,16 +23,21 @@ CONDITIONS: dict[str, dict[str, Any]] = {
     "both": {"text": TEXT, "label": LABEL},
     "two contexts": {"text": TEXT, "label": TOKEN},
 }
+OF_IMAGES: dict[str, dict[str, Any]] = {
+    "grey": {"grey": {"kind": "grey", "factor": 2}},
+    "masked": {"hole": {"kind": "masked", "latent_channels": 4}},
+}
+"""Conditions of tasks that begin with an image."""
 VALUES: dict[str, list[Any]] = {"text": ["a red circle", "a green star"], "label": ["circle", "star"]}
 
 
-def denoiser(conditions: str = "both", **options: Any) -> LatentDiffusion:
+def denoiser(conditions: str = "both", encode: Any = None, **options: Any) -> LatentDiffusion:
     """Four latent channels; the zero layers of a fresh UNet are filled."""
     torch.manual_seed(0)
     unet = {"channels": 16, "multipliers": [1, 2], "blocks": 1, "attention": [2], "heads": 2, "norm_groups": 4}
-    chosen = {"unet": unet, "conditioning": CONDITIONS[conditions], **options}
+    chosen = {"unet": unet, "conditioning": {**CONDITIONS, **OF_IMAGES}[conditions], **options}
     made = DiffusionOptions.model_validate(chosen)
-    context = BuildContext(labels=LABELS, captions=CAPTIONS, report=lambda _: None)
+    context = BuildContext(labels=LABELS, captions=CAPTIONS, encode=encode, report=lambda _: None)
     conditioners = build_conditioners(made, dict.fromkeys(made.conditioning, context))
     model = LatentDiffusion(made, 4, conditioners).eval()
     for parameter in model.parameters():

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
+from torch import Tensor
 
 from latentry import __version__
 from latentry.models.autoencoder import Autoencoder
@@ -20,7 +23,8 @@ def pipeline(kind: str = "kl", conditions: str = "both", depth: int = 8) -> Pipe
         AutoencoderOptions.model_validate({"kind": kind, "codes": 32, **SHAPE, "z_channels": 4}), 3
     )
     autoencoder.latent_scale.fill_(0.7)
-    model = denoiser(conditions) if conditions else None
+    encode = partial(_unscaled, autoencoder)
+    model = denoiser(conditions, encode) if conditions else None
     config = ModelConfig.model_validate(
         {
             "name": "small",
@@ -32,3 +36,8 @@ def pipeline(kind: str = "kl", conditions: str = "both", depth: int = 8) -> Pipe
         }
     )
     return Pipeline(config, autoencoder, model, model_hash="abc123", source="small")
+
+
+def _unscaled(autoencoder: Autoencoder, images: Tensor) -> Tensor:
+    """As conditions take latents: the posterior's mean."""
+    return autoencoder.unscaled(autoencoder.moments(images.to(autoencoder.latent_scale.device)))

@@ -51,3 +51,12 @@ def crop_to_multiple(image: Tensor, multiple: int) -> Tensor:
     height, width = (side // multiple * multiple for side in image.shape[-2:])
     top, left = (image.shape[-2] - height) // 2, (image.shape[-1] - width) // 2
     return image[..., top : top + height, left : left + width]
+
+
+def file_units(path: Path, facts: DataFacts) -> Units:
+    """What the file's own numbers mean by their type, so that a result is saved with the bits its input has."""
+    from latentry.data.files import images
+    from latentry.data.ranges.meaning import OWN, Units
+
+    header = images.header(path, facts.options().limits)
+    return Units(*OWN[header.dtype], header.dtype)

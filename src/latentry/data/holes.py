@@ -1,0 +1,146 @@
+"""Holes to train on: irregular strokes and boxes as LaMa draws them, and margins to continue an image by.
+
+Source: Suvorov et al. 2022, "Resolution-robust large mask inpainting with Fourier convolutions", section 2.3, with the
+numbers of its configurations for 256 pixels (`random_thin_256`, `random_medium_256`, `random_thick_256`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Hole = NDArray[np.bool_]
+"""(H, W), True where an image is to be filled."""
+Draw = Callable[[int, int, np.random.Generator], Hole]
+
+SIDE = 256
+"""Pixels of the shorter side that the numbers are for; all lengths are scaled with it."""
+LARGEST_SHARE = 0.5
+"""Of an image that is a hole; a larger one is drawn again, as for the published test masks (`max_tamper_area`)."""
+MOST_TRIES = 100
+
+
+@dataclass(frozen=True)
+class Strokes:
+    """Chains of straight brush strokes: how many chains, and the longest stroke and broadest brush beyond the least."""
+
+    fewest: int
+    most: int
+    width: int
+    length: int
+    longest_chain: int = 5
+    least_width: int = 5
+    least_length: int = 10
+
+    def __call__(self, height: int, width: int, rng: np.random.Generator) -> Hole:
+        hole, scale = np.zeros((height, width), dtype=bool), min(height, width) / SIDE
+        size = np.array([height, width])
+        for chain in range(int(rng.integers(self.fewest, self.most, endpoint=True))):
+            here = rng.integers(size).astype(float)
+            for _ in range(int(rng.integers(1, self.longest_chain, endpoint=True))):
+                turn = 0.01 + int(rng.integers(4))  # radians, the other way round in every second chain
+                turn = 2 * np.pi - turn if chain % 2 == 0 else turn
+                length = scale * (self.least_length + int(rng.integers(self.length)))
+                brush = scale * (self.least_width + int(rng.integers(self.width)))
+                there = np.clip(here + length * np.array([np.cos(turn), np.sin(turn)]), 0, size)
+                _stroke(hole, here, there, max(brush, 1.0) / 2)
+                here = there
+        return hole
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """Upright boxes: how many, their shortest and longest side, and how far from the border they stay."""
+
+    fewest: int
+    most: int
+    shortest: int
+    longest: int
+    margin: int
+
+    def __call__(self, height: int, width: int, rng: np.random.Generator) -> Hole:
+        hole, scale = np.zeros((height, width), dtype=bool), min(height, width) / SIDE
+        margin = round(scale * self.margin)
+        for _ in range(int(rng.integers(self.fewest, self.most, endpoint=True))):
+            sides = [max(1, round(scale * int(rng.integers(self.shortest, self.longest, endpoint=True)))) for _ in "hw"]
+            rows, columns = (min(side, max(s - 2 * margin, 1)) for side, s in zip(sides, (height, width), strict=True))
+            top = int(rng.integers(min(margin, height - rows), max(height - margin - rows, 0), endpoint=True))
+            left = int(rng.integers(min(margin, width - columns), max(width - margin - columns, 0), endpoint=True))
+            hole[top : top + rows, left : left + columns] = True
+        return hole
+
+
+def one_box(height: int, width: int, rng: np.random.Generator) -> Hole:
+    """One box anywhere inside, each side of it a quarter to a half of the image's."""
+    hole = np.zeros((height, width), dtype=bool)
+    rows, columns = (int(rng.integers(-(-s // 4), max(1, s // 2), endpoint=True)) for s in (height, width))
+    top, left = (int(rng.integers(s - part, endpoint=True)) for s, part in ((height, rows), (width, columns)))
+    hole[top : top + rows, left : left + columns] = True
+    return hole
+
+
+def margins(height: int, width: int, rng: np.random.Generator) -> Hole:
+    """Bands along one side or more, each side with probability a half, 4% to 25% of the image deep."""
+    hole = np.zeros((height, width), dtype=bool)
+    sides = rng.random(4) < 0.5
+    if not sides.any():
+        sides[int(rng.integers(4))] = True
+    rows = [max(1, round(height * share)) for share in rng.uniform(0.04, 0.25, 2)]
+    columns = [max(1, round(width * share)) for share in rng.uniform(0.04, 0.25, 2)]
+    hole[: rows[0]] |= sides[0]
+    hole[height - rows[1] :] |= sides[1]
+    hole[:, : columns[0]] |= sides[2]
+    hole[:, width - columns[1] :] |= sides[3]
+    return hole
+
+
+def chosen(draws: Mapping[Draw, float]) -> Draw:
+    """One of several, by their shares."""
+    kinds, shares = list(draws), np.array(list(draws.values()), dtype=float)
+    if len(kinds) == 1:
+        return kinds[0]
+
+    def draw(height: int, width: int, rng: np.random.Generator) -> Hole:
+        return kinds[int(rng.choice(len(kinds), p=shares / shares.sum()))](height, width, rng)
+
+    return draw
+
+
+# The published generator adds one to the most chains of the configuration.
+THIN = Strokes(fewest=4, most=51, width=10, length=40)
+MEDIUM = chosen({Strokes(4, 6, width=50, length=100): 1.0, Boxes(1, 5, shortest=10, longest=50, margin=0): 0.3})
+WIDE = chosen({Strokes(1, 6, width=100, length=200): 1.0, Boxes(1, 3, shortest=30, longest=150, margin=10): 0.3})
+KINDS: dict[str, Draw] = {"thin": THIN, "medium": MEDIUM, "wide": WIDE, "boxes": one_box, "outpaint": margins}
+MIXED = {"thin": 1.0, "medium": 1.0, "wide": 2.0, "boxes": 1.0, "outpaint": 1.0}
+"""Some of each, so that whatever mask a person brings, one like it was seen in training."""
+
+
+def draw_hole(masks: str | Mapping[Any, float], height: int, width: int, rng: np.random.Generator) -> Hole:
+    """A hole (height, width) of one of KINDS, of `mixed`, or of these by their shares; some of the image is known.
+
+    Drawn again where it covers nothing, or more than half of the image; where that does not help, one box.
+    """
+    shares = {masks: 1.0} if isinstance(masks, str) else masks
+    known = {**KINDS, "mixed": chosen({KINDS[kind]: share for kind, share in MIXED.items()})}
+    draw = chosen({known[kind]: share for kind, share in shares.items()})
+    for _ in range(MOST_TRIES):
+        hole = draw(height, width, rng)
+        if 0 < hole.mean() <= LARGEST_SHARE:
+            return hole
+    return one_box(height, width, rng)
+
+
+def _stroke(hole: Hole, start: NDArray[np.floating], end: NDArray[np.floating], radius: float) -> None:
+    """Fill what is within `radius` of a line from `start` to `end`, (row, column) each: a brush with a round tip."""
+    low = np.maximum(np.floor(np.minimum(start, end) - radius), 0).astype(int)
+    high = np.minimum(np.ceil(np.maximum(start, end) + radius) + 1, hole.shape).astype(int)
+    rows, columns = np.ogrid[low[0] : high[0], low[1] : high[1]]
+    along = end - start
+    share = ((rows - start[0]) * along[0] + (columns - start[1]) * along[1]) / max(float(along @ along), 1e-9)
+    share = np.clip(share, 0, 1)
+    away = (rows - start[0] - share * along[0]) ** 2 + (columns - start[1] - share * along[1]) ** 2
+    hole[low[0] : high[0], low[1] : high[1]] |= away <= radius**2
