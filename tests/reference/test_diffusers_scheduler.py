@@ -12,7 +12,7 @@ from diffusers import DDIMScheduler, DDPMScheduler, PNDMScheduler
 from torch import Tensor
 
 from latentry.checkpoints.diffusers import scheduler
-from latentry.diffusion.guidance import clipped
+from latentry.diffusion.guidance.clipped import clipped
 from latentry.diffusion.levels import LEVELS
 from latentry.diffusion.prediction import PREDICTIONS
 from latentry.diffusion.schedule import SCHEDULES, Level, Schedule, build_schedule

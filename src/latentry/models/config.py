@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from latentry.bounds import (
     MOST_LAYERS,
@@ -19,6 +19,7 @@ from latentry.bounds import (
     Multipliers,
     Name,
     Rows,
+    Share,
     Side,
     Value,
     Width,
@@ -173,9 +174,24 @@ class UNetOptions(Options):
         return self
 
 
+WHOLE = (0.0, 1.0)
+
+
+def _rising(interval: tuple[float, float]) -> tuple[float, float]:
+    if interval[0] >= interval[1]:
+        raise ValueError(f"{interval[0]:g} to {interval[1]:g}; accepted: two shares from 0 to 1, the smaller one first")
+    return interval
+
+
+Interval = Annotated[tuple[Share, Share], AfterValidator(_rising)]
+"""From and to, in shares of the schedule's times."""
+
+
 class SampleOptions(Options):
     """The defaults of a request: how images are drawn.
 
+    guidance_interval: the times at which guidance acts, as shares of the schedule: 0 is the least noise, 1 the most.
+    guidance_rescale: how far it keeps the prediction's deviation what it is without guidance.
     clip: hold every predicted x0 inside [-1, 1], for models of pixels.
     """
 
@@ -183,6 +199,8 @@ class SampleOptions(Options):
     levels: str = "trailing"
     steps: Count = 50
     guidance: Guidance = 1.0
+    guidance_interval: Interval = WHOLE
+    guidance_rescale: Share = 0.0
     clip: bool = False
 
     @field_validator("levels")

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from latentry.diffusion.guidance import classifier_free
+from latentry.diffusion.guidance.classifier_free import classifier_free
 from latentry.diffusion.prediction import PREDICTIONS
 from latentry.diffusion.schedule import Level
 from latentry.errors import UsageError

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from latentry.checkpoints.diffusers.settings import Keys, refused, unheld
 from latentry.diffusion.schedule import SCHEDULES, Cosine, Linear, ScaledLinear, Schedule, Sqrt, Table
+from latentry.diffusion.solvers.ddpm import share_of_beta
 from latentry.errors import UsageError
 from latentry.kinds import KindOptions, build
 from latentry.models.config import DiffusionOptions, SampleOptions
@@ -83,7 +84,8 @@ def to_config(diffusion: DiffusionOptions, sample: SampleOptions) -> dict[str, A
     }
     last: dict[str, Any] = {"set_alpha_to_one": to_one}
     if solver == "ddpm":
-        last = {"clip_sample": sample.clip, "variance_type": _variance(diffusion.schedule.v_posterior)}
+        share = share_of_beta(getattr(sample.solver, "variance", None), diffusion.schedule.v_posterior)
+        last = {"clip_sample": sample.clip, "variance_type": _variance(share)}
     return CLASSES[solver].config({**values, **last})
 
 
@@ -116,7 +118,7 @@ def _variance(v_posterior: float) -> str:
     for name, v in VARIANCES.items():
         if v == v_posterior:
             return name
-    raise unheld(f"schedule.v_posterior {v_posterior:g} with solver ddpm", "known there: 0 and 1", "Set ddim")
+    raise unheld(f"variance {v_posterior:g} of beta with solver ddpm", "known there: posterior and beta", "Set ddim")
 
 
 def _v_posterior(s: Mapping[str, Any], where: str) -> float:
