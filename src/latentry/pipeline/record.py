@@ -97,8 +97,8 @@ class Record(Options):
 class Made:
     """How the images of one output were drawn; whatever is not said of them was the model's own.
 
-    options: the task's, checked. files: as in `Record`. chosen, size: what they and the model's own came to. first: of the images of the
-    request the first of the output.
+    options: the task's, checked. files: as in `Record`. chosen, size: what they and the model's own came to. first: of
+    the images of the request the first of the output.
     """
 
     task: str

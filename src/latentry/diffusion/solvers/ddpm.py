@@ -17,7 +17,6 @@ from latentry.diffusion.solvers.ddim import ancestral
 from latentry.diffusion.solvers.walk import transitions, working
 from latentry.kinds import KindOptions
 
-
 VARIANCES = {"posterior": 0.0, "beta": 1.0}
 """Those of Ho et al. 2020, section 3.2, as shares of beta."""
 
