@@ -93,7 +93,7 @@ class Pipeline:
         Raises UsageError for options that the class does not accept, and for what the model cannot do.
         """
         entry, checked, request, chosen = self._request(task, options)
-        worse, files = self._worse(checked, chosen), records.files_of(checked)
+        worse, files = self._worse(checked, chosen), records.files_of(checked) if isinstance(checked, Sampling) else {}
         if not 1 <= batch <= MOST_AT_ONCE:
             raise UsageError(f"batch: {shown(batch)}; must be at least 1 and at most {MOST_AT_ONCE}")
         values = request.count * request.size[0] * request.size[1] * self.config.data.channels
@@ -106,7 +106,9 @@ class Pipeline:
         done, total = 0, -(-request.count // batch) * (len(levels) - 1)
         for part in request.parts(batch):
             x = torch.empty(0) if part.start is None else part.start[0]
-            for step in solve(self.model, part, levels, chosen, bf16=bf16, worse=worse and worse.denoiser):
+            for step in solve(
+                self.model, part, levels, chosen, bf16=bf16, worse=None if worse is None else worse.denoiser
+            ):
                 x, done = step.x, done + 1
                 if progress is not None:
                     progress(done, total)
@@ -117,7 +119,7 @@ class Pipeline:
             precision: Literal["fp32", "bf16"] = "bf16" if bf16 else "fp32"
             made = Made(
                 *(task, checked, chosen, request.size, batch, precision, str(self.device), self.drawn_by()),
-                autoguide=worse and worse.drawn_by,
+                autoguide=None if worse is None else worse.drawn_by,
                 files=files,
             )
         data = self.config.data
@@ -148,7 +150,7 @@ class Pipeline:
         named = options if text is None else {"text": text, **options}
         _, checked, request, chosen = self._request(task, named)
         worse, levels = self._worse(checked, chosen), levels_of(self.model, request, chosen)
-        return solve(self.model, request, levels, chosen, bf16=bf16, worse=worse and worse.denoiser)
+        return solve(self.model, request, levels, chosen, bf16=bf16, worse=None if worse is None else worse.denoiser)
 
     def sample(
         self,

@@ -250,7 +250,7 @@ def files_of(options: TaskOptions) -> dict[str, dict[str, str]]:
     """By option, the files that it names, each with its SHA-256."""
     values = {name: getattr(options, name) for name in type(options).model_fields}
     listed = {name: value if isinstance(value, tuple) else (value,) for name, value in values.items()}
-    named = {name: [path for path in paths if isinstance(path, Path)] for name, paths in listed.items()}
+    named = {name: [one for one in ones if isinstance(one, Path) and one.is_file()] for name, ones in listed.items()}
     return {name: {_as_text(path): manifest.digest(path) for path in paths} for name, paths in named.items() if paths}
 
 

@@ -46,14 +46,14 @@ def request(options: Generate, model: Model) -> Request:
     assert model.denoiser is not None  # or `why_not` has refused
     size = fitting_size(options.size, model)
     values, seeds = values_and_seeds(options, model)
-    values = model.denoiser.guessed(values)
+    complete = model.denoiser.guessed(values)
     if options.guide is None:
-        return Request(values, seeds, size)
+        return Request(complete, seeds, size)
     from latentry.tasks.inputs.guide import guided_by
 
     guides = options.guide if isinstance(options.guide, tuple) else (options.guide,)
     wrap, facts = guided_by(guides, options.guide_scale, options.guide_loss, model, size, len(seeds))
-    return Request(values, seeds, size, wrap=(wrap,), facts=facts)
+    return Request(complete, seeds, size, wrap=(wrap,), facts=facts)
 
 
 TASK = Task(Generate, request, why_not=no_denoiser)

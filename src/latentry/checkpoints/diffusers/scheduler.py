@@ -46,6 +46,7 @@ CLASSES = {"ddim": DDIM, "ddpm": DDPM, "plms": PNDM}
 
 VARIANCES = {"fixed_small": 0.0, "fixed_small_log": 0.0, "fixed_large": 1.0}
 """Of an ancestral step, and our `v_posterior`."""
+LARGE = "fixed_large"
 FITTING = {"ddim": ("trailing", "leading", "published"), "ddpm": ("trailing", "leading"), "plms": ("published",)}
 """Levels at which solver and scheduler agree: DDPMScheduler always ends at clean, PNDM's step there is another."""
 
@@ -86,6 +87,9 @@ def to_config(diffusion: DiffusionOptions, sample: SampleOptions) -> dict[str, A
     if solver == "ddpm":
         share = share_of_beta(getattr(sample.solver, "variance", None), diffusion.schedule.v_posterior)
         last = {"clip_sample": sample.clip, "variance_type": _variance(share)}
+        if last["variance_type"] == LARGE and levels == "trailing":
+            why = "its last step, which is to clean, adds noise there"
+            raise unheld("sample.levels trailing with variance beta", why, "Set levels leading")
     return CLASSES[solver].config({**values, **last})
 
 
@@ -126,6 +130,8 @@ def _v_posterior(s: Mapping[str, Any], where: str) -> float:
     name = s.get("variance_type", "fixed_small")
     if name not in VARIANCES:
         raise refused(where, f"variance_type {name!r}", f"known: {', '.join(VARIANCES)}")
+    if name == LARGE and s["timestep_spacing"] == "trailing":
+        raise refused(where, "variance_type 'fixed_large' with timestep_spacing 'trailing'", "known there: fixed_small")
     return VARIANCES[name]
 
 

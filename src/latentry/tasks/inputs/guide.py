@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +18,7 @@ from latentry.nn import lpips
 from latentry.tasks.inputs.images import read_image
 from latentry.tasks.task import PerImage
 
-NET = "squeezenet"
+NET: Literal["squeezenet"] = "squeezenet"
 Likelihood = Callable[[Tensor, Tensor], Tensor]
 """(x0 (B, c, h, w), what it is to be like (B, ...)) -> log p, (B,)."""
 
