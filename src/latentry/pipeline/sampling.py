@@ -61,10 +61,10 @@ def solve(
 
     start = noise(0, "sampling start") if request.start is None else request.start[0].to(model.device)
     denoise = guided(denoiser, request, levels, chosen, bf16=bf16, worse=worse)
-    if chosen.clip:
-        denoise = clipped(denoise)
     for wrap in request.wrap:
         denoise = wrap(denoise)
+    if chosen.clip:  # last, for what a wrap adds may lead out of the range, too
+        denoise = clipped(denoise)
     process = {"v_posterior": denoiser.schedule.v_posterior} if is_ancestral(chosen) else {}
     steps: Iterator[Step] = build(SOLVERS, chosen.solver)(denoise, start, levels, noise=noise, **process)
     return steps

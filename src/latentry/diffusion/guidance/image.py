@@ -11,7 +11,7 @@ from latentry.diffusion.contracts import Denoise
 from latentry.diffusion.process import spread
 from latentry.diffusion.schedule import Level
 
-PROBE = 0.05  # root mean square of what is added to x0, whose deviation is about 1
+PROBE = 0.1  # root mean square of what is added to x0, whose deviation is about 1
 TINY = 1e-30
 LogLikelihood = Callable[[Tensor], Tensor]
 """x0 (B, c, h, w) -> log p(y | x0) up to a constant, (B,), with a gradient to x0."""
@@ -32,24 +32,26 @@ def image(denoise: Denoise, log_likelihood: LogLikelihood, scale: float) -> Deno
         with torch.enable_grad():
             noisy = x.detach().requires_grad_()
             x0 = denoise(noisy, level)
-            before = log_likelihood(x0)
-            uphill, gradient = torch.autograd.grad(before.sum(), (x0, noisy))
+            uphill, gradient = torch.autograd.grad(log_likelihood(x0).sum(), (x0, noisy))
         step = level.sigma**2 / level.alpha * gradient
-        with torch.no_grad():
-            most = _highest(log_likelihood, x0.detach(), before.detach(), uphill, step)
+        most = _highest(log_likelihood, x0.detach(), uphill, step)
         return x0.detach() + spread(most.clamp(max=scale), x) * step
 
     return guided
 
 
-def _highest(log_likelihood: LogLikelihood, x0: Tensor, before: Tensor, uphill: Tensor, step: Tensor) -> Tensor:
+def _highest(log_likelihood: LogLikelihood, x0: Tensor, uphill: Tensor, step: Tensor) -> Tensor:
     """How many steps from x0 log p is highest on their line, (B,), infinite where it bends up.
 
-    By the parabola of its height and slope in x0 and its height a little way on.
+    By the parabola with its slopes in x0, where its gradient is `uphill`, and a little way on.
     """
-    slope = (uphill * step).flatten(1).sum(1)
-    length = step.flatten(1).square().mean(1).sqrt()
-    way = PROBE / length.clamp(min=TINY)
-    after = log_likelihood(x0 + spread(way, x0) * step)
-    bend = (before + slope * way - after) / way**2  # log p is about before + slope s - bend s^2
-    return torch.where(bend > 0, slope / (2 * bend), torch.full_like(slope, torch.inf)).clamp(min=0)
+
+    def along(gradient: Tensor) -> Tensor:
+        return (gradient * step).flatten(1).sum(1)
+
+    way = PROBE / step.flatten(1).square().mean(1).sqrt().clamp(min=TINY)
+    with torch.enable_grad():
+        on = (x0 + spread(way, x0) * step).requires_grad_()
+        (further,) = torch.autograd.grad(log_likelihood(on).sum(), on)
+    bend = (along(uphill) - along(further)) / way
+    return torch.where(bend > 0, along(uphill) / bend, torch.full_like(bend, torch.inf)).clamp(min=0)

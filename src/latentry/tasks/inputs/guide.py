@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from latentry.data.files.header import BadImage
 from latentry.diffusion.contracts import Denoise
 from latentry.diffusion.guidance.image import image
 from latentry.errors import LatentryError, UsageError
@@ -33,16 +34,23 @@ def guided_by(
     """
     if len(paths) not in (1, count):
         raise UsageError(f"guide: {len(paths)} images for {count} samples; give one, or as many")
-    given = [read_image(path, model.config.data)[0] for path in paths]
+    given = [_image(path, model) for path in paths]
     for path, one in zip(paths, given, strict=True):
         _check(path, one, given[0], size)
-    targets, likelihood = LIKELIHOODS[loss](model, torch.stack(given))
+    targets, likelihood = LIKELIHOODS[loss](model, torch.stack(given), size)
 
     def make(held: Tensor) -> Callable[[Denoise], Denoise]:
         return lambda denoise: image(denoise, lambda x0: likelihood(x0, held.to(x0)), scale)
 
     facts = [{"guide": str(path), "guide scale": f"{scale:g}", "guide loss": loss} for path in paths]
     return PerImage(make, targets.expand(count, -1, -1, -1)), facts * (count // len(paths))
+
+
+def _image(path: Path, model: Model) -> Tensor:
+    try:
+        return read_image(path, model.config.data)[0]
+    except BadImage as error:
+        raise UsageError(f"guide: {error}; accepted: an image file. Give such a one.") from None
 
 
 def _check(path: Path, given: Tensor, first: Tensor, size: tuple[int, int]) -> None:
@@ -63,25 +71,27 @@ def _check(path: Path, given: Tensor, first: Tensor, size: tuple[int, int]) -> N
         )
 
 
-def _pixels(model: Model, images: Tensor) -> tuple[Tensor, Likelihood]:
+def _pixels(model: Model, images: Tensor, size: tuple[int, int]) -> tuple[Tensor, Likelihood]:
     def likelihood(x0: Tensor, target: Tensor) -> Tensor:
         return _half_squares(target - as_small(model.autoencoder.decode(x0), target))
 
     return images, likelihood
 
 
-def _latents(model: Model, images: Tensor) -> tuple[Tensor, Likelihood]:
-    factor = model.autoencoder.factor
-    if any(side % factor for side in images.shape[-2:]):
-        raise UsageError(
-            f"guide: {images.shape[-2]}x{images.shape[-1]} with loss latents, for which sides must be multiples of "
-            f"{factor}. Give such an image, or --guide-loss pixels."
-        )
-    latents = torch.cat([model.encode(one[None]) for one in images])
-    return latents, lambda x0, target: _half_squares(target - as_small(x0, target))
+def _latents(model: Model, images: Tensor, size: tuple[int, int]) -> tuple[Tensor, Likelihood]:
+    """The guide as large as the samples, encoded; then the latents of both are made small.
+
+    A first stage has learnt images of the samples' size: what it encodes of a small one is another thing.
+    """
+    large = F.interpolate(images, size, mode="bicubic", antialias=True)
+    latents = torch.cat([model.encode(one[None]) for one in large])
+    sides = zip(latents.shape[-2:], images.shape[-2:], size, strict=True)
+    small = [max(1, round(side * given / full)) for side, given, full in sides]
+    target = as_small(latents, latents.new_zeros(1, 1, *small))
+    return target, lambda x0, target: _half_squares(target - as_small(x0, target))
 
 
-def _lpips(model: Model, images: Tensor) -> tuple[Tensor, Likelihood]:
+def _lpips(model: Model, images: Tensor, size: tuple[int, int]) -> tuple[Tensor, Likelihood]:
     data, smallest = model.config.data, lpips.NETS[NET]().smallest
     if data.channels not in (1, 3, 4) or (data.channels == 4 and not data.alpha):
         raise UsageError(
@@ -107,7 +117,7 @@ def _lpips(model: Model, images: Tensor) -> tuple[Tensor, Likelihood]:
 
 
 LIKELIHOODS = {"pixels": _pixels, "latents": _latents, "lpips": _lpips}
-"""By loss, from the model and images (n, C, h, w): what x0 is compared with, (n, ...), and how."""
+"""By loss, from the model, images (n, C, h, w) and the samples' size: what x0 is compared with, (n, ...), and how."""
 
 
 def as_small(x: Tensor, target: Tensor) -> Tensor:
