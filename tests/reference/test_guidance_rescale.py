@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import pytest
 import torch
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import rescale_noise_cfg
+from torch import Tensor
 
 from latentry.diffusion.guidance.classifier_free import classifier_free
 from latentry.diffusion.prediction import PREDICTIONS
@@ -22,7 +21,10 @@ def test_rescale_is_that_of_diffusers_on_the_output_of_the_network(prediction: s
     draw = torch.Generator().manual_seed(0)
     sizes = torch.tensor([1.0, 3.0]).view(2, 1, 1, 1)
     x, told, untold = (sizes * torch.randn(2, 4, 8, 8, generator=draw, dtype=torch.float64) for _ in range(3))
-    to_x0 = partial(PREDICTIONS[prediction].x0, alpha=LEVEL.alpha, sigma=LEVEL.sigma)
+
+    def to_x0(x: Tensor, out: Tensor) -> Tensor:
+        return PREDICTIONS[prediction].x0(x, out, LEVEL.alpha, LEVEL.sigma)
+
     denoise = classifier_free(lambda x, level: (to_x0(x, told), to_x0(x, untold)), 5.0, share, PREDICTIONS[prediction])
     expected = rescale_noise_cfg(untold + 5.0 * (told - untold), told, guidance_rescale=share)
     torch.testing.assert_close(denoise(x, LEVEL), to_x0(x, expected))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from latentry.bounds import (
     MOST_LAYERS,
@@ -27,6 +27,7 @@ from latentry.bounds import (
 from latentry.conditioning import CONDITIONERS
 from latentry.data.options import DataOptions
 from latentry.data.ranges.meaning import Units
+from latentry.diffusion.guidance.interval import WHOLE, Interval
 from latentry.diffusion.levels import LEVELS
 from latentry.diffusion.schedule import SCHEDULES
 from latentry.diffusion.solvers import SOLVERS
@@ -172,19 +173,6 @@ class UNetOptions(Options):
         if self.heads is not None and self.head_channels is not None:
             raise ValueError(f"heads {self.heads} and head_channels {self.head_channels}: give one of them")
         return self
-
-
-WHOLE = (0.0, 1.0)
-
-
-def _rising(interval: tuple[float, float]) -> tuple[float, float]:
-    if interval[0] >= interval[1]:
-        raise ValueError(f"{interval[0]:g} to {interval[1]:g}; accepted: two shares from 0 to 1, the smaller one first")
-    return interval
-
-
-Interval = Annotated[tuple[Share, Share], AfterValidator(_rising)]
-"""From and to, in shares of the schedule's times."""
 
 
 class SampleOptions(Options):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from latentry.models.config import WHOLE, SampleOptions
+from latentry.diffusion.guidance.interval import WHOLE
+from latentry.models.config import SampleOptions
 from latentry.pipeline.autoguide import Autoguide
 from latentry.pipeline.record import SOFTWARE
 from latentry.tasks import Request

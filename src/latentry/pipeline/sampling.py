@@ -13,13 +13,13 @@ from latentry.diffusion.contracts import Denoise, Denoisers, Step
 from latentry.diffusion.guidance.autoguidance import beside
 from latentry.diffusion.guidance.classifier_free import classifier_free
 from latentry.diffusion.guidance.clipped import clipped
-from latentry.diffusion.guidance.interval import during
+from latentry.diffusion.guidance.interval import WHOLE, during
 from latentry.diffusion.levels import LEVELS
 from latentry.diffusion.schedule import CLEAN, Level
 from latentry.diffusion.solvers import SOLVERS
 from latentry.kinds import build, lookup
 from latentry.models.bind import bind
-from latentry.models.config import WHOLE, SampleOptions
+from latentry.models.config import SampleOptions
 from latentry.models.latent_diffusion import LatentDiffusion
 from latentry.models.model import Model
 from latentry.tasks import Request

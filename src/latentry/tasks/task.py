@@ -41,8 +41,8 @@ class Request:
     size: (H, W) in pixels.
     start: the scaled latents (B, c, h, w) to begin from and their level, of which the solver visits those below; at the
     clean end they are the result and nothing is sampled. None: pure noise, from the first level down.
-    wrap: applied in order around the guided denoiser, before anything is clipped. Images are drawn in batches: a wrap that holds something for each
-    image, such as its mask, is a `PerImage`.
+    wrap: applied in order around the guided denoiser; what is to be clipped is clipped after the last. Images are drawn
+    in batches: a wrap that holds something for each image, such as its mask, is a `PerImage`.
     facts: for each image, further facts for its file; `name` is what the file is called.
     units: for each image, what it is saved in; none: as the model says.
     """

@@ -44,7 +44,7 @@ def test_the_earlier_checkpoint_stands_for_the_unconditional_prediction(run: Pat
 
 
 def test_it_is_named_by_text_by_path_or_is_one_that_is_open(run: Path, pipe: Pipeline) -> None:
-    ways = [f"{run}@step-1", lt.load(run, step=1, device="cpu"), Path(f"{run}@step-1")]
+    ways: list[Any] = [f"{run}@step-1", lt.load(run, step=1, device="cpu"), Path(f"{run}@step-1")]
     first, *others = (pipe.sample(autoguide=way, n=2, **HOW).tensor for way in ways)
     assert all(torch.equal(first, other) for other in others)
     assert not torch.equal(first, pipe.sample(n=2, **HOW).tensor)
@@ -66,7 +66,7 @@ def test_outside_of_the_interval_it_is_the_model_alone(run: Path, pipe: Pipeline
 
 
 def test_a_picture_names_it_and_is_drawn_again_to_the_bit(run: Path, pipe: Pipeline, tmp_path: Path) -> None:
-    more = {"guidance_interval": (0.2, 0.9), "guidance_rescale": 0.5, "autoguide": f"{run}@step-1"}
+    more: dict[str, Any] = {"guidance_interval": (0.2, 0.9), "guidance_rescale": 0.5, "autoguide": f"{run}@step-1"}
     out = pipe.sample(n=3, **HOW, **more)
     paths = out.save(tmp_path / "a")
     with Image.open(paths[1]) as picture:

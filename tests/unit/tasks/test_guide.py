@@ -79,7 +79,7 @@ def test_each_first_stage_hands_the_gradient_through(tmp_path: Path, kind: str, 
     (gradient,) = torch.autograd.grad(likelihood(x0, target).sum(), x0)
     assert gradient.flatten(1).abs().sum(1).min() > 0
     if kind == "kl":  # the codes of the small model look all alike
-        plain, guided = (pipe.sample("a red circle", **HOW, **more).tensor for more in ({}, {"guide": guide}))
+        plain, guided = (pipe.sample("a red circle", guide=one, **HOW).tensor for one in (None, guide))
         assert (distance(guided, guide) < distance(plain, guide)).all()
 
 
@@ -137,9 +137,8 @@ def test_lpips_guides_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setitem(os.environ, "LATENTRY_WEIGHTS", str(WEIGHTS))
     pipe, guide = pipeline(), drawn(tmp_path / "guide.png", (24, 24))
     how: dict[str, Any] = {**HOW, "size": 32}
-    plain, guided = (
-        pipe.sample("a red circle", **how, **more).tensor for more in ({}, {"guide": guide, "guide_loss": "lpips"})
-    )
+    plain = pipe.sample("a red circle", **how).tensor
+    guided = pipe.sample("a red circle", guide=guide, guide_loss="lpips", **how).tensor
     from latentry.nn import lpips
 
     with Image.open(guide) as image:
