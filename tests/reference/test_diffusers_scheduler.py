@@ -12,7 +12,7 @@ from diffusers import DDIMScheduler, DDPMScheduler, PNDMScheduler
 from torch import Tensor
 
 from latentry.checkpoints.diffusers import scheduler
-from latentry.diffusion.guidance import clipped
+from latentry.diffusion.guidance.clipped import clipped
 from latentry.diffusion.levels import LEVELS
 from latentry.diffusion.prediction import PREDICTIONS
 from latentry.diffusion.schedule import SCHEDULES, Level, Schedule, build_schedule
@@ -104,6 +104,40 @@ def test_ddpm(levels: str, prediction: str, clip: bool, tmp_path: Path) -> None:
     expected = theirs(scheduler.to_config(diffusion, sample), x, tmp_path, generator=again)
     for step, (a, b) in enumerate(zip(ours(build_schedule("linear"), prediction, sample, x, noise), expected)):
         assert_close(a, b, f"x after step {step}")
+
+
+@pytest.mark.parametrize(
+    ("variance", "theirs_", "levels"),
+    [
+        ("posterior", "fixed_small", "trailing"),
+        ("posterior", "fixed_small", "leading"),
+        ("beta", "fixed_large", "leading"),
+    ],
+)
+def test_the_variances_of_ddpm(levels: str, variance: str, theirs_: str, tmp_path: Path) -> None:
+    """The option of the solver, whatever the schedule says; and it goes out as what it is."""
+    schedule = {"kind": "linear", "v_posterior": 0.5}
+    diffusion, sample = options(schedule, "epsilon", "ddpm", levels)
+    sample = SampleOptions.model_validate({**sample.model_dump(), "solver": {"kind": "ddpm", "variance": variance}})
+    written = scheduler.to_config(diffusion, sample)
+    assert written["variance_type"] == theirs_
+    x, generator = normal(*SHAPE), torch.Generator().manual_seed(11)
+    noise = [torch.randn(SHAPE, generator=generator) for _ in range(STEPS)]
+    expected = theirs(written, x, tmp_path, generator=torch.Generator().manual_seed(11))
+    for step, (a, b) in enumerate(zip(ours(build_schedule("linear"), "epsilon", sample, x, noise), expected)):
+        assert_close(a, b, f"x after step {step}")
+    between = SampleOptions.model_validate({**sample.model_dump(), "solver": {"kind": "ddpm", "variance": 0.5}})
+    with pytest.raises(UsageError, match=r"variance 0\.5 of beta with solver ddpm"):
+        scheduler.to_config(diffusion, between)
+
+
+def test_beta_is_refused_where_diffusers_ends_with_noise() -> None:
+    diffusion, sample = options({"kind": "linear", "v_posterior": 1.0}, "epsilon", "ddpm", "trailing")
+    with pytest.raises(UsageError, match=r"sample\.levels trailing with variance beta"):
+        scheduler.to_config(diffusion, sample)
+    config = {"_class_name": "DDPMScheduler", "variance_type": "fixed_large", "timestep_spacing": "trailing"}
+    with pytest.raises(UsageError, match="variance_type 'fixed_large' with timestep_spacing 'trailing'"):
+        scheduler.from_config(config, "test")
 
 
 @pytest.mark.parametrize("schedule", ["scaled_linear", "short"])

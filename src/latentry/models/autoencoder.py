@@ -106,6 +106,7 @@ class Autoencoder(nn.Module):
         if self.options.kind == "identity":
             return latent
         if self.quantiser is not None:
-            latent = self.quantiser.lookup(self.quantiser.nearest(latent))
+            code = self.quantiser.lookup(self.quantiser.nearest(latent))
+            latent = code + (latent - latent.detach())  # the code itself, with the gradient of the latent
         image: Tensor = self.decoder.conv_out(self.features(latent))
         return image

@@ -19,6 +19,7 @@ from latentry.bounds import (
     Multipliers,
     Name,
     Rows,
+    Share,
     Side,
     Value,
     Width,
@@ -26,6 +27,7 @@ from latentry.bounds import (
 from latentry.conditioning import CONDITIONERS
 from latentry.data.options import DataOptions
 from latentry.data.ranges.meaning import Units
+from latentry.diffusion.guidance.interval import WHOLE, Interval
 from latentry.diffusion.levels import LEVELS
 from latentry.diffusion.schedule import SCHEDULES
 from latentry.diffusion.solvers import SOLVERS
@@ -176,6 +178,8 @@ class UNetOptions(Options):
 class SampleOptions(Options):
     """The defaults of a request: how images are drawn.
 
+    guidance_interval: the times at which guidance acts, as shares of the schedule: 0 is the least noise, 1 the most.
+    guidance_rescale: how far it keeps the prediction's deviation what it is without guidance.
     clip: hold every predicted x0 inside [-1, 1], for models of pixels.
     """
 
@@ -183,6 +187,8 @@ class SampleOptions(Options):
     levels: str = "trailing"
     steps: Count = 50
     guidance: Guidance = 1.0
+    guidance_interval: Interval = WHOLE
+    guidance_rescale: Share = 0.0
     clip: bool = False
 
     @field_validator("levels")

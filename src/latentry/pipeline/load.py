@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
 
 from latentry import devices
-from latentry.checkpoints import model_folder, run_folder
-from latentry.checkpoints.diffusers import is_diffusers
 from latentry.checkpoints.model_folder import ModelFolder
-from latentry.checkpoints.tensors import misfit
-from latentry.errors import LatentryError, UsageError
-from latentry.models.autoencoder import Autoencoder
-from latentry.models.build import build_denoiser
-from latentry.pipeline import foreign
+from latentry.pipeline import opening
+from latentry.pipeline.opening import Weights
 from latentry.pipeline.pipeline import Pipeline
-
-Weights = Literal["ema", "raw"]
-LOOKED_AT = 16  # numbers of each tensor
 
 
 def load(
@@ -43,70 +31,14 @@ def load(
     Raises UsageError for anything else and for a device that is not there, LatentryError for what is damaged.
     """
     chosen = devices.choose(device)
-    pipe = _opened(Path(path), config, weights, step, vocabulary)
+    pipe = assemble(opening.read(Path(path), config, weights, step, vocabulary), str(Path(path)))
     pipe.opened = {"step": step, **pipe.opened, "weights": weights}
     pipe.opened |= {name: str(file) for name, file in (("config", config), ("vocabulary", vocabulary)) if file}
     return pipe.to(chosen)
 
 
-def _opened(
-    folder: Path, config: str | Path | None, weights: Weights, step: int | None, vocabulary: str | Path | None
-) -> Pipeline:
-    """As `load`, on the CPU."""
-    if not folder.exists():
-        raise UsageError(f"{folder}: no such file or folder; give a run, a model folder or a checkpoint")
-    if run_folder.is_run(folder):
-        return assemble(run_folder.read(folder, averaged=weights == "ema", step=step), str(folder))
-    if step is not None:
-        raise UsageError(f"{folder}: has no checkpoints to choose from; for those you need the run it came from")
-    if model_folder.is_model(folder):
-        unused = "unet" if weights == "raw" else "unet_raw"
-        if weights == "raw" and not model_folder.has(folder, "unet_raw"):
-            raise UsageError(f"{folder}: a model folder without raw weights; they are in the run it came from")
-        return assemble(model_folder.read(folder, without=(unused, "objective")), str(folder))
-    if folder.is_file() or is_diffusers(folder):
-        kept: Literal["raw", "both"] = "raw" if weights == "raw" else "both"  # both: the averages, if there are any
-        return assemble(foreign.import_model(folder, config, weights=kept, vocabulary=vocabulary), str(folder))
-    raise UsageError(
-        f"{folder}: neither a run nor a model folder (no recipe.yaml, no model.yaml), nor one of diffusers; "
-        "give one that `latentry train` or `latentry import` made"
-    )
-
-
 def assemble(model: ModelFolder, source: str) -> Pipeline:
     """Modules with these weights, ready to use, on the CPU. Of raw and averaged weights it takes the averaged."""
-    config = model.config
-    with torch.device("meta"):  # the weights come from the files: no time is spent on first ones
-        autoencoder = Autoencoder(config.autoencoder, config.data.channels)
-        denoiser = None if config.diffusion is None else build_denoiser(config, model.texts, autoencoder)
-    _fill(autoencoder, model.tensors.get("autoencoder", {}), f"{source}: autoencoder")
-    unet = model.tensors.get("unet", model.tensors.get("unet_raw"))
-    named: dict[str, Any] = {"model_hash": model.hash or _hash(model), "source": source, "opened": {"step": model.step}}
-    if denoiser is None or unet is None:
-        return Pipeline(config, autoencoder, None, **named)
-    _fill(denoiser.unet, unet, f"{source}: unet")
-    rest = model.tensors.get("conditioning", {})
-    _fill(denoiser, {f"unet.{k}": v for k, v in unet.items()} | dict(rest), f"{source}: conditioning")
-    return Pipeline(config, autoencoder, denoiser, **named)
-
-
-def _hash(model: ModelFolder) -> str:
-    """Twelve hexadecimal digits for a checkpoint of another program, which has no manifest: of a few numbers of each
-    tensor, which any training changes, so that a file of gigabytes is not read for it."""
-    digest = hashlib.sha256()
-    for group in sorted(model.tensors):
-        for name, tensor in sorted(model.tensors[group].items()):
-            some = tensor.reshape(-1)[:LOOKED_AT].double().tolist()
-            digest.update(repr((group, name, tuple(tensor.shape), some)).encode())
-    return digest.hexdigest()[:12]
-
-
-def _fill(module: nn.Module, tensors: Mapping[str, Tensor], what: str) -> None:
-    """Exactly the module's tensors, with its shapes, in its precision; else one line that names the first other."""
-    if wrong := misfit(module, tensors):
-        name, shape, expected = wrong
-        raise LatentryError(
-            f"{what}: {name}: found {shape}, model.yaml asks for {expected}. The weights belong to another model."
-        )
-    own = module.state_dict()
-    module.load_state_dict({name: tensor.to(own[name].dtype) for name, tensor in tensors.items()}, assign=True)
+    made = opening.networks(model, source)
+    how = {"model_hash": opening.hash_of(model), "source": source}
+    return Pipeline(made.config, made.autoencoder, made.denoiser, **how, opened={"step": model.step})

@@ -21,12 +21,15 @@ from latentry.models.config import ModelConfig, SampleOptions
 from latentry.models.latent_diffusion import LatentDiffusion
 from latentry.models.model import Model
 from latentry.pipeline import record as records
+from latentry.pipeline.autoguide import Autoguide, fitting, opened
 from latentry.pipeline.facts import facts
 from latentry.pipeline.images import to_unit
 from latentry.pipeline.output import SUFFIXES, Output
-from latentry.pipeline.record import MOST_AT_ONCE, SOFTWARE, DrawnBy, Made
+from latentry.pipeline.picture_facts import picture_facts
+from latentry.pipeline.record import MOST_AT_ONCE, DrawnBy, Made
 from latentry.pipeline.sampling import levels_of, solve
 from latentry.tasks import TASKS, Entry, Request
+from latentry.tasks.generate import GUIDE_SCALE
 from latentry.tasks.options import TaskOptions
 from latentry.tasks.sampling import Sampling
 from latentry.text import printable
@@ -90,6 +93,7 @@ class Pipeline:
         Raises UsageError for options that the class does not accept, and for what the model cannot do.
         """
         entry, checked, request, chosen = self._request(task, options)
+        worse, files = self._worse(checked, chosen), records.files_of(checked) if isinstance(checked, Sampling) else {}
         if not 1 <= batch <= MOST_AT_ONCE:
             raise UsageError(f"batch: {shown(batch)}; must be at least 1 and at most {MOST_AT_ONCE}")
         values = request.count * request.size[0] * request.size[1] * self.config.data.channels
@@ -102,16 +106,22 @@ class Pipeline:
         done, total = 0, len(parts) * (len(levels) - 1)
         for part in parts:
             x = torch.empty(0) if part.start is None else part.start[0]
-            for step in solve(self.model, part, levels, chosen, bf16=bf16):
+            for step in solve(
+                self.model, part, levels, chosen, bf16=bf16, worse=None if worse is None else worse.denoiser
+            ):
                 x, done = step.x, done + 1
                 if progress is not None:
                     progress(done, total)
             images.append(self.decode(x))
         finished = entry.task.finish(torch.cat(images), request)
-        facts, made = self._facts(request, chosen, bf16), None
+        facts, made = picture_facts(request, chosen, worse, self.opened, self.model_hash, bf16), None
         if isinstance(checked, Sampling) and checked.redrawn:
             precision: Literal["fp32", "bf16"] = "bf16" if bf16 else "fp32"
-            made = Made(task, checked, chosen, request.size, batch, precision, str(self.device), self.drawn_by())
+            made = Made(
+                *(task, checked, chosen, request.size, batch, precision, str(self.device), self.drawn_by()),
+                autoguide=None if worse is None else worse.drawn_by,
+                files=files,
+            )
         data = self.config.data
         units = request.units or ([data.units] * request.count if data.units else ())
         together = 1 if request.edit is None else 2
@@ -139,8 +149,9 @@ class Pipeline:
         Each `Step` has the level reached, scaled latents x and the x0 predicted. A task that does not sample has none.
         """
         named = options if text is None else {"text": text, **options}
-        _, _, request, chosen = self._request(task, named)
-        return solve(self.model, request, levels_of(self.model, request, chosen), chosen, bf16=bf16)
+        _, checked, request, chosen = self._request(task, named)
+        worse, levels = self._worse(checked, chosen), levels_of(self.model, request, chosen)
+        return solve(self.model, request, levels, chosen, bf16=bf16, worse=None if worse is None else worse.denoiser)
 
     def sample(
         self,
@@ -151,9 +162,15 @@ class Pipeline:
         solver: str | KindOptions | Mapping[str, Any] | None = None,
         levels: str | None = None,
         guidance: float | None = None,
+        guidance_interval: tuple[float, float] | str | None = None,
+        guidance_rescale: float | None = None,
+        autoguide: str | Path | Pipeline | None = None,
         clip: bool | None = None,
         seed: int = 0,
         size: int | tuple[int, int] | str | None = None,
+        guide: str | Path | Sequence[str | Path] | None = None,
+        guide_scale: float = GUIDE_SCALE,
+        guide_loss: str = "pixels",
         batch: int = BATCH,
         bf16: bool = False,
         progress: Callable[[int, int], None] | None = None,
@@ -163,8 +180,10 @@ class Pipeline:
 
         steps, solver, levels, guidance, clip: default to the model's own. solver: a name, or with its options, such as
         {"kind": "ddim", "eta": 1}. levels: how noise levels are chosen. guidance: 1 is none; more follows the condition
-        more. clip: hold every predicted x0 inside [-1, 1] (models of pixels). size: (H, W) in pixels or one number, a
-        multiple of the model's. Image i has seed + i, whatever `n` and `batch` are. batch, bf16, progress: as in `run`.
+        more, at times in guidance_interval, with the contrast of samples without it by guidance_rescale; autoguide: a
+        worse model that it leads away from. guide: image files that samples are to look like. clip: hold every
+        predicted x0 inside [-1, 1] (models of pixels). size: (H, W) in pixels or one number, a multiple of the
+        model's. Image i has seed + i, whatever `n` and `batch` are. batch, bf16, progress: as in `run`.
         """
         return self.run(
             "generate",
@@ -174,9 +193,15 @@ class Pipeline:
             solver=solver,
             levels=levels,
             guidance=guidance,
+            guidance_interval=guidance_interval,
+            guidance_rescale=guidance_rescale,
+            autoguide=autoguide,
             clip=clip,
             seed=seed,
             size=size,
+            guide=guide,
+            guide_scale=guide_scale,
+            guide_loss=guide_loss,
             batch=batch,
             bf16=bf16,
             progress=progress,
@@ -264,27 +289,10 @@ class Pipeline:
         chosen = config.validate(SampleOptions, {**own, **checked.sampling()}, entry.command)
         return entry, checked, entry.task.request(checked, self.model), chosen
 
-    def _facts(self, request: Request, chosen: SampleOptions, bf16: bool) -> list[dict[str, str]]:
-        """What each image's file carries."""
-        made_by = {"model": self.model_hash, "software": SOFTWARE}
-        drawn_by = {
-            "solver": str(chosen.solver.kind),
-            "steps": str(chosen.steps),
-            "guidance": f"{chosen.guidance:g}",
-            "levels": chosen.levels,
-            "clip": str(chosen.clip).lower(),
-            "size": "{}x{}".format(*request.size),
-            "precision": "bf16" if bf16 else "fp32",
-            **{name: str(self.opened[name]) for name in ("weights", "step") if self.opened.get(name) is not None},
-            **{name: str(value) for name, value in chosen.solver.model_dump().items() if name != "kind"},
-        }
-        each: list[dict[str, str]] = [{} for _ in range(request.count)]
-        for name, values in request.values.items():
-            for one, value in zip(each, values, strict=True):
-                if isinstance(value, str | int | float):
-                    one["prompt" if name == "text" else name] = str(value)
-        for one, seed in zip(each, request.seeds, strict=False):
-            one |= {"seed": str(seed), **drawn_by}
-        for one, further in zip(each, request.facts, strict=False):
-            one |= further
-        return [{**one, **made_by} for one in each]
+    def _worse(self, options: TaskOptions, chosen: SampleOptions) -> Autoguide | None:
+        """The second model of autoguidance, where the options name one."""
+        given = options.autoguide if isinstance(options, Sampling) else None
+        if given is None:
+            return None
+        named = (given.model, given.drawn_by()) if isinstance(given, Pipeline) else opened(given)
+        return fitting(*named, self.model, chosen.guidance)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -15,10 +15,13 @@ from pydantic import Field
 
 from latentry import __version__, config
 from latentry.bounds import MOST_IMAGES, Name, Seed
+from latentry.checkpoints import manifest
 from latentry.errors import UsageError, shown
 from latentry.kinds import Options
 from latentry.models.config import SampleOptions
+from latentry.tasks.options import TaskOptions
 from latentry.tasks.sampling import Sampling
+from latentry.text import printable
 
 if TYPE_CHECKING:
     from latentry.pipeline.output import Output
@@ -50,6 +53,7 @@ class Record(Options):
     """One picture, or a sheet of several, as a request.
 
     conditions: of each a value for every image, or one for all. options: the task's others, none left to a default.
+    autoguide: the worse model that guided. files: by option, the files it names, each with its SHA-256.
     batch: how many images were worked on at once, on which the last bits depend. index: of these the picture; null: all
     of them on one sheet. incomplete: what text cannot hold, such as a condition that is an array.
     """
@@ -65,6 +69,8 @@ class Record(Options):
     precision: Literal["fp32", "bf16"] = "fp32"
     device: str = Field("cpu", max_length=40)
     model: DrawnBy = DrawnBy()
+    autoguide: DrawnBy | None = None
+    files: dict[str, Annotated[dict[str, str], Field(max_length=MOST_IMAGES)]] = Field({}, max_length=100)
     software: str = Field("", max_length=200)
 
     def text(self) -> str:
@@ -81,7 +87,8 @@ class Record(Options):
         if changes and self.index is not None:
             conditions = {name: [v[self.index if len(v) > 1 else 0]] for name, v in conditions.items()}
             n, seed = 1, seed + self.index
-        how = {} if changes else {"batch": self.batch}
+        how: dict[str, Any] = {} if changes else {"batch": self.batch}
+        how |= {} if self.autoguide is None else {"autoguide": self.autoguide}
         bf16 = self.precision == "bf16"
         return {**conditions, **self.options, "n": n, "seed": seed, "bf16": bf16, **how, **changes}
 
@@ -90,8 +97,8 @@ class Record(Options):
 class Made:
     """How the images of one output were drawn; whatever is not said of them was the model's own.
 
-    options: the task's, checked. chosen, size: what they and the model's own came to. first: of the images of the
-    request the first of the output.
+    options: the task's, checked. files: as in `Record`. chosen, size: what they and the model's own came to. first: of
+    the images of the request the first of the output.
     """
 
     task: str
@@ -102,6 +109,8 @@ class Made:
     precision: Literal["fp32", "bf16"]
     device: str
     model: DrawnBy
+    autoguide: DrawnBy | None = None
+    files: Mapping[str, dict[str, str]] = field(default_factory=dict)
     first: int = 0
 
     def image(self, index: int) -> str:
@@ -130,7 +139,7 @@ class Made:
         self, conditions: dict[str, list[Any]], lost: list[str], n: int, seed: int, batch: int, index: int | None
     ) -> str:
         further = [name for name in type(self.options).model_fields if name not in (*Sampling.model_fields, "size")]
-        rest = {name: getattr(self.options, name) for name in further}
+        rest = {name: _as_text(getattr(self.options, name)) for name in further}
         kept = {name: value for name, value in rest.items() if _is_plain(value)}
         return Record(
             task=self.task,
@@ -144,6 +153,8 @@ class Made:
             precision=self.precision,
             device=self.device,
             model=self.model,
+            autoguide=self.autoguide,
+            files=dict(self.files),
             software=SOFTWARE,
         ).text()
 
@@ -204,7 +215,17 @@ def check(path: Path, record: Record, pipe: Pipeline) -> None:
 
 
 def again(pipe: Pipeline, record: Record, changes: Mapping[str, Any], **how: Any) -> Output:
-    """The same picture, or with other options. how: `progress` of `Pipeline.run`."""
+    """The same picture, or with other options. how: `progress` of `Pipeline.run`.
+
+    Raises UsageError where a file that it was drawn with is not what it was.
+    """
+    for option in record.files.keys() - changes.keys():
+        for name, digest in record.files[option].items():
+            if not Path(name).is_file() or manifest.digest(Path(name)) != digest:
+                raise UsageError(
+                    f"{option}: {shown(name)}, with which the picture was drawn, is not here or is another file now. "
+                    f"Put it back, or name another: --{option} PATH."
+                )
     output = pipe.run(record.task, **record.words(changes), **how)
     return output if changes or record.index is None else output.only(record.index)
 
@@ -223,6 +244,21 @@ def _plain(conditions: Mapping[str, list[Any]]) -> tuple[dict[str, list[Any]], l
     kept = {name: [v.item() if isinstance(v, np.generic) else v for v in vs] for name, vs in conditions.items()}
     lost = [name for name, values in kept.items() if not _is_plain(values)]
     return {name: values for name, values in kept.items() if name not in lost}, lost
+
+
+def files_of(options: TaskOptions) -> dict[str, dict[str, str]]:
+    """By option, the files that it names, each with its SHA-256."""
+    values = {name: getattr(options, name) for name in type(options).model_fields}
+    listed = {name: value if isinstance(value, tuple) else (value,) for name, value in values.items()}
+    named = {name: [one for one in ones if isinstance(one, Path) and one.is_file()] for name, ones in listed.items()}
+    return {name: {_as_text(path): manifest.digest(path) for path in paths} for name, paths in named.items() if paths}
+
+
+def _as_text(value: Any) -> Any:
+    """Paths as text; anything else as it is."""
+    if isinstance(value, tuple):
+        return tuple(map(_as_text, value))
+    return printable(str(value)) if isinstance(value, Path) else value
 
 
 def _is_plain(value: Any) -> bool:

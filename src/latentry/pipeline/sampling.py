@@ -8,14 +8,19 @@ import torch
 from torch import Tensor
 
 from latentry import rng
-from latentry.diffusion.contracts import Step
-from latentry.diffusion.guidance import classifier_free, clipped
+from latentry.conditioning import Cond
+from latentry.diffusion.contracts import Denoise, Denoisers, Step
+from latentry.diffusion.guidance.autoguidance import beside
+from latentry.diffusion.guidance.classifier_free import classifier_free
+from latentry.diffusion.guidance.clipped import clipped
+from latentry.diffusion.guidance.interval import WHOLE, during
 from latentry.diffusion.levels import LEVELS
 from latentry.diffusion.schedule import CLEAN, Level
 from latentry.diffusion.solvers import SOLVERS
 from latentry.kinds import build, lookup
 from latentry.models.bind import bind
 from latentry.models.config import SampleOptions
+from latentry.models.latent_diffusion import LatentDiffusion
 from latentry.models.model import Model
 from latentry.tasks import Request
 
@@ -35,9 +40,15 @@ def levels_of(model: Model, request: Request, chosen: SampleOptions) -> list[Lev
 
 @torch.no_grad()
 def solve(
-    model: Model, request: Request, levels: Sequence[Level], chosen: SampleOptions, *, bf16: bool = False
+    model: Model,
+    request: Request,
+    levels: Sequence[Level],
+    chosen: SampleOptions,
+    *,
+    bf16: bool = False,
+    worse: LatentDiffusion | None = None,
 ) -> Iterator[Step]:
-    """Walk the latents of a request down `levels`; no step where there is one level only.
+    """Walk the latents of a request down `levels`; no step where there is one level only. worse: of autoguidance.
 
     Of an edit that changes nothing only the originals are drawn.
     """
@@ -45,12 +56,8 @@ def solve(
         return iter(())
     if request.edit is not None and request.edit.changes_nothing:
         request = request.originals()
-    denoiser, count = model.denoiser, request.count
+    denoiser = model.denoiser
     assert denoiser is not None
-    guidance = chosen.guidance if request.values else 1.0  # without a condition both predictions are one
-    conds = [denoiser.condition(request.values, count)]
-    if guidance != 1:
-        conds.append(denoiser.nothing(request.values, count))
     shape = (model.autoencoder.latent_channels, *(side // model.autoencoder.factor for side in request.size))
 
     def noise(step: int, stream: str = "sampling noise") -> Tensor:
@@ -58,17 +65,48 @@ def solve(
         return _moved(drawn, model.device)
 
     start = noise(0, "sampling start") if request.start is None else request.start[0].to(model.device)
-    edits = None if request.edit is None else request.edit.bound(denoiser, request.values, levels)
-    denoise = classifier_free(bind(denoiser, conds, levels, bf16=bf16, edits=edits), guidance)
-    if chosen.clip:
-        denoise = clipped(denoise)
+    denoise = guided(denoiser, request, levels, chosen, bf16=bf16, worse=worse)
     for wrap in request.wrap:
         denoise = wrap(denoise)
+    if chosen.clip:  # last, for what a wrap adds may lead out of the range, too
+        denoise = clipped(denoise)
     process = {"v_posterior": denoiser.schedule.v_posterior} if is_ancestral(chosen) else {}
     if request.walk is not None:
         return request.walk(build(SOLVERS, chosen.solver))(denoise, start, levels, noise=noise, **process)
     steps: Iterator[Step] = build(SOLVERS, chosen.solver)(denoise, start, levels, noise=noise, **process)
     return steps
+
+
+def guided(
+    denoiser: LatentDiffusion,
+    request: Request,
+    levels: Sequence[Level],
+    chosen: SampleOptions,
+    *,
+    bf16: bool,
+    worse: LatentDiffusion | None,
+) -> Denoise:
+    """The prediction under the request's conditions, with the guidance that was chosen."""
+    values, count = request.values, request.count
+    edits = None if request.edit is None else request.edit.bound(denoiser, values, levels)
+
+    def bound(model: LatentDiffusion, *conds: Cond) -> Denoisers:
+        return bind(model, conds, levels, bf16=bf16, edits=edits if model is denoiser else None)
+
+    told = denoiser.condition(values, count)
+    if chosen.guidance == 1 or (worse is None and not values):  # without a condition both predictions are one
+        return classifier_free(bound(denoiser, told), 1.0)
+    if worse is None:
+        both = bound(denoiser, told, denoiser.nothing(values, count))
+    else:
+        main, other = bound(denoiser, told), bound(worse, worse.condition(values, count))
+        both = beside(classifier_free(main, 1.0), classifier_free(other, 1.0))
+    mixed = classifier_free(both, chosen.guidance, chosen.guidance_rescale, denoiser.prediction)
+    if chosen.guidance_interval == WHOLE:
+        return mixed
+    last = denoiser.schedule.steps - 1
+    first, until = (share * last for share in chosen.guidance_interval)
+    return during(first, until, mixed, classifier_free(bound(denoiser, told), 1.0))
 
 
 def is_ancestral(chosen: SampleOptions) -> bool:

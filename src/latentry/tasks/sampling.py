@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from pydantic import ConfigDict, Field, InstanceOf, field_validator, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, InstanceOf, field_validator, model_validator
 
-from latentry.bounds import LARGEST_SEED, LONGEST_PROMPT, MOST_IMAGES, Guidance
+from latentry.bounds import LARGEST_SEED, LONGEST_PROMPT, MOST_IMAGES, Guidance, Share
 from latentry.errors import UsageError, did_you_mean, shown
 from latentry.kinds import KindOptions
 from latentry.tasks.options import Between, OnCommandLine, TaskOptions
@@ -15,8 +15,13 @@ from latentry.text import whole
 if TYPE_CHECKING:
     from latentry.models.model import Model
 
-OF_SAMPLING = ("steps", "solver", "levels", "guidance", "clip")
+OF_SAMPLING = ("steps", "solver", "levels", "guidance", "guidance_interval", "guidance_rescale", "clip")
 """The options that replace the model's own, where they are set."""
+
+
+def _pair(value: Any) -> Any:
+    """`0.2,0.8` as two numbers."""
+    return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
 
 
 class Sampling(TaskOptions):
@@ -45,6 +50,21 @@ class Sampling(TaskOptions):
     )
     levels: str | None = Field(None, description="How noise levels are chosen; default: the model's.")
     guidance: Guidance | None = Field(None, description="Guidance scale; 1 is none; default: the model's.")
+    guidance_interval: Annotated[
+        tuple[Share, Share] | None, BeforeValidator(_pair), OnCommandLine(metavar="FROM,TO")
+    ] = Field(
+        None,
+        description="Noise levels at which guidance acts, in shares of the schedule's times (1: most noise), as in "
+        "0.2,0.8; default: the model's.",
+    )
+    guidance_rescale: Share | None = Field(
+        None, description="How far guidance keeps the contrast of unguided samples, 0 to 1; default: the model's."
+    )
+    autoguide: Annotated[Any, OnCommandLine(metavar="PATH[@step-N]")] = Field(
+        None,
+        description="A run or model that is worse than this one, such as an earlier checkpoint: guidance then leads "
+        "away from it, also without conditions.",
+    )
     clip: Annotated[bool | None, OnCommandLine(hidden=True)] = Field(
         None, description="Hold every predicted x0 inside [-1, 1], for models of pixels; default: the model's."
     )

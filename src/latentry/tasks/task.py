@@ -44,8 +44,9 @@ class Request:
     start: the scaled latents (B, c, h, w) to begin from and their level, of which the solver visits those below; at the
     clean end they are the result and nothing is sampled. A level of None: the first there is. None: pure noise, from
     the first level down.
-    wrap: applied in order around the guided denoiser. Images are drawn in batches: a wrap that holds something for each
-    image, such as its mask, is a `PerImage`. walk: makes the solver that is used of the chosen one.
+    wrap: applied in order around the guided denoiser; what is to be clipped is clipped after the last. Images are drawn
+    in batches: a wrap that holds something for each image, such as its mask, is a `PerImage`. walk: makes the solver
+    that is used of the chosen one.
     back: the decoded images (B, C, H, W), about [-1, 1], to those of the result, where they are not it already.
     facts: for each image, further facts for its file; `name` is what the file is called.
     units: for each image, what it is saved in; none: as the model says. notes: lines that a person should see.

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from latentry.diffusion.contracts import Denoise, Step
-from latentry.diffusion.guidance import classifier_free, clipped
+from latentry.diffusion.guidance.classifier_free import classifier_free
+from latentry.diffusion.guidance.clipped import clipped
 from latentry.diffusion.levels import LEVELS
 from latentry.diffusion.prediction import PREDICTIONS
 from latentry.diffusion.schedule import CLEAN, Level

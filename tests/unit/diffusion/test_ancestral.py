@@ -16,8 +16,9 @@ from torch import Tensor
 import latentry as lt
 from latentry import rng
 from latentry.checkpoints import model_folder
+from latentry.diffusion.levels import LEVELS
 from latentry.diffusion.process import posterior_log_variance, posterior_mean, posterior_variance
-from latentry.diffusion.schedule import CLEAN, build_schedule
+from latentry.diffusion.schedule import CLEAN, Level, build_schedule
 from latentry.diffusion.solvers import SOLVERS
 from latentry.diffusion.weighting import elbo_weights
 from latentry.pipeline.foreign import export_model, import_model
@@ -72,6 +73,24 @@ def test_a_walk_is_the_published_one(v: float) -> None:
         expected = tables["of_x0"][t] * expected.tanh() + tables["of_x"][t] * expected
         expected = expected + (t > 0) * np.exp(0.5 * tables["log"][t]) * noise[step.index]
         torch.testing.assert_close(step.x, expected, rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize(("variance", "of_data"), [("posterior", 0.0), ("beta", 1.0)])
+def test_each_variance_is_exact_for_the_data_it_was_derived_for(variance: str, of_data: float) -> None:
+    """Ho et al. 2020, section 3.2: the posterior's where the data are one point, beta where they are standard normal.
+
+    In few steps, where the two differ: after each the deviation is the process's own.
+    """
+    schedule = build_schedule({**PLAIN, "rounded": False, "v_posterior": 0.5})
+    levels, draw = LEVELS["uniform"](schedule, 6), torch.Generator().manual_seed(0)
+    noise = torch.randn(7, 100_000, generator=draw, dtype=torch.float64)
+
+    def perfect(x: Tensor, level: Level) -> Tensor:
+        return of_data * level.alpha * x  # E[x0 | x_t] of N(0, of_data), alpha^2 + sigma^2 = 1
+
+    for step in SOLVERS["ddpm"].solve(perfect, noise[6], levels[:-1], noise=lambda i: noise[i], variance=variance):
+        exact = of_data * step.level.alpha**2 + step.level.sigma**2
+        assert float(step.x.var()) == pytest.approx(exact, rel=0.02)
 
 
 def pixels(v: float, folder: Path, **params: Any) -> Path:

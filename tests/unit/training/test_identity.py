@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import latentry as lt
 from latentry.errors import UsageError
@@ -35,6 +37,19 @@ def test_clip_holds_every_x0_inside_the_range(data, tmp_path):
     pipe = lt.load(run_tiny(tmp_path, data, {**CHANGES, "sample.clip": True}).path / "model")
     assert max(float(step.x0.abs().max()) for step in pipe.steps(n=2)) <= 1
     assert max(float(step.x0.abs().max()) for step in pipe.steps(n=2, clip=False)) > 1
+
+
+def test_an_image_guides_pixels_and_clipping_holds_what_it_adds(data, tmp_path):
+    """The gradient passes no decoder there, and is not cut where the prediction is out of range."""
+    pipe = lt.load(run_tiny(tmp_path, data, CHANGES).path / "model", device="cpu")
+    how = {"n": 2, "steps": 8, "guide": data / "0.png"}
+    plain, guided = (pipe.sample(clip=True, **{**how, **more}) for more in ({"guide": None}, {}))
+    with Image.open(data / "0.png") as image:
+        wanted = torch.from_numpy(np.asarray(image) / 255).permute(2, 0, 1)
+    far, near = ((out.tensor - wanted).square().mean() for out in (plain, guided))
+    assert near < far / 4
+    assert max(float(step.x0.abs().max()) for step in pipe.steps(clip=True, **how)) <= 1
+    assert max(float(step.x0.abs().max()) for step in pipe.steps(**how)) > 1
 
 
 def test_it_rehearses_and_resumes(data, tmp_path):

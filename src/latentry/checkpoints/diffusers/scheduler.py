@@ -10,6 +10,7 @@ from torch import Tensor
 
 from latentry.checkpoints.diffusers.settings import Keys, refused, unheld
 from latentry.diffusion.schedule import SCHEDULES, Cosine, Linear, ScaledLinear, Schedule, Sqrt, Table
+from latentry.diffusion.solvers.ddpm import share_of_beta
 from latentry.errors import UsageError
 from latentry.kinds import KindOptions, build
 from latentry.models.config import DiffusionOptions, SampleOptions
@@ -45,6 +46,7 @@ CLASSES = {"ddim": DDIM, "ddpm": DDPM, "plms": PNDM}
 
 VARIANCES = {"fixed_small": 0.0, "fixed_small_log": 0.0, "fixed_large": 1.0}
 """Of an ancestral step, and our `v_posterior`."""
+LARGE = "fixed_large"
 FITTING = {"ddim": ("trailing", "leading", "published"), "ddpm": ("trailing", "leading"), "plms": ("published",)}
 """Levels at which solver and scheduler agree: DDPMScheduler always ends at clean, PNDM's step there is another."""
 
@@ -83,7 +85,11 @@ def to_config(diffusion: DiffusionOptions, sample: SampleOptions) -> dict[str, A
     }
     last: dict[str, Any] = {"set_alpha_to_one": to_one}
     if solver == "ddpm":
-        last = {"clip_sample": sample.clip, "variance_type": _variance(diffusion.schedule.v_posterior)}
+        share = share_of_beta(getattr(sample.solver, "variance", None), diffusion.schedule.v_posterior)
+        last = {"clip_sample": sample.clip, "variance_type": _variance(share)}
+        if last["variance_type"] == LARGE and levels == "trailing":
+            why = "its last step, which is to clean, adds noise there"
+            raise unheld("sample.levels trailing with variance beta", why, "Set levels leading")
     return CLASSES[solver].config({**values, **last})
 
 
@@ -116,7 +122,7 @@ def _variance(v_posterior: float) -> str:
     for name, v in VARIANCES.items():
         if v == v_posterior:
             return name
-    raise unheld(f"schedule.v_posterior {v_posterior:g} with solver ddpm", "known there: 0 and 1", "Set ddim")
+    raise unheld(f"variance {v_posterior:g} of beta with solver ddpm", "known there: posterior and beta", "Set ddim")
 
 
 def _v_posterior(s: Mapping[str, Any], where: str) -> float:
@@ -124,6 +130,8 @@ def _v_posterior(s: Mapping[str, Any], where: str) -> float:
     name = s.get("variance_type", "fixed_small")
     if name not in VARIANCES:
         raise refused(where, f"variance_type {name!r}", f"known: {', '.join(VARIANCES)}")
+    if name == LARGE and s["timestep_spacing"] == "trailing":
+        raise refused(where, "variance_type 'fixed_large' with timestep_spacing 'trailing'", "known there: fixed_small")
     return VARIANCES[name]
 
 
