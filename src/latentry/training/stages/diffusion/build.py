@@ -85,10 +85,22 @@ def check(plan: Plan) -> None:
     with torch.device("meta"):
         model = build_denoiser(plan.model, plan.texts)
     _check_nulls(model, plan.recipe.diffusion.train)
+    _check_sizes(model, plan.model.autoencoder.factor)
     try:
         lookup(LEVELS, plan.recipe.sample.levels, "sample.levels")(model.schedule, plan.recipe.sample.steps)
     except UsageError as error:
         raise UsageError(f"sample.{error}") from None
+
+
+def _check_sizes(model: LatentDiffusion, factor: int) -> None:
+    """Raise UsageError for a condition whose maps do not come out as large as the latent."""
+    for name, conditioner in model.named_conditioners().items():
+        if conditioner.shrinks not in (None, factor):
+            raise UsageError(
+                f"diffusion.conditioning.{name}: what it concatenates is {conditioner.shrinks} times smaller than the "
+                f"image, the latent of this first stage {factor} times; both must be the same. Set stages: "
+                f"{factor.bit_length() - 1}."
+            )
 
 
 def _check_nulls(model: LatentDiffusion, training: DiffusionTraining) -> None:
