@@ -121,6 +121,10 @@ class Conditioner(nn.Module, ABC):
         """
         return self.encode([None] * batch)
 
+    def absent(self, batch: int, size: tuple[int, int]) -> Cond:
+        """The null where no values give it its shape. size: (h, w) of the latent."""
+        return self.null(batch)
+
     def guessed(self, values: Sequence[Any], others: Sequence[Any]) -> list[Any]:
         """The values, with guesses in place of None. others: the values of `guesses_from`."""
         return list(values)

@@ -74,18 +74,27 @@ class LatentDiffusion(nn.Module):
                 complete[name] = conditioner.guessed(values.get(name, [None] * len(others)), others)
         return complete
 
-    def condition(self, values: Mapping[str, Values | None], batch: int) -> Cond:
-        """The UNet's condition. values: for each conditioner a list of `batch` values; absent or None = its null."""
-        return self.join({name: self.encode(name, values.get(name), batch) for name in self.conditioners})
+    def condition(self, values: Mapping[str, Values | None], batch: int, size: tuple[int, int] | None = None) -> Cond:
+        """The UNet's condition. values: for each conditioner a list of `batch` values; absent or None = its null.
 
-    def nothing(self, values: Mapping[str, Values | None], batch: int) -> Cond:
+        size: (h, w) of the latent. With it arrays may be absent where the model has other conditions; one that stands
+        alone is what the model is about, and must be given.
+        """
+        return self.join({name: self.encode(name, values.get(name), batch, size) for name in self.conditioners})
+
+    def nothing(self, values: Mapping[str, Values | None], batch: int, size: tuple[int, int] | None = None) -> Cond:
         """The unconditional `Cond` of the UNet, in the shapes of `condition` of the same values."""
-        return self.join({name: self._at(name).null(batch, values.get(name)) for name in self.conditioners})
+        return self.join({name: self._null(name, batch, values.get(name), size) for name in self.conditioners})
 
-    def encode(self, name: str, values: Values | None, batch: int) -> Cond:
+    def encode(self, name: str, values: Values | None, batch: int, size: tuple[int, int] | None = None) -> Cond:
         """The output of one conditioner for `batch` samples; None = null."""
+        return self._null(name, batch, None, size) if values is None else self._at(name).encode(values)
+
+    def _null(self, name: str, batch: int, values: Values | None, size: tuple[int, int] | None) -> Cond:
         conditioner = self._at(name)
-        return conditioner.null(batch) if values is None else conditioner.encode(values)
+        if values is None and size is not None and len(self.conditioners) > 1:
+            return conditioner.absent(batch, size)
+        return conditioner.null(batch, values)
 
     def dropped(self, values: Mapping[str, Values], keep: Mapping[str, Tensor]) -> Cond:
         """As `condition`, with rows where keep[name] (B,) is False replaced by the null (training).

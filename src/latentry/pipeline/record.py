@@ -228,4 +228,6 @@ def _plain(conditions: Mapping[str, list[Any]]) -> tuple[dict[str, list[Any]], l
 def _is_plain(value: Any) -> bool:
     if isinstance(value, list | tuple):
         return all(map(_is_plain, value))
+    if isinstance(value, dict):
+        return all(isinstance(name, str) and _is_plain(one) for name, one in value.items())
     return value is None or isinstance(value, str | int | float)

@@ -43,10 +43,11 @@ def solve(
     denoiser, count = model.denoiser, request.count
     assert denoiser is not None
     guidance = chosen.guidance if request.values else 1.0  # without a condition both predictions are one
-    conds = [denoiser.condition(request.values, count)]
+    height, width = (side // model.autoencoder.factor for side in request.size)
+    conds = [denoiser.condition(request.values, count, (height, width))]
     if guidance != 1:
-        conds.append(denoiser.nothing(request.values, count))
-    shape = (model.autoencoder.latent_channels, *(side // model.autoencoder.factor for side in request.size))
+        conds.append(denoiser.nothing(request.values, count, (height, width)))
+    shape = (model.autoencoder.latent_channels, height, width)
 
     def noise(step: int, stream: str = "sampling noise") -> Tensor:
         drawn = torch.cat([rng.normal(seed, stream, [0], step, shape) for seed in request.seeds])
