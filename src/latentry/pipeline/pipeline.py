@@ -23,6 +23,7 @@ from latentry.models.model import Model
 from latentry.pipeline import record as records
 from latentry.pipeline.facts import facts
 from latentry.pipeline.images import to_unit
+from latentry.pipeline.layouts import told
 from latentry.pipeline.output import SUFFIXES, Output
 from latentry.pipeline.record import MOST_AT_ONCE, SOFTWARE, DrawnBy, Made
 from latentry.pipeline.sampling import levels_of, solve
@@ -112,9 +113,10 @@ class Pipeline:
         if isinstance(checked, Sampling):
             precision: Literal["fp32", "bf16"] = "bf16" if bf16 else "fp32"
             made = Made(task, checked, chosen, request.size, batch, precision, str(self.device), self.drawn_by())
+        layouts = told(self.denoiser, request.values)
         data = self.config.data
         units = request.units or ([data.units] * request.count if data.units else ())
-        return Output(to_unit(finished), data.depth, facts, units, data.alpha, made)
+        return Output(to_unit(finished), data.depth, facts, units, data.alpha, made, layouts)
 
     def again(self, picture: str | Path, **changes: Any) -> Output:
         """The picture in a file that `save` or `save_sheet` wrote, drawn again: on the same machine equal to the bit.
