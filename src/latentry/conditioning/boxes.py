@@ -117,7 +117,7 @@ def _row(number: int, box: Any) -> tuple[str | int, list[float]]:
     if not isinstance(label, str | int) or isinstance(label, bool):
         raise UsageError(f"{where}: label {shown(label)}; accepted: the name of a class, or its number")
     row = list(bbox) if isinstance(bbox, list | tuple | np.ndarray) else []
-    if len(row) != 4 or not all(isinstance(side, Real) and abs(side) < MOST for side in row):  # not NaN either
+    if len(row) != 4 or not all(isinstance(side, Real) and abs(float(side)) < MOST for side in row):  # not NaN either
         raise UsageError(f"{where} ({shown(label)}): bbox {shown(bbox)}; accepted: [x, y, width, height], four numbers")
     return label, [float(side) for side in row]
 

@@ -53,7 +53,7 @@ class Semantic(Arrays):
         none = "" if options.unlabelled is None else f" (or {options.unlabelled} for none)"
         self.takes = f"a map (H, W) of classes from 0 to {self.classes - 1}{none}, or shares ({self.classes}, H, W)"
         self.concat_channels = options.channels or self.classes
-        self.shrinks = 2**options.stages
+        self.shrinks: int = 2**options.stages
         self.project = nn.Conv2d(self.classes, options.channels, 1, bias=False) if options.channels else None
 
     def value(self, sample: Sample, rng: Callable[[], np.random.Generator]) -> NDArray[np.int64] | None:

@@ -38,12 +38,16 @@ def picture(sample: Image.Image, boxes: Sequence[Told]) -> Image.Image:
     line, font = max(2, side // 150), ImageFont.load_default(max(13, side // 26))
     colours = _colours([box.label for box in boxes])
     written: list[Place] = []
-    for box in sorted(boxes, key=_area, reverse=True):
-        left, top, right, bottom = box.corners
-        frame = (left * (width - 1), top * (height - 1), right * (width - 1), bottom * (height - 1))
+    frames = [(box, _frame(box, width - 1, height - 1)) for box in sorted(boxes, key=_area, reverse=True)]
+    for box, frame in frames:
         draw.rectangle(frame, outline=colours[box.label], width=line)
+    for box, frame in frames:
         _write(draw, str(box.label), frame, font, colours[box.label], written, (width, height))
     return canvas
+
+
+def _frame(box: Told, right: int, bottom: int) -> Place:
+    return box.corners[0] * right, box.corners[1] * bottom, box.corners[2] * right, box.corners[3] * bottom
 
 
 def _area(box: Told) -> float:

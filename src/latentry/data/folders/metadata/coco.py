@@ -95,13 +95,14 @@ def _give(found: _Annotated, records: Sequence[Record], boxes: dict[str, dict[st
     by_name: dict[str, list[str]] = {}
     for path in sorted(paths):
         by_name.setdefault(parts_of(path).name, []).append(path)
-    lost, count = [], 0
+    lost: list[str] = []
+    count = 0
     for name, objects in found.images:
-        path = _meant(name.replace("\\", "/"), folder, stem, paths, by_name)
-        if path is None:
+        image = _meant(name.replace("\\", "/"), folder, stem, paths, by_name)
+        if image is None:
             lost.append(name)
         else:
-            boxes[path], count = objects, count + 1
+            boxes[image], count = objects, count + 1
     number = sum(len(objects["bbox"]) for _, objects in found.images)
     line = f"{shown(found.path)}: {number} boxes (COCO) of {count} images, as the field `{FIELD}`"
     if lost:
