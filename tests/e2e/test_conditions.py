@@ -106,7 +106,7 @@ def test_the_command_reads_files_and_draws_the_layout_beside_the_samples(trained
     (tmp_path / "boxes.json").unlink()
     picture = tmp_path / "out" / "seed-1.png"
     assert run(["sample", "--from", picture, "--out", tmp_path / "again.png"]) == 0
-    np.testing.assert_array_equal(*(np.asarray(Image.open(path)) for path in (picture, tmp_path / "again.png")))
+    np.testing.assert_array_equal(np.asarray(Image.open(picture)), np.asarray(Image.open(tmp_path / "again.png")))
     others = ["--semantic", tmp_path / "map.png", "--embedding", tmp_path / "vector.npy", "-n", 1]
     assert run(["sample", trained, *others, "--out", tmp_path / "large.png"]) == 0
     assert Image.open(tmp_path / "large.png").size == (48, 32)
@@ -147,9 +147,10 @@ def test_bad_input_is_one_line_and_nothing_is_written(
 
 
 def test_a_map_that_does_not_come_out_as_large_as_the_latent_is_refused_at_once(tmp_path: Path) -> None:
-    changes = {"data.semantic": "semantic", "diffusion.conditioning": {"semantic": {"kind": "semantic", "classes": 7}}}
+    semantic: dict[str, Any] = {"kind": "semantic", "classes": 7}
+    changes = {"data.semantic": "semantic", "diffusion.conditioning": {"semantic": semantic}}
     with pytest.raises(UsageError, match=r"4 times smaller than the image, the latent .* 2 times.*stages: 1"):
         run_tiny(tmp_path, images(tmp_path / "data"), changes)
-    changes["diffusion.conditioning"]["semantic"] |= {"classes": 3, "stages": 1}
+    semantic |= {"classes": 3, "stages": 1}
     with pytest.raises(UsageError, match=r"holds the class \d; accepted with classes 3: 0 to 2. Set classes: 7"):
         run_tiny(tmp_path, tmp_path / "data", changes)

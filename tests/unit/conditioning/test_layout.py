@@ -18,7 +18,6 @@ from latentry.kinds import build
 
 SMALL: dict[str, Any] = {"width": 8, "layers": 1, "heads": 2, "head_channels": 4, "objects": 3, "vocabulary": 101}
 NONE = 100
-DRAW = np.random.default_rng
 
 
 def layout(*images: Sequence[str], said: list[str] | None = None, files: Any = None, **changes: Any) -> Layout:
@@ -27,6 +26,13 @@ def layout(*images: Sequence[str], said: list[str] | None = None, files: Any = N
     context = BuildContext(objects=lambda: images, report=report, files=files or {})
     made: Layout = build(CONDITIONERS, LayoutOptions(**{**SMALL, **changes}), context)
     return made
+
+
+def value(made: Layout, sample: Sample, seed: int = 0) -> list[int]:
+    """The tokens that training feeds."""
+    tokens = made.value(sample, lambda: np.random.default_rng(seed))
+    assert tokens is not None
+    return tokens.tolist()
 
 
 def sample(corners: Any, *names: str) -> Sample:
@@ -55,7 +61,7 @@ def test_a_value_of_training_is_what_the_same_boxes_are_when_asked_for() -> None
     one, two = [0.0, 0.0, 0.5, 1.0], [0.5, 0.5, 1.0, 1.0]
     both = sample([one, two], "star", "ring")
     asked = made.asked([{"label": "star", "bbox": [0, 0, 4, 8]}, {"label": "ring", "bbox": [4, 4, 4, 4]}], (8, 8))
-    seen = {tuple(made.value(both, lambda seed=seed: DRAW(seed))) for seed in range(20)}  # type: ignore[misc]
+    seen = {tuple(value(made, both, seed)) for seed in range(20)}
     assert tuple(asked) in seen
     assert len(seen) == 2
     assert {(box.label, box.corners) for box in made.boxes(asked)} == {
@@ -71,7 +77,7 @@ def test_of_too_many_boxes_the_largest_are_learned_and_none_is_asked_for() -> No
         "layout: 1 of 2 images with boxes have more than 3 of them (up to 5); the largest 3 are used",
     ]
     corners = [[0, 0, 0.1 * i, 1] for i in range(1, 6)]
-    kept = made.boxes(made.value(sample(corners, *"aaaaa"), lambda: DRAW(0)))
+    kept = made.boxes(value(made, sample(corners, *"aaaaa")))
     assert sorted(round(box.corners[2] * 9) for box in kept) == [round(9 * 0.1 * i) for i in (3, 4, 5)]
     with pytest.raises(UsageError, match="5 boxes; this model reads at most 3"):
         made.asked([{"label": "a", "bbox": [0, 0, 1, 1]}] * 5, (8, 8))
@@ -79,9 +85,9 @@ def test_of_too_many_boxes_the_largest_are_learned_and_none_is_asked_for() -> No
 
 def test_no_boxes_are_not_the_same_as_nothing_said() -> None:
     made = layout(["a"])
-    empty = made.value(sample([]), lambda: DRAW(0))
-    assert empty.tolist() == made.asked([], (8, 8)) == [NONE] * 9 + [0, 99]
-    assert made.value(Sample(0, 0), lambda: DRAW(0)) is None
+    empty = value(made, sample([]))
+    assert empty == made.asked([], (8, 8)) == [NONE] * 9 + [0, 99]
+    assert made.value(Sample(0, 0), np.random.default_rng) is None
     cond = made.encode([empty, None]).context
     assert cond is not None
     assert not torch.equal(cond[0], cond[1])

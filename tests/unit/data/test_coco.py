@@ -23,7 +23,7 @@ def draw(root: Path, *names: str) -> Path:
     return root
 
 
-def annotate(path: Path, **boxes: list[tuple[list[float], int]]) -> None:
+def annotate(path: Path, **boxes: list[tuple[list[Any], int]]) -> None:
     """A file of COCO's format: boxes of each image, by its name without `.png`; ids are not in order."""
     images = [{"id": 90 - i, "file_name": f"{name}.png", "width": 8, "height": 8} for i, name in enumerate(boxes)]
     rows = [
@@ -57,16 +57,16 @@ def test_boxes_are_given_to_the_images_that_the_file_names(name: str, tmp_path: 
 
 
 def test_of_images_of_one_name_that_of_the_files_split_is_meant(tmp_path: Path) -> None:
-    """COCO's own folders: train2017/0.png and val2017/0.png are two images."""
-    draw(tmp_path, "train2017/0.png", "val2017/0.png", "c/0.png")
-    annotate(tmp_path / "annotations" / "instances_train2017.json", **{"0": [([0, 0, 2, 2], 7)]})
-    annotate(tmp_path / "annotations" / "instances_val2017.json", **{"0": [([0, 0, 3, 3], 2)]})
-    annotate(tmp_path / "c" / "annotations.json", **{"0": [([0, 0, 4, 4], 7)]})
+    """COCO's own folders: train2017/zero.png and val2017/zero.png are two images."""
+    draw(tmp_path, "train2017/zero.png", "val2017/zero.png", "c/zero.png")
+    annotate(tmp_path / "annotations" / "instances_train2017.json", zero=[([0, 0, 2, 2], 7)])
+    annotate(tmp_path / "annotations" / "instances_val2017.json", zero=[([0, 0, 3, 3], 2)])
+    annotate(tmp_path / "c" / "annotations.json", zero=[([0, 0, 4, 4], 7)])
     objects, _ = found(tmp_path)
     assert {path: value["bbox"] for path, value in objects.items()} == {
-        "train2017/0.png": [[0, 0, 2, 2]],
-        "val2017/0.png": [[0, 0, 3, 3]],
-        "c/0.png": [[0, 0, 4, 4]],
+        "train2017/zero.png": [[0, 0, 2, 2]],
+        "val2017/zero.png": [[0, 0, 3, 3]],
+        "c/zero.png": [[0, 0, 4, 4]],
     }
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from latentry.data.files.header import shown
 from latentry.data.files.images import EXTENSIONS
 from latentry.data.folders import splits
-from latentry.data.folders.companions import companions
+from latentry.data.folders.companions import attached, companions
 from latentry.data.folders.foreign import Foreign, sorted_out
 from latentry.data.folders.metadata import coco
 from latentry.data.folders.metadata.captions import add_text_files, left_over, text_files
@@ -79,9 +79,11 @@ def read_folder(root: Path, options: DataOptions | None = None, content: Scan | 
     records, annotated = coco.add_coco(root, records, content.others, _wants_boxes(options), remarks)
     named |= annotated
     if not content.metadata:
+        for field in filter(None, (options.semantic, options.mask) if options else ()):
+            records = attached(records, field, remarks)
         remarks.read += companions(records)
     records = splits.mark(records, options, remarks)
-    known = named.union(record.path for record in records)
+    known = named | named_by(records) | {record.path for record in records}
     unlisted = [path for path in content.images if path not in known]
     foreign = sorted_out(root, (path for path in content.others if path not in named))
     if unlisted:
