@@ -168,13 +168,18 @@ def test_a_first_stage_alone_is_tuned(data: Path, tmp_path: Path) -> None:
     assert content["autoencoder"]["from"] == str(tmp_path / "model")
 
 
-@pytest.mark.parametrize(("name", "said"), [("layout", "nothing in a folder of images"), ("text", "--vocabulary")])
+@pytest.mark.parametrize(("name", "said"), [("text", "--vocabulary")])
 def test_what_no_folder_can_train_is_said(
     name: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = checkpoint(name, tmp_path / "in")
     assert run(["recipes", "from", str(path)]) != 0
     assert said in capsys.readouterr().err
+
+
+def test_a_model_of_layouts_is_trained_further_on_boxes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["recipes", "from", str(checkpoint("layout", tmp_path / "in"))]) == 0
+    assert yaml.safe_load(capsys.readouterr().out)["data"]["boxes"] == "objects"
 
 
 def test_it_is_printed_and_never_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,6 +14,7 @@ CAPTIONS = [f"a {colour} {shape} on white" for colour in ("red", "green") for sh
 CONTEXT = BuildContext(
     labels=["animals", "food", "travel"],
     captions=CAPTIONS,
+    objects=lambda: [("circle", "star"), ()],
     files={"clip_tokenizer.json": clip_text(12)},
     encode=lambda images: torch.nn.functional.avg_pool2d(images, 4),
 )
@@ -36,7 +37,7 @@ CASES: list[tuple[str, dict[str, Any], list[Any], Any]] = [
     (
         "layout",
         {"width": 8, "layers": 1, "heads": 2, "head_channels": 4, "length": 6, "vocabulary": 20},
-        [[1, 2, 3], (4, 5), torch.tensor([7])],
+        [[1, 2, 3], [{"label": "circle", "bbox": [0, 0, 0.5, 1]}], torch.tensor([7])],
         [20],
     ),
     (
@@ -46,10 +47,17 @@ CASES: list[tuple[str, dict[str, Any], list[Any], Any]] = [
         torch.ones(4, 8, 8),
     ),
     ("semantic", {"classes": 2, "channels": None, "stages": 1}, arrays(2, 8, 8), torch.ones(2, 8)[0]),
+    (
+        "semantic",
+        {"classes": 3, "channels": 2, "stages": 1, "unlabelled": 255},
+        [torch.tensor([[k, 255], [2, 1]]).repeat(4, 4) for k in range(3)],
+        torch.full((8, 8), 3),
+    ),
     ("image", {"channels": 3}, arrays(3, 8, 8), torch.ones(3, 4, 4)),
     ("masked", {"latent_channels": 3}, list(zip(arrays(3, 16, 16), MASKS, strict=True)), (torch.ones(3, 16, 16), 1)),
     ("grey", {"factor": 2}, arrays(1, 8, 8), torch.ones(3, 8, 8)),
     ("embedding", {"width": 6}, arrays(4, 6), torch.ones(4, 5)),
+    ("embedding", {"width": 6, "via": "vector", "hidden": 5}, arrays(6), torch.ones(2, 6)),
 ]
 
 

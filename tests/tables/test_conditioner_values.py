@@ -15,7 +15,6 @@ import torch
 
 from latentry.conditioning import CONDITIONERS, Conditioner, reads_of, values_of
 from latentry.data.sample import FIELDS, Boxes, Sample
-from latentry.errors import UsageError
 from latentry.kinds import build
 from tests.tables.conditioner_cases import CASES, CONTEXT, make
 
@@ -28,7 +27,7 @@ SAMPLE = Sample(
     label="1",
     boxes=Boxes(np.array([[0, 0, 0.5, 1]], np.float32), ("circle",)),
     semantic=DRAW.integers(2, size=(16, 16)),
-    arrays={"neighbours": DRAW.standard_normal((4, 6)).astype(np.float32)},
+    arrays={"neighbours": DRAW.standard_normal((1, 6)).astype(np.float32)},
 )
 FIELD = {"image": "pixels"}
 Case = tuple[str, dict[str, Any], list[Any], Any]
@@ -49,7 +48,7 @@ def test_the_table_says_what_each_class_reads() -> None:
     for name, kind in CONDITIONERS.items():
         assert kind.needs(kind.options(kind=name)) <= kind.conditioner.reads | kind.conditioner.may_read
         assert kind.conditioner.reads | kind.conditioner.may_read <= FIELDS
-    assert [name for name, kind in CONDITIONERS.items() if not kind.conditioner.reads] == ["layout"]
+    assert all(kind.conditioner.reads for kind in CONDITIONERS.values())
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case[0]}-{case[1]}")
@@ -106,13 +105,7 @@ def test_it_makes_a_generator_only_to_draw_from_it(case: Case) -> None:
     assert len(calls) == (case[0] == "masked"), "a mask was drawn though the record has one"
 
 
-def test_layout_says_that_nothing_is_given_to_it_yet() -> None:
-    (case,) = [case for case in CASES if case[0] == "layout"]
-    with pytest.raises(UsageError, match="nothing in a folder of images is given to it yet"):
-        value(made(case))
-
-
 def test_the_fields_of_several_conditions_are_read_together() -> None:
     conditioners = {case[0]: made(case) for case in CASES}
-    assert reads_of(conditioners) == {"image", "mask", "caption", "label", "semantic", "arrays"}
+    assert reads_of(conditioners) == {"image", "mask", "caption", "label", "boxes", "semantic", "arrays"}
     assert reads_of({}) == frozenset()

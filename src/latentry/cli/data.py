@@ -111,6 +111,11 @@ def print_report(report: Report) -> None:
         if counts:
             more = f", and {len(counts) - SHOWN} more" if len(counts) > SHOWN else ""
             say(f"  {what.ljust(8)}  {', '.join(counts[:SHOWN])}{more}")
+    if report.objects:
+        classes = [f"{one_line(name)} ({count})" for name, count in report.objects.most_common()]
+        more = f", and {len(classes) - SHOWN} more" if len(classes) > SHOWN else ""
+        count = sum(report.objects.values())
+        say(f"  boxes     {count} in {report.boxed} images: {', '.join(classes[:SHOWN])}{more}")
     if report.captions:
         say(f"  captions  {report.captions} ({report.empty_captions} empty)")
     for line in report.read:

@@ -45,6 +45,15 @@ class Arrays(Conditioner):
     def null(self, batch: int, values: Sequence[Any] | Tensor | None = None) -> Cond:
         return self.encode([None] * batch if values is None else values).map(torch.zeros_like)
 
+    def absent(self, batch: int, size: tuple[int, int]) -> Cond:
+        """Zeros: one vector to attend to, which says what any number of them does."""
+        parts = {
+            "context": self.context_width and (batch, 1, self.context_width),
+            "vector": self.vector_width and (batch, self.vector_width),
+            "concat": self.concat_channels and (batch, self.concat_channels, *size),
+        }
+        return Cond(**{name: torch.zeros(shape, device=self.device) for name, shape in parts.items() if shape})
+
     def _columns(self, values: list[Any]) -> list[Tensor]:
         """The tensors of all values, stacked. Errors: `UsageError` for a value that cannot be read."""
         try:

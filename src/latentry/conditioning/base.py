@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from latentry.conditioning.cond import Cond
@@ -26,6 +27,8 @@ class BuildContext:
 
     labels: the names of the training data's labels, by number. captions: its texts. labelled: called for the same
     texts, each with the number of its image's label; none where there are no labels.
+    objects: called for the names of the classes of each image's boxes. maps: called for (path, map of classes) of
+    images, an even sample of very many.
     files: the text files a saved conditioner left (`Conditioner.files`); they win over labels and captions. Files and
     captions together mean that training begins from another model: a vocabulary of whole words is extended by those of
     the captions. A resume passes files alone, since its weights have a row for each word that there was.
@@ -37,6 +40,8 @@ class BuildContext:
     labels: Sequence[str] = ()
     captions: Sequence[str] = ()
     labelled: Callable[[], Iterable[tuple[str, int]]] = tuple
+    objects: Callable[[], Iterable[Sequence[str]]] = tuple
+    maps: Callable[[], Iterable[tuple[str, NDArray[np.int64]]]] = tuple
     files: Mapping[str, str] = field(default_factory=dict)
     encode: Callable[[Tensor], Tensor] | None = None
     image_channels: int | None = None
@@ -52,6 +57,7 @@ class Conditioner(nn.Module, ABC):
     options: complete, so that options and `files` build the same conditioner again without the data.
     has_null: whether it can be absent; one without is never dropped in training, and its `null` is a `UsageError`.
     context_width, vector_width, concat_channels: what its `Cond` brings to the denoiser; None or 0 for nothing.
+    shrinks: how many times smaller than the image what it concatenates is; None where values of that size are given.
     guesses_from: the name of another condition, from whose values it guesses those that are left out (`guessed`).
     """
 
@@ -64,6 +70,7 @@ class Conditioner(nn.Module, ABC):
     context_width: int | None = None
     vector_width: int | None = None
     concat_channels: int = 0
+    shrinks: int | None = None
 
     def __init__(self) -> None:
         super().__init__()
@@ -100,12 +107,23 @@ class Conditioner(nn.Module, ABC):
         rng: makes this sample's own generator. Errors: `UsageError` for a sample that cannot be used.
         """
 
+    def asked(self, value: Any, size: tuple[int, int]) -> Any:
+        """A value as a person gives it for an image of `size` (H, W), as `encode` takes it.
+
+        Errors: `UsageError` for what cannot be drawn, before anything is computed.
+        """
+        return value
+
     def null(self, batch: int, values: Sequence[Any] | Tensor | None = None) -> Cond:
         """The condition that says nothing, with the shapes of `encode`, for `batch` images.
 
         values: those that `encode` would take; needed by conditioners whose shapes come with them (`Arrays`).
         """
         return self.encode([None] * batch)
+
+    def absent(self, batch: int, size: tuple[int, int]) -> Cond:
+        """The null where no values give it its shape. size: (h, w) of the latent."""
+        return self.null(batch)
 
     def guessed(self, values: Sequence[Any], others: Sequence[Any]) -> list[Any]:
         """The values, with guesses in place of None. others: the values of `guesses_from`."""

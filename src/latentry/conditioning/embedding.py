@@ -1,4 +1,4 @@
-"""Vectors made elsewhere, such as CLIP embeddings of retrieved neighbours, for cross-attention."""
+"""Vectors made elsewhere: CLIP embeddings of retrieved neighbours, measurements, probabilities of classes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
-from torch import Tensor
+from torch import Tensor, nn
 
 from latentry.bounds import Width
 from latentry.conditioning.arrays import Arrays, numbers
@@ -22,15 +22,19 @@ class EmbeddingOptions(KindOptions):
     """Options of `embedding`.
 
     width: of each vector. field: of the data, which holds the vectors of each image; default: the only such field.
+    via: `context` (attended to as they are, any number of them), or `vector`: a single one, such as some measurements,
+    which a learned linear map of `hidden` values adds to the time embedding.
     """
 
     kind: Literal["embedding"] = "embedding"
     width: Width = 768
     field: str | None = None
+    via: Literal["context", "vector"] = "context"
+    hidden: Width = 256
 
 
 class Embedding(Arrays):
-    """Vectors (L, width), or one (width,), are attended to as they are. The null is zeros, as published.
+    """Vectors (L, width), or one (width,). The null is zeros: as published; after the map, so a vector of zeros is one.
 
     Source: Blattmann et al. 2022, retrieval-augmented diffusion models.
     """
@@ -40,8 +44,11 @@ class Embedding(Arrays):
     def __init__(self, options: EmbeddingOptions) -> None:
         super().__init__()
         self.options: EmbeddingOptions = options
-        self.takes = f"a tensor (L, {options.width})"
-        self.context_width = options.width
+        single = options.via == "vector"
+        self.takes = f"a vector of {options.width} numbers" if single else f"an array (L, {options.width}) of vectors"
+        self.project = nn.Linear(options.width, options.hidden) if single else None
+        self.context_width = None if single else options.width
+        self.vector_width = options.hidden if single else None
 
     @classmethod
     def further(cls, options: KindOptions, name: str, factor: int) -> dict[str, Any]:
@@ -56,15 +63,25 @@ class Embedding(Arrays):
             raise UsageError(f"embedding: no array {field}; known: {fields}{did_you_mean(field, sample.arrays)}")
         return sample.arrays[field or next(iter(sample.arrays))] if sample.arrays else None
 
+    def asked(self, value: Any, size: tuple[int, int]) -> Any:
+        self._columns([value])
+        return value
+
     def tensors(self, value: Any) -> tuple[Tensor]:
         vectors = numbers(value, 1, 2).float()
         if vectors.shape[-1] != self.options.width:
             raise ValueError(f"vectors of width {vectors.shape[-1]}")
+        if self.project is not None and len(vectors.reshape(-1, self.options.width)) != 1:
+            raise ValueError(f"{len(vectors)} vectors")
+        if not vectors.isfinite().all():
+            raise ValueError("a vector with values that are not finite")
         return (vectors.reshape(-1, self.options.width),)  # (L, D)
 
     def read(self, *columns: Tensor) -> Cond:
-        (context,) = columns  # (B, L, D)
-        return Cond(context=context)
+        (vectors,) = columns  # (B, L, D)
+        if self.project is None:
+            return Cond(context=vectors)
+        return Cond(vector=self.project(vectors[:, 0].to(self.project.weight)))  # (B, E)
 
 
 def build(options: EmbeddingOptions, context: BuildContext) -> Embedding:

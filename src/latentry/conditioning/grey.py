@@ -44,6 +44,7 @@ class Grey(Arrays):
         super().__init__()
         self.options: GreyOptions = options
         self.concat_channels = options.factor**2
+        self.shrinks: int = options.factor
 
     @classmethod
     def further(cls, options: KindOptions, name: str, factor: int) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from latentry.data.sample import FIELDS, Sample
 from latentry.errors import LatentryError
 
 CACHE_BYTES = 2**30
+MAPS_READ = 2000
+"""Of maps of classes, to know how many classes there are."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,19 @@ class ImageData:
         if field and self.labels:
             for index, record in enumerate(self.records):
                 yield from ((text, self.label(index)) for text in select.captions_of(record, field))
+
+    def objects(self) -> Iterator[tuple[str, ...]]:
+        """The classes of the boxes of each image, of both splits; nothing where the options name no boxes."""
+        if self.options.boxes:
+            yield from (pixel_fields.boxes_of(record, self.options.boxes)[1] for record in self.source.records)
+
+    def maps(self, most: int = MAPS_READ) -> Iterator[tuple[str, NDArray[np.int64]]]:
+        """(path, map as it is in its file) of images of both splits, an even sample of more than `most`."""
+        field, records = self.options.semantic, self.source.records
+        if field:
+            for record in records[:: -(-len(records) // most)]:
+                with contextlib.suppress(BadImage):  # which is told of when it is read for an image
+                    yield pixel_fields.map_of(self.root, record, field, self.options)
 
     def text(self, index: int, pick: float = 0.0) -> str:
         """A caption of an image; pick in [0, 1) chooses among several."""

@@ -52,9 +52,9 @@ class DataOptions(Options):
     auto: what each file names. text, label: metadata fields (label: folder = first subfolder's name). boxes: field with
     objects' boxes and classes.
     semantic, mask: fields naming image files of class numbers, and of zero or not. arrays: fields naming .npy files.
-    where: keep images whose fields have these
-    values. balance: draw each value of this field equally often. flip: mirror half of the draws. crop: cover the size
-    and cut the middle or a random part, or pad to it. split_by: images alike in this field go to one side of the split.
+    where: keep images whose fields have these values (`*`: any). balance: draw each value of this field equally often.
+    flip: mirror half of the draws. crop: cover the size and cut the middle or a random part, or pad to it.
+    split_by: images alike in this field go to one side of the split.
     splits: auto heeds folders at the top called train, test, val, ... and a field `split`; off does not.
     held_out: share kept from training. max_bad: files that may be skipped. enlarge: a file that would be enlarged more
     counts as bad. pixel_limit, byte_limit: most pixels an image may have, most bytes its decoded values may take.

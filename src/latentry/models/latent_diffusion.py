@@ -74,26 +74,35 @@ class LatentDiffusion(nn.Module):
                 complete[name] = conditioner.guessed(values.get(name, [None] * len(others)), others)
         return complete
 
-    def condition(self, values: Mapping[str, Values | None], batch: int) -> Cond:
-        """The UNet's condition. values: for each conditioner a list of `batch` values; absent or None = its null."""
-        return self.join({name: self.encode(name, values.get(name), batch) for name in self.conditioners})
+    def condition(self, values: Mapping[str, Values | None], batch: int, size: tuple[int, int] | None = None) -> Cond:
+        """The UNet's condition. values: for each conditioner a list of `batch` values; absent or None = its null.
 
-    def nothing(self, values: Mapping[str, Values | None], batch: int) -> Cond:
+        size: (h, w) of the latent. With it arrays may be absent where the model has other conditions; one that stands
+        alone is what the model is about, and must be given.
+        """
+        return self.join({name: self.encode(name, values.get(name), batch, size) for name in self.conditioners})
+
+    def nothing(self, values: Mapping[str, Values | None], batch: int, size: tuple[int, int] | None = None) -> Cond:
         """The unconditional `Cond` of the UNet, in the shapes of `condition` of the same values."""
         asked = {name: None if of is None else ends(of) for name, of in values.items()}
-        return self.join({name: self._at(name).null(batch, asked.get(name)) for name in self.conditioners})
+        return self.join({name: self._null(name, batch, asked.get(name), size) for name in self.conditioners})
 
-    def encode(self, name: str, values: Values | None, batch: int) -> Cond:
+    def encode(self, name: str, values: Values | None, batch: int, size: tuple[int, int] | None = None) -> Cond:
         """The output of one conditioner for `batch` samples; None = null."""
+        return self._null(name, batch, None, size) if values is None else encoded(self._at(name), values)
+
+    def _null(self, name: str, batch: int, values: Values | None, size: tuple[int, int] | None) -> Cond:
         conditioner = self._at(name)
-        return conditioner.null(batch) if values is None else encoded(conditioner, values)
+        if values is None and size is not None and len(self.conditioners) > 1:
+            return conditioner.absent(batch, size)
+        return conditioner.null(batch, values)
 
     def tokens_of(self, name: str, values: Mapping[str, Values | None]) -> tuple[slice, int]:
         """Which tokens of the context of `condition` are those of one conditioner, and how many there are of all."""
         first, place = 0, slice(0, 0)
         for other in self.conditioners:
             given = values.get(other)
-            context = self.encode(other, None if given is None else given[:1], 1).context
+            context = self.encode(other, None if given is None else given[:1], 1, (1, 1)).context  # of any size
             last = first + (0 if context is None else context.shape[1])
             place = slice(first, last) if other == name else place
             first = last

@@ -12,13 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor, cat
+from torch import Tensor, cat, from_numpy
 
 from latentry.checkpoints import durable
 from latentry.checkpoints.store import SPARE
+from latentry.conditioning.boxes import Told
 from latentry.data.files.saving import default_suffix, in_units, quantise, refuse_suffix, save
 from latentry.data.ranges.meaning import Units
 from latentry.errors import LatentryError, UsageError
+from latentry.pipeline.layouts import picture
 from latentry.pipeline.record import KEY, Made
 
 SUFFIXES = (".png", ".tif", ".tiff")
@@ -33,7 +35,7 @@ class Output:
     units: of each image, where it is saved in own units instead. alpha: the last of 2 or 4 channels is transparency.
     made: how they were drawn, for their files, so that they can be drawn again; None where nothing was drawn.
     together: so many stand side by side on a sheet, such as an original and its edit.
-    notes: lines that a person should see.
+    notes: lines that a person should see. layouts: of each image the boxes that were asked for, of images of layouts.
     """
 
     tensor: Tensor
@@ -44,6 +46,7 @@ class Output:
     made: Made | None = None
     together: int = 1
     notes: Sequence[str] = ()
+    layouts: Sequence[Sequence[Told]] = ()
 
     @property
     def arrays(self) -> list[NDArray[Any]]:
@@ -66,14 +69,22 @@ class Output:
         """One of the images by itself."""
         made = None if self.made is None else self.made.only(index)
         rows = slice(index, index + 1)
-        return replace(self, tensor=self.tensor[rows], facts=self.facts[rows], units=self.units[rows], made=made)
+        parts = {name: getattr(self, name)[rows] for name in ("tensor", "facts", "units", "layouts")}
+        return replace(self, **parts, made=made)
+
+    def layout_pictures(self) -> list[Image.Image]:
+        """The boxes that were asked for, with their names, over pale copies of the samples; none without layouts."""
+        return [
+            picture(grid(self.tensor[i : i + 1], gap=0, alpha=self.alpha), one) for i, one in enumerate(self.layouts)
+        ]
 
     def save(self, path: str | Path, *, metadata: bool = True) -> list[Path]:
         """Write every image into a folder, or a single one to a file; the files carry what made them.
 
+        What a layout asked for is drawn beside each, as NAME-layout.png.
         metadata: False leaves out all text, prompts among it.
         """
-        path = Path(path)
+        path, pictured = Path(path), self.layout_pictures()
         channels = self.tensor.shape[1]
         units: list[Units | None] = [*self.units] or [None] * len(self.tensor)
         single = check_target(path, len(self.tensor))
@@ -90,6 +101,8 @@ class Output:
             target = path if single else _free(path, stem, suffix)
             text = self._text(index) if metadata else None
             written.append(_write(target, image, self.depth, text, alpha=self.alpha, units=unit))
+            if pictured:
+                _beside(target, pictured[index])
         return written
 
     def _text(self, index: int) -> dict[str, str]:
@@ -114,6 +127,8 @@ class Output:
         if len(self.tensor) > 1:
             text["seeds"] = ", ".join(dict.fromkeys(facts["seed"] for facts in self.facts if "seed" in facts))
             text |= {} if self.made is None else {KEY: self.made.sheet()}
+        if self.layouts:
+            _beside(path, sheet(self.layout_pictures()))
         return _write(path, np.asarray(self.grid()) / 255, 8, text if metadata else None)
 
 
@@ -130,6 +145,11 @@ def _write(
     with durable.writing(path, image.size * depth // 8 + SPARE) as fresh:
         save(fresh, image, depth, text, alpha=alpha, units=units)
     return path
+
+
+def _beside(path: Path, layout: Image.Image) -> None:
+    """Write the picture of a layout beside its sample."""
+    _write(path.with_name(f"{path.stem}-layout.png"), np.asarray(layout) / 255, 8, None)
 
 
 def check_target(path: Path, count: int) -> bool:
@@ -185,6 +205,12 @@ def grid(images: Tensor, columns: int | None = None, gap: int = 2, *, alpha: boo
         y, x = gap + i // columns * (height + gap), gap + i % columns * (width + gap)
         sheet[y : y + height, x : x + width] = quantise(image, 8)
     return Image.fromarray(sheet)
+
+
+def sheet(pictures: Sequence[Image.Image]) -> Image.Image:
+    """Pictures of one size on one sheet."""
+    stacked = np.stack([np.asarray(one.convert("RGB")) for one in pictures])
+    return grid(from_numpy(stacked).permute(0, 3, 1, 2) / 255)
 
 
 def _shown(images: Tensor, alpha: bool) -> Tensor:

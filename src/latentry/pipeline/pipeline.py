@@ -24,6 +24,7 @@ from latentry.pipeline import record as records
 from latentry.pipeline.autoguide import Autoguide, fitting, opened
 from latentry.pipeline.facts import facts
 from latentry.pipeline.images import to_unit
+from latentry.pipeline.layouts import told
 from latentry.pipeline.output import SUFFIXES, Output
 from latentry.pipeline.picture_facts import picture_facts
 from latentry.pipeline.record import MOST_AT_ONCE, DrawnBy, Made
@@ -124,8 +125,12 @@ class Pipeline:
             )
         data = self.config.data
         units = request.units or ([data.units] * request.count if data.units else ())
-        together = 1 if request.edit is None else 2
-        return Output(to_unit(finished), data.depth, facts, units, data.alpha, made, together, request.notes)
+        shown = {
+            "together": 1 if request.edit is None else 2,
+            "notes": request.notes,
+            "layouts": told(self.denoiser, request.values),
+        }
+        return Output(to_unit(finished), data.depth, facts, units, data.alpha, made, **shown)
 
     def again(self, picture: str | Path, **changes: Any) -> Output:
         """The picture in a file that `save` or `save_sheet` wrote, drawn again: on the same machine equal to the bit.

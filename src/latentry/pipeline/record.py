@@ -264,4 +264,6 @@ def _as_text(value: Any) -> Any:
 def _is_plain(value: Any) -> bool:
     if isinstance(value, list | tuple):
         return all(map(_is_plain, value))
+    if isinstance(value, dict):
+        return all(isinstance(name, str) and _is_plain(one) for name, one in value.items())
     return value is None or isinstance(value, str | int | float)

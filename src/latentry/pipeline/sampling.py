@@ -58,14 +58,15 @@ def solve(
         request = request.originals()
     denoiser = model.denoiser
     assert denoiser is not None
-    shape = (model.autoencoder.latent_channels, *(side // model.autoencoder.factor for side in request.size))
+    height, width = (side // model.autoencoder.factor for side in request.size)
+    shape = (model.autoencoder.latent_channels, height, width)
 
     def noise(step: int, stream: str = "sampling noise") -> Tensor:
         drawn = torch.cat([rng.normal(seed, stream, [0], step, shape) for seed in request.seeds])
         return _moved(drawn, model.device)
 
     start = noise(0, "sampling start") if request.start is None else request.start[0].to(model.device)
-    denoise = guided(denoiser, request, levels, chosen, bf16=bf16, worse=worse)
+    denoise = guided(denoiser, request, (height, width), levels, chosen, bf16=bf16, worse=worse)
     for wrap in request.wrap:
         denoise = wrap(denoise)
     if chosen.clip:  # last, for what a wrap adds may lead out of the range, too
@@ -80,26 +81,27 @@ def solve(
 def guided(
     denoiser: LatentDiffusion,
     request: Request,
+    size: tuple[int, int],
     levels: Sequence[Level],
     chosen: SampleOptions,
     *,
     bf16: bool,
     worse: LatentDiffusion | None,
 ) -> Denoise:
-    """The prediction under the request's conditions, with the guidance that was chosen."""
+    """The prediction under the request's conditions, with the guidance that was chosen. size: (h, w) of the latents."""
     values, count = request.values, request.count
     edits = None if request.edit is None else request.edit.bound(denoiser, values, levels)
 
     def bound(model: LatentDiffusion, *conds: Cond) -> Denoisers:
         return bind(model, conds, levels, bf16=bf16, edits=edits if model is denoiser else None)
 
-    told = denoiser.condition(values, count)
+    told = denoiser.condition(values, count, size)
     if chosen.guidance == 1 or (worse is None and not values):  # without a condition both predictions are one
         return classifier_free(bound(denoiser, told), 1.0)
     if worse is None:
-        both = bound(denoiser, told, denoiser.nothing(values, count))
+        both = bound(denoiser, told, denoiser.nothing(values, count, size))
     else:
-        main, other = bound(denoiser, told), bound(worse, worse.condition(values, count))
+        main, other = bound(denoiser, told), bound(worse, worse.condition(values, count, size))
         both = beside(classifier_free(main, 1.0), classifier_free(other, 1.0))
     mixed = classifier_free(both, chosen.guidance, chosen.guidance_rescale, denoiser.prediction)
     if chosen.guidance_interval == WHOLE:

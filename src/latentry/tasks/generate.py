@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field, model_validator
 
 from latentry.bounds import MOST_IMAGES, Weight
+from latentry.tasks.inputs.arrays import size_of
 from latentry.tasks.options import OnCommandLine
 from latentry.tasks.sampling import Sampling, no_denoiser, values_and_seeds
 from latentry.tasks.size import Size, fitting_size
@@ -22,7 +23,9 @@ GUIDE_SCALE = 50.0
 class Generate(Sampling):
     """Options of `generate`."""
 
-    size: Annotated[Size, OnCommandLine(metavar="HxW")] = Field(None, description="Size; default: the model's.")
+    size: Annotated[Size, OnCommandLine(metavar="HxW")] = Field(
+        None, description="Size; default: that of a semantic map, else the model's."
+    )
     guide: Annotated[
         Path | Annotated[tuple[Path, ...], Field(min_length=1, max_length=MOST_IMAGES)] | None,
         OnCommandLine(metavar="IMAGE"),
@@ -44,8 +47,8 @@ class Generate(Sampling):
 def request(options: Generate, model: Model) -> Request:
     """Images of the model's size or another, from noise, with the conditions that follow from those that are set."""
     assert model.denoiser is not None  # or `why_not` has refused
-    size = fitting_size(options.size, model)
-    values, seeds = values_and_seeds(options, model)
+    size = fitting_size(options.size or size_of(options.conditions().get("semantic")), model)
+    values, seeds = values_and_seeds(options, model, size)
     complete = model.denoiser.guessed(values)
     if options.guide is None:
         return Request(complete, seeds, size)

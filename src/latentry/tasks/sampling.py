@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from pydantic import BeforeValidator, ConfigDict, Field, InstanceOf, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    InstanceOf,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from latentry.bounds import LARGEST_SEED, LONGEST_PROMPT, MOST_IMAGES, Guidance, Share
 from latentry.errors import UsageError, did_you_mean, shown
 from latentry.kinds import KindOptions
+from latentry.tasks import inputs
 from latentry.tasks.options import Between, OnCommandLine, TaskOptions
 from latentry.text import whole
 
@@ -17,6 +26,8 @@ if TYPE_CHECKING:
 
 OF_SAMPLING = ("steps", "solver", "levels", "guidance", "guidance_interval", "guidance_rescale", "clip")
 """The options that replace the model's own, where they are set."""
+CONDITIONS = ("text", "label", "layout", "semantic", "embedding")
+"""The fields that are conditions; a recipe may name further ones as it likes."""
 
 
 def _pair(value: Any) -> Any:
@@ -40,6 +51,15 @@ class Sampling(TaskOptions):
         None, description="What the images should show, for models with text."
     )
     label: Any = Field(None, description="The class, for models with classes.")
+    layout: Annotated[Any, OnCommandLine(metavar="BOXES.json")] = Field(
+        None, description="Boxes, for models with layouts: label and bbox (x, y, width, height) of each, in JSON."
+    )
+    semantic: Annotated[Any, OnCommandLine(metavar="MAP.png")] = Field(
+        None, description="A map of classes, for models with semantic maps; images are as large."
+    )
+    embedding: Annotated[Any, OnCommandLine(metavar="ARRAY.npy")] = Field(
+        None, description="An array of vectors, for models with embeddings."
+    )
     # The one option with two defaults: who types a command wants to see what a model can do, a call wants an image.
     n: Annotated[
         int, Between(1, "ask for at least one image", MOST_IMAGES), OnCommandLine(flags=("-n", "--count"), default=16)
@@ -77,6 +97,11 @@ class Sampling(TaskOptions):
     def _with_options(cls, solver: Any) -> Any:
         return solver_of(solver) if isinstance(solver, str) else solver
 
+    @field_validator(*inputs.READERS, mode="before")
+    @classmethod
+    def _read(cls, value: Any, info: ValidationInfo) -> Any:
+        return inputs.read(info.field_name or "", value)
+
     @model_validator(mode="after")
     def _whole_texts(self) -> Sampling:
         """Tokenizers and files refuse half letters, each with a traceback of its own."""
@@ -99,7 +124,7 @@ class Sampling(TaskOptions):
 
     def conditions(self) -> dict[str, list[Any]]:
         """Those that are set, by name: the values of each as a list."""
-        named = {"text": self.text, "label": self.label, **(self.model_extra or {})}
+        named = {**{name: getattr(self, name) for name in CONDITIONS}, **(self.model_extra or {})}
         return {name: _listed(value) for name, value in named.items() if value is not None}
 
 
@@ -122,16 +147,19 @@ def solver_of(text: str) -> str | dict[str, Any]:
         raise ValueError(str(error).removeprefix("solver: ")) from None
 
 
-def values_and_seeds(options: Sampling, model: Model) -> tuple[dict[str, list[Any]], list[int]]:
+def values_and_seeds(
+    options: Sampling, model: Model, size: tuple[int, int] | None = None
+) -> tuple[dict[str, list[Any]], list[int]]:
     """For each condition one value an image, and the seeds: `n` images of each value, image i with seed + i.
 
+    size: (H, W) of the images; None: the model's.
     Raises UsageError for a condition that the model does not take, for lists of other lengths, and for too many images.
     """
     accepted = [] if model.denoiser is None else list(model.denoiser.conditioners)
     conditions = options.conditions()
     for name in conditions:
         if name not in accepted:
-            fields = [field for field in type(options).model_fields if field not in ("text", "label")]
+            fields = [field for field in type(options).model_fields if field not in CONDITIONS]
             raise UsageError(
                 f"{shown(name)}: this model takes no such condition; it takes: {', '.join(accepted) or 'none'}"
                 f"{did_you_mean(name, [*accepted, *fields])}. Leave it out."
@@ -144,8 +172,17 @@ def values_and_seeds(options: Sampling, model: Model) -> tuple[dict[str, list[An
             raise UsageError(f"{shown(name)}: an empty list; give at least one value, or leave it out")
         if len(values) not in (1, most):
             raise UsageError(f"{name}: {len(values)} values where others have {most}; give one, or as many")
+    conditions = {name: _asked(model, name, values, size) for name, values in conditions.items()}
     spread = {name: [v[i % len(v)] for i in range(most) for _ in range(options.n)] for name, v in conditions.items()}
     return spread, [options.seed + i for i in range(options.n * most)]
+
+
+def _asked(model: Model, name: str, values: list[Any], size: tuple[int, int] | None) -> list[Any]:
+    """The values of a condition as its conditioner takes them. Raises UsageError for what it cannot draw."""
+    assert model.denoiser is not None
+    conditioner = model.denoiser.named_conditioners()[name]
+    of = size or model.config.data.size
+    return [None if value is None else conditioner.asked(value, of) for value in values]
 
 
 def no_denoiser(model: Model) -> str | None:

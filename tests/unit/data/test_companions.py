@@ -70,3 +70,27 @@ def test_that_most_of_the_images_is_cut_away_is_told(
     assert told[0].startswith(
         f"most of each image is cut away: of one {size[0]} wide and {size[1]} high the middle {share} is left for 8x8. "
     )
+
+
+@pytest.mark.parametrize(
+    ("names", "maps"),
+    [
+        (
+            ["img/0.jpg", "img/1.jpg", "labels/0.png", "labels/1.png"],
+            {"img/0.jpg": "labels/0.png", "img/1.jpg": "labels/1.png"},
+        ),
+        (["0.png", "1.png", "labels/0.png"], {"0.png": "labels/0.png", "1.png": None}),
+        (["0.png", "0_labels.png", "x labels.png"], {"0.png": "0_labels.png", "x labels.png": None}),
+        (
+            ["train/a/0.png", "train/Labels/0.png", "val/a/0.png", "val/Labels/0.png"],
+            {"train/a/0.png": "train/Labels/0.png", "val/a/0.png": "val/Labels/0.png"},
+        ),
+    ],
+)
+def test_maps_in_a_folder_that_the_recipe_names_are_no_images(
+    names: list[str], maps: dict[str, str | None], tmp_path: Path
+) -> None:
+    """Trained on like pictures, they would be drawn like pictures."""
+    folder = read_folder(real_root(draw(tmp_path, *names)), options(size=8, semantic="labels"))
+    assert {record.path: record.fields.get("labels") for record in folder.records} == maps
+    assert folder.unlisted == []

@@ -170,14 +170,14 @@ def test_the_page_lists_the_zoo():
 
 def test_the_page_marks_what_cannot_be_trained_yet():
     marked = set(re.findall(r"^\| `([\w-]+)`\* \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE))
-    later = {"layout", "semantic", "image", "masked"}
+    later = {"image", "masked"}
     assert marked == {name for name in LDMS if later & set(load(name).diffusion.conditioning)}
     assert all("a task that comes later" in " ".join(load(name).about.split()) for name in marked)
 
 
 def test_training_without_its_task_is_refused_before_anything_is_trained(tmp_path):
     shapes.write(tmp_path / "data", 6, size=16)
-    for name in ("ldm-4-inpainting", "ldm-4-sr", "ldm-4-semantic", "ldm-4-layout-openimages"):
+    for name in ("ldm-4-inpainting", "ldm-4-sr"):
         recipe = load(name, {"autoencoder.objective.perceptual": "none", "data.enlarge": 100})
         with pytest.raises(UsageError, match=r"recipe ldm-4-\S+: diffusion\.conditioning\.\w+: nothing in a folder of"):
             plan(recipe, tmp_path / "data", tmp_path / "run", report=lambda _: None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from latentry.data.files.header import BadImage, Header
 from latentry.data.folders import pixel_fields, select
 from latentry.data.folders.foreign import sorted_out
 from latentry.data.folders.framing import cut_away
+from latentry.data.folders.metadata.coco import FIELD
 from latentry.data.folders.record import Record
 from latentry.data.folders.records import known_fields, read_folder
 from latentry.data.folders.scan import Scan, real_root, scan, where_to
@@ -36,9 +37,10 @@ class Report:
     can. problems: what is wrong with the folder as a whole. channels, depths, formats, sizes (width, height): files
     that have each. fields: images with a value, by metadata field. labels: images, by label. split: images in each.
     values: files, by type and the values they hold. advice: what could be better, though training would do without.
-    captions, empty_captions: how many. unlisted: images that no metadata names. foreign: files of kinds that are
-    not read and may be images, by suffix; others: files of any other kind. read: what captions, names and splits were
-    taken from, in words. unread: what takes no part. warnings: of what would train, but hardly as meant.
+    captions, empty_captions: how many. objects: boxes, by class, of `boxed` images. unlisted: images that no metadata
+    names. foreign: files of kinds that are not read and may be images, by suffix; others: files of any other kind.
+    read: what captions, names and splits were taken from, in words. unread: what takes no part. warnings: of what would
+    train, but hardly as meant.
     """
 
     root: Path
@@ -53,6 +55,8 @@ class Report:
     fields: dict[str, int] = field(default_factory=dict)
     labels: Counter[str] = field(default_factory=Counter)
     split: Counter[str] = field(default_factory=Counter)
+    objects: Counter[str] = field(default_factory=Counter)
+    boxed: int = 0
     captions: int = 0
     empty_captions: int = 0
     unlisted: int = 0
@@ -127,7 +131,18 @@ def _count_usual(report: Report, records: list[Record]) -> None:
         report.labels = Counter(select.name_of(select.value_of(record, label)) for record in records)
     if any(select.value_of(record, "text") is not None for record in records):
         _count_captions(report, records, "text")
+    if any(isinstance(record.fields.get(FIELD), Mapping) for record in records):
+        _count_boxes(report, records, FIELD)
     report.split = Counter(record.split for record in records if record.split)
+
+
+def _count_boxes(report: Report, records: list[Record], field: str) -> None:
+    try:
+        names = [pixel_fields.boxes_of(record, field)[1] for record in records]
+    except UsageError as error:
+        report.problems.append(str(error))
+        return
+    report.objects, report.boxed = Counter(name for row in names for name in row), sum(map(bool, names))
 
 
 def _count_captions(report: Report, records: list[Record], field: str) -> None:
@@ -148,6 +163,8 @@ def _apply_options(report: Report, records: list[Record], options: DataOptions) 
         report.labels = Counter(select.name_of(select.value_of(record, options.label)) for record in records)
     if options.text:
         _count_captions(report, records, options.text)
+    if options.boxes:
+        _count_boxes(report, records, options.boxes)
     report.split = Counter("held_out" if select.held_out(record, options) else "train" for record in records)
     return records
 

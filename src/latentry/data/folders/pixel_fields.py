@@ -105,7 +105,7 @@ def check(root: Path, records: Sequence[Record], options: DataOptions, most: int
         if without:
             raise UsageError(
                 f"data.{option}: {len(without)} images have no {field}: {_first(without)}. "
-                "Name a file for each, or leave these images out."
+                f"Name a file for each, or leave these images out (data.where.{field}='*' keeps those that have one)."
             )
         astray = [r.path for r in records if not _path(root, r, field)]
         if astray:
@@ -143,6 +143,11 @@ def read(
     if "arrays" in reads and options.arrays:
         values["arrays"] = {field: _array(root, record, field, options, geometry) for field in options.arrays}
     return values
+
+
+def map_of(root: Path, record: Record, field: str, options: DataOptions) -> tuple[str, NDArray[np.int64]]:
+    """(path from the root, class numbers (H, W)) of the map that a record names. Raises `BadImage`."""
+    return _path(root, record, field), maps.read_classes(_existing(root, record, field), options.limits)
 
 
 def _classes(

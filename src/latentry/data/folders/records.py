@@ -9,8 +9,9 @@ from typing import NamedTuple
 from latentry.data.files.header import shown
 from latentry.data.files.images import EXTENSIONS
 from latentry.data.folders import splits
-from latentry.data.folders.companions import companions
+from latentry.data.folders.companions import attached, companions
 from latentry.data.folders.foreign import Foreign, sorted_out
+from latentry.data.folders.metadata import coco
 from latentry.data.folders.metadata.captions import add_text_files, left_over, text_files
 from latentry.data.folders.metadata.fields import LABEL, TEXT, add_usual
 from latentry.data.folders.metadata.listed import listed, metadata_like, named_by
@@ -75,16 +76,20 @@ def read_folder(root: Path, options: DataOptions | None = None, content: Scan | 
         said = options.text or "null" if options else ""
         remarks.left.append(f"{len(beside)} text files, as the recipe's data.text is {said}")
     remarks.left += left_over(root, records, [path for path in texts if path not in set(beside.values())])
+    records, annotated = coco.add_coco(root, records, content.others, _wants_boxes(options), remarks)
+    named |= annotated
     if not content.metadata:
+        for field in filter(None, (options.semantic, options.mask) if options else ()):
+            records = attached(records, field, remarks)
         remarks.read += companions(records)
     records = splits.mark(records, options, remarks)
-    known = named.union(record.path for record in records)
+    known = named | named_by(records) | {record.path for record in records}
     unlisted = [path for path in content.images if path not in known]
     foreign = sorted_out(root, (path for path in content.others if path not in named))
     if unlisted:
         what = f"{len(unlisted)} of {len(content.images)} images, which the metadata does not name"
         remarks.left.append(f"{what} (first: {shown(unlisted[0])})")
-    remarks.left += foreign.lines() + metadata_like(content)
+    remarks.left += foreign.lines() + metadata_like(content, annotated)
     if content.clouds:
         remarks.left.append(
             f"{len(content.clouds)} files that are kept in the cloud (first: {shown(content.clouds[0])}): download them"
@@ -99,6 +104,10 @@ def _wanted(options: DataOptions | None) -> list[str]:
     named = {options.text, options.label, options.balance, options.split_by, *options.where}
     auto = {TEXT[0]: options.text == "auto", LABEL[0]: options.label == "auto"}
     return [usual for usual, left_open in auto.items() if left_open or usual in named]
+
+
+def _wants_boxes(options: DataOptions | None) -> bool:
+    return options is None or options.boxes in (coco.FIELD, "auto")
 
 
 def _why_empty(content: Scan, foreign: Foreign) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 from latentry import text
@@ -20,6 +20,8 @@ from latentry.text import one_line, printable
 
 Split = Literal["train", "held_out"]
 FOLDER = "folder"
+ANY = "*"
+"""In `where`: images that have any value of the field."""
 
 
 def value_of(record: Record, field: str) -> Any:
@@ -49,7 +51,7 @@ def selected(records: Sequence[Record], options: DataOptions) -> list[Record]:
     kept = list(records)
     for field in options.where:
         accepted = {_key(v) for v in options.listed(field)}
-        left = [r for r in kept if _key(value_of(r, field)) in accepted]
+        left = [r for r in kept if _key(value_of(r, field)) in accepted or (ANY in accepted and value_of(r, field))]
         if not left:
             values = sorted({one_line(str(value_of(r, field))) for r in kept})
             present = ", ".join(values[:10]) + (", ..." if len(values) > 10 else "")
@@ -104,7 +106,12 @@ def label_names(records: Sequence[Record], field: str | None) -> list[str]:
     if without:
         first = ", ".join(shown(p) for p in without[:5])
         raise UsageError(f"data.label: {len(without)} images have no {field}: {first}. Label them or leave them out.")
-    return sorted({name_of(v) for v in values}, key=_order)
+    return in_order(map(name_of, values))
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Each name once, in order; numbers by size, before words."""
+    return sorted(set(names), key=_order)
 
 
 def name_of(value: Any) -> str:

@@ -9,13 +9,17 @@ from typing import Any
 
 from latentry.data.files import images
 from latentry.data.files.header import BadImage
+from latentry.data.folders.metadata.coco import FIELD as BOXES
 from latentry.data.folders.record import Record
 from latentry.data.folders.records import read_folder, real_root
 from latentry.data.folders.select import FOLDER, are_classes, selected, value_of
 from latentry.data.options import AUTO_CHANNELS, DataOptions
+from latentry.models.config import AutoencoderOptions
 from latentry.training.plan.recipes import Recipe, dump, validated
 
 AUTO = "auto"
+OPEN = ("text", "label", "boxes")
+"""Fields of the data that may be left to the folder."""
 LOOKED_AT = 2000  # images
 
 
@@ -29,7 +33,7 @@ def resolve(recipe: Recipe, root: Path, report: Callable[[str], None] = _silent)
     Captions (`text` in the metadata, NAME.txt beside images) make it text-conditional, else labels (metadata,
     subfolders) class-conditional. report: called with a line or two about what there is.
     """
-    if AUTO not in (recipe.data.text, recipe.data.label, recipe.diffusion.conditioning):
+    if AUTO not in (*(getattr(recipe.data, field) for field in OPEN), recipe.diffusion.conditioning):
         return _with_channels(recipe, root, None, report)
     tree = dump(recipe)
     records = _records(recipe, root)
@@ -37,10 +41,12 @@ def resolve(recipe: Recipe, root: Path, report: Callable[[str], None] = _silent)
         tree["data"]["text"] = "text" if any(value_of(r, "text") for r in records) else None
     if recipe.data.label == AUTO:
         tree["data"]["label"] = next((f for f in ("label", FOLDER) if are_classes(records, f)), None)
+    if recipe.data.boxes == AUTO:
+        tree["data"]["boxes"] = BOXES if any(value_of(r, BOXES) is not None for r in records) else None
     if recipe.diffusion.conditioning == AUTO:
         tree["diffusion"]["conditioning"] = _conditioning(tree)
     settled = validated(tree, f"recipe {recipe.name}")
-    fields = ", ".join(f"{name} ({tree['data'][name]})" for name in ("text", "label") if tree["data"][name])
+    fields = ", ".join(f"{name} ({tree['data'][name]})" for name in OPEN if tree["data"][name])
     conditions = ", ".join(tree["diffusion"]["conditioning"]) or "nothing"
     report(f"data: {len(records)} images with {fields or 'neither captions nor classes'}; conditioned on {conditions}")
     return _with_channels(settled, root, records, report)
@@ -84,11 +90,26 @@ def _channels(root: Path, records: list[Record], options: DataOptions) -> tuple[
 
 
 def _conditioning(tree: dict[str, Any]) -> dict[str, Any]:
-    """The condition of a recipe whose data are settled: captions before classes, each as the recipe may say."""
+    """The conditions of a recipe whose data are settled: captions before classes, each as the recipe may say.
+
+    Besides them layouts and maps, where the recipe's data has boxes and semantic maps.
+    """
     data, diffusion = tree["data"], tree["diffusion"]
+    width = 2 * diffusion["unet"]["channels"]
     ordinary = {
-        "text": {"kind": "text", "width": 2 * diffusion["unet"]["channels"]},
+        "text": {"kind": "text", "width": width},
         "label": {"kind": "class_label", "via": "vector"},
     }
     name = next((name for name in ordinary if data[name]), None)
-    return {} if name is None else {name: diffusion["auto"].get(name, ordinary[name])}
+    chosen = {} if name is None else {name: diffusion["auto"].get(name, ordinary[name])}
+    if data["boxes"]:
+        chosen["layout"] = {"kind": "layout", "width": width, "layers": 4}
+    if data["semantic"]:
+        chosen["semantic"] = {"kind": "semantic", "classes": "auto", "stages": _factor(tree).bit_length() - 1}
+    return chosen
+
+
+def _factor(tree: dict[str, Any]) -> int:
+    """How many times smaller than the image the latent is, of a first stage that the recipe describes itself."""
+    options = {key: tree["autoencoder"][key] for key in AutoencoderOptions.model_fields}
+    return AutoencoderOptions(**options).factor

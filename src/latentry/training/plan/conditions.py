@@ -18,7 +18,7 @@ from latentry.models.build import build_conditioners, named_files
 from latentry.models.config import DiffusionOptions, ModelConfig
 from latentry.pipeline import Pipeline
 from latentry.tasks import TASKS
-from latentry.tasks.sampling import Sampling
+from latentry.tasks.sampling import CONDITIONS, Sampling
 from latentry.training.plan.sources import Sources
 from latentry.training.stages.warm_start import files_to_keep
 
@@ -62,7 +62,15 @@ def settle_conditions(
             )
         check_fields(name, kind, data)
     files = {} if sources.second is None else files_to_keep(sources.second, options)
-    context = BuildContext(tuple(data.labels), data.captions(), data.labelled_captions, files, report=report)
+    context = BuildContext(
+        tuple(data.labels),
+        data.captions(),
+        data.labelled_captions,
+        objects=data.objects,
+        maps=data.maps,
+        files=files,
+        report=report,
+    )
     with torch.device("meta"):
         conditioners = build_conditioners(options, dict.fromkeys(options.conditioning, context))
     complete: dict[str, Any] = {name: conditioner.options for name, conditioner in conditioners.items()}
@@ -81,10 +89,10 @@ def check_names(labels: Iterable[str]) -> None:
 
 
 def taken() -> set[str]:
-    """Names that no condition can have: those of the other options of tasks that sample, and of `Pipeline.run`."""
+    """Names that no condition can have: options of tasks that sample, save for conditions, and of `Pipeline.run`."""
     tasks = [entry.task.options for entry in TASKS.values()]
     options = {name for task in tasks if issubclass(task, Sampling) for name in task.model_fields}
-    return (options | set(signature(Pipeline.run).parameters)) - {"text", "label"}
+    return (options | set(signature(Pipeline.run).parameters)) - set(CONDITIONS)
 
 
 def check_fields(name: str, options: KindOptions, data: ImageData) -> None:

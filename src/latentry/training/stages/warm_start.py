@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from latentry.checkpoints.model_folder import ModelFolder
 from latentry.conditioning import class_label, text
 from latentry.conditioning.class_label import ClassLabel
+from latentry.conditioning.layout import Layout
 from latentry.conditioning.text import Text
 from latentry.conditioning.words.prompts import Prompts
 from latentry.errors import UsageError
@@ -24,8 +25,8 @@ SHOWN = 4  # names in a report
 
 
 def files_to_keep(source: LatentDiffusion, options: DiffusionOptions) -> dict[str, str]:
-    """The tokenizers of the conditions that the recipe has as well: their weights mean little without."""
-    prompts = {n for n, c in source.conditioners.items() if isinstance(c, Prompts)}
+    """Tokenizers, and classes of layouts, of the conditions that the recipe has too: weights mean little without."""
+    prompts = {n for n, c in source.conditioners.items() if isinstance(c, Prompts | Layout)}
     same = [
         n for n, o in options.conditioning.items() if n in prompts and _of_a_kind(source.options.conditioning[n], o)
     ]

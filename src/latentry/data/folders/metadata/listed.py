@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from latentry.data.files.header import shown
@@ -136,13 +136,13 @@ def _is_there(root: Path, path: str) -> bool:
         return False
 
 
-def metadata_like(content: Scan) -> list[str]:
-    """A line for files that seem to be metadata and are not read, as their names are not those of metadata."""
+def metadata_like(content: Scan, known: Collection[str] = ()) -> list[str]:
+    """A line for files that seem to be metadata and are not read. known: those of which all is said."""
     stems = {parts_of(path).stem for path in content.images} | set(content.images)
     beside, lines = [], []
     for path in content.others:
         folder, name, stem, suffix = parts_of(path)
-        if suffix not in _TABLES:
+        if suffix not in _TABLES or path in known:
             continue
         if stem in stems:
             beside.append(path)

@@ -12,7 +12,6 @@ from latentry.checkpoints import model_folder
 from latentry.checkpoints.run_folder import MODEL, split_denoiser, trained_weights
 from latentry.checkpoints.store import Saved
 from latentry.conditioning import reads_of, values_of
-from latentry.conditioning.grey import Grey
 from latentry.data.sample import joined
 from latentry.devices import set_formats
 from latentry.diffusion.levels import LEVELS
@@ -86,20 +85,22 @@ def check(plan: Plan) -> None:
     with torch.device("meta"):
         model = build_denoiser(plan.model, plan.texts)
     _check_nulls(model, plan.recipe.diffusion.train)
-    _check_factors(model, plan.model.autoencoder.factor)
+    _check_sizes(model, plan.model.autoencoder.factor)
     try:
         lookup(LEVELS, plan.recipe.sample.levels, "sample.levels")(model.schedule, plan.recipe.sample.steps)
     except UsageError as error:
         raise UsageError(f"sample.{error}") from None
 
 
-def _check_factors(model: LatentDiffusion, factor: int) -> None:
-    """Raise UsageError for a condition whose squares of pixels are not those of the latent."""
+def _check_sizes(model: LatentDiffusion, factor: int) -> None:
+    """Raise UsageError for a condition whose maps do not come out as large as the latent."""
     for name, conditioner in model.named_conditioners().items():
-        if isinstance(conditioner, Grey) and conditioner.options.factor != factor:
+        if conditioner.shrinks not in (None, factor):
+            halved = hasattr(conditioner.options, "stages")
+            fits = f"stages: {factor.bit_length() - 1}" if halved else f"factor: {factor}"
             raise UsageError(
-                f"diffusion.conditioning.{name}.factor: {conditioner.options.factor}; the first stage's is {factor}. "
-                "Set it to that."
+                f"diffusion.conditioning.{name}: what it concatenates is {conditioner.shrinks} times smaller than the "
+                f"image, the latent of this first stage {factor} times; both must be the same. Set {fits}."
             )
 
 
