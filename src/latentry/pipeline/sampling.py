@@ -13,8 +13,9 @@ from latentry.diffusion.guidance import classifier_free, clipped
 from latentry.diffusion.levels import LEVELS
 from latentry.diffusion.schedule import CLEAN, Level
 from latentry.diffusion.solvers import SOLVERS
+from latentry.diffusion.tiling import tiled
 from latentry.kinds import build, lookup
-from latentry.models.bind import bind
+from latentry.models.bind import bind_at
 from latentry.models.config import SampleOptions
 from latentry.models.model import Model
 from latentry.tasks import Request
@@ -53,7 +54,9 @@ def solve(
         return _moved(drawn, model.device)
 
     start = noise(0, "sampling start") if request.start is None else request.start[0].to(model.device)
-    denoise = classifier_free(bind(denoiser, conds, levels, bf16=bf16), guidance)
+    at = bind_at(denoiser, conds, levels, bf16=bf16)
+    denoisers = at(None) if request.tile is None else tiled(at, *request.tile)
+    denoise = classifier_free(denoisers, guidance)
     if chosen.clip:
         denoise = clipped(denoise)
     for wrap in request.wrap:

@@ -45,6 +45,7 @@ class Request:
     image, such as its mask, is a `PerImage`.
     facts: for each image, further facts for its file; `name` is what the file is called.
     units: for each image, what it is saved in; none: as the model says.
+    tile: side and overlap, in latent pixels, of the tiles in which the network sees the latent; None: whole.
     """
 
     values: Mapping[str, Sequence[Any]]
@@ -54,6 +55,7 @@ class Request:
     wrap: tuple[Callable[[Denoise], Denoise], ...] = ()
     facts: Sequence[Mapping[str, str]] = ()
     units: Sequence[Units] = ()
+    tile: tuple[int, int] | None = None
 
     @property
     def count(self) -> int:
