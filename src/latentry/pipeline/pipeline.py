@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,6 +30,7 @@ from latentry.pipeline.sampling import levels_of, solve
 from latentry.tasks import TASKS, Entry, Request
 from latentry.tasks.options import TaskOptions
 from latentry.tasks.sampling import Sampling
+from latentry.tasks.size import fitting_tile
 from latentry.text import printable
 
 BATCH = 16
@@ -153,6 +155,8 @@ class Pipeline:
         clip: bool | None = None,
         seed: int = 0,
         size: int | tuple[int, int] | str | None = None,
+        tile: int | None = None,
+        overlap: int | None = None,
         batch: int = BATCH,
         bf16: bool = False,
         progress: Callable[[int, int], None] | None = None,
@@ -163,7 +167,8 @@ class Pipeline:
         steps, solver, levels, guidance, clip: default to the model's own. solver: a name, or with its options, such as
         {"kind": "ddim", "eta": 1}. levels: how noise levels are chosen. guidance: 1 is none; more follows the condition
         more. clip: hold every predicted x0 inside [-1, 1] (models of pixels). size: (H, W) in pixels or one number, a
-        multiple of the model's. Image i has seed + i, whatever `n` and `batch` are. batch, bf16, progress: as in `run`.
+        multiple of f. tile, overlap: in pixels, of tiles to denoise in, for sizes far beyond training. Image i has
+        seed + i, whatever `n` and `batch` are. batch, bf16, progress: as in `run`.
         """
         return self.run(
             "generate",
@@ -176,6 +181,8 @@ class Pipeline:
             clip=clip,
             seed=seed,
             size=size,
+            tile=tile,
+            overlap=overlap,
             batch=batch,
             bf16=bf16,
             progress=progress,
@@ -234,7 +241,9 @@ class Pipeline:
         checked = config.validate(entry.task.options, dict(options), entry.command)
         own = self.config.sample.model_dump()
         chosen = config.validate(SampleOptions, {**own, **checked.sampling()}, entry.command)
-        return entry, checked, entry.task.request(checked, self.model), chosen
+        tile = fitting_tile(checked.tile, checked.overlap, self.model) if isinstance(checked, Sampling) else None
+        request = entry.task.request(checked, self.model)
+        return entry, checked, replace(request, tile=tile or request.tile), chosen
 
     def _facts(self, request: Request, chosen: SampleOptions, bf16: bool) -> list[dict[str, str]]:
         """What each image's file carries."""
