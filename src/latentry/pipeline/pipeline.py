@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +18,7 @@ from latentry.data.files.saving import refuse_suffix
 from latentry.diffusion.contracts import Step
 from latentry.errors import UsageError, shown
 from latentry.kinds import KindOptions, lookup
+from latentry.models import tiles
 from latentry.models.autoencoder import Autoencoder
 from latentry.models.config import ModelConfig, SampleOptions
 from latentry.models.latent_diffusion import LatentDiffusion
@@ -24,10 +26,11 @@ from latentry.models.model import Model
 from latentry.pipeline import record as records
 from latentry.pipeline.facts import facts
 from latentry.pipeline.images import to_unit
+from latentry.pipeline.large import LARGE, LargeOutput
 from latentry.pipeline.output import SUFFIXES, Output
 from latentry.pipeline.record import MOST_AT_ONCE, SOFTWARE, DrawnBy, Made
 from latentry.pipeline.sampling import levels_of, solve
-from latentry.tasks import TASKS, Entry, Request
+from latentry.tasks import TASKS, Entry, Request, Task
 from latentry.tasks.options import TaskOptions
 from latentry.tasks.sampling import Sampling
 from latentry.tasks.size import fitting_tile
@@ -100,7 +103,7 @@ class Pipeline:
                 f"n: {request.count} images of {request.size[0]}x{request.size[1]} are {values:.0e} numbers; at most "
                 f"{MOST_VALUES:.0e} at a time. Ask for fewer."
             )
-        levels, images = levels_of(self.model, request, chosen), []
+        levels, latents = levels_of(self.model, request, chosen), []
         done, total = 0, -(-request.count // batch) * (len(levels) - 1)
         for part in request.parts(batch):
             x = torch.empty(0) if part.start is None else part.start[0]
@@ -108,14 +111,17 @@ class Pipeline:
                 x, done = step.x, done + 1
                 if progress is not None:
                     progress(done, total)
-            images.append(self.decode(x))
-        finished = entry.task.finish(torch.cat(images), request)
+            latents.append(x)
         facts, made = self._facts(request, chosen, bf16), None
         if isinstance(checked, Sampling):
             precision: Literal["fp32", "bf16"] = "bf16" if bf16 else "fp32"
             made = Made(task, checked, chosen, request.size, batch, precision, str(self.device), self.drawn_by())
         data = self.config.data
         units = request.units or ([data.units] * request.count if data.units else ())
+        if request.size[0] * request.size[1] > LARGE and entry.task.finish is Task.finish:
+            pictures = [partial(tiles.decode, self.autoencoder, one[None]) for x in latents for one in x]
+            return LargeOutput(pictures, request.size, data.depth, facts, units, data.alpha, made)
+        finished = entry.task.finish(torch.cat([self.decode(x) for x in latents]), request)
         return Output(to_unit(finished), data.depth, facts, units, data.alpha, made)
 
     def again(self, picture: str | Path, **changes: Any) -> Output:
@@ -203,16 +209,20 @@ class Pipeline:
         prompts = [c for c in self.denoiser.conditioners.values() if isinstance(c, Prompts)]
         return list(dict.fromkeys(word for prompt in prompts for word in prompt.unknown(text)))
 
-    def encode(self, images: Tensor, *, sample: int | None = None) -> Tensor:
+    def encode(self, images: Tensor, *, sample: int | None = None, tiled: bool | None = None) -> Tensor:
         """Images (B, C, H, W) in [-1, 1] to scaled latents (B, c, h, w); a few at a time.
 
         The posterior's mean (KL) or the pre-quantised latent (VQ); sample=seed draws from the posterior instead.
+        tiled: in windows, in little memory; None: where an image is too large for it at once. The result is the same.
         """
-        return self.model.encode(images, sample=sample)
+        return self.model.encode(images, sample=sample, tiled=tiled)
 
-    def decode(self, z: Tensor) -> Tensor:
-        """Scaled latents (B, c, h, w) to images (B, C, H, W), about [-1, 1], not clamped; a few at a time."""
-        return self.model.decode(z)
+    def decode(self, z: Tensor, *, tiled: bool | None = None) -> Tensor:
+        """Scaled latents (B, c, h, w) to images (B, C, H, W), about [-1, 1], not clamped; a few at a time.
+
+        tiled: as of `encode`; statistics and attention are those of the whole image.
+        """
+        return self.model.decode(z, tiled=tiled)
 
     def describe(self) -> dict[str, Any]:
         """What this model is, in plain values."""

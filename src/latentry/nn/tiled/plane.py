@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -136,8 +135,8 @@ class Plane:
 
     def read(self, window: Window) -> Tensor:
         pixels = np.empty((window.height, window.width, self.stride), np.float32)
-        for row in range(window.height):
-            self.rows.read(self._start(window, row), pixels[row])
+        for row, line in enumerate(pixels):
+            self.rows.read(self._start(window, row), line)
         there = torch.from_numpy(pixels)[..., : self.channels].permute(2, 0, 1)[None]
         return there.to(self.room.device)  # (1, C, h, w), channels last in memory
 
@@ -148,8 +147,8 @@ class Plane:
         if self.stride > self.channels:
             pixels = np.pad(pixels, ((0, 0), (0, 0), (0, self.stride - self.channels)))
         pixels = np.ascontiguousarray(pixels, np.float32)
-        for row in range(window.height):
-            self.rows.write(self._start(window, row), pixels[row])
+        for row, line in enumerate(pixels):
+            self.rows.write(self._start(window, row), line)
 
     def _start(self, window: Window, row: int) -> int:
         return 4 * self.stride * ((window.top + row) * self.width + window.left)
@@ -175,17 +174,17 @@ class _InFile:
     """Read and written, not mapped: pages of a mapped file would count as the process's memory."""
 
     def __init__(self, folder: Path | None, size: int) -> None:
-        self.file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - lives as long as the map
-        os.truncate(self.file.fileno(), size)
+        self.file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - lives as long as the map
+        self.file.truncate(size)
 
     def read(self, start: int, out: NDArray[np.float32]) -> None:
         left = memoryview(out).cast("B")
+        self.file.seek(start)
         while left:
-            count = os.preadv(self.file.fileno(), [left], start)
-            left, start = left[count:], start + count
+            left = left[self.file.readinto(left) :]
 
     def write(self, start: int, values: NDArray[np.float32]) -> None:
         left = memoryview(values).cast("B")
+        self.file.seek(start)
         while left:
-            count = os.pwrite(self.file.fileno(), left, start)
-            left, start = left[count:], start + count
+            left = left[self.file.write(left) :]
