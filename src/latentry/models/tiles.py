@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -19,6 +20,8 @@ from latentry.windows import cover
 
 SIDE = 512
 """Of the windows in which an image is read and written: a multiple of 16, as TIFF's tiles must be, and of any patch."""
+LARGE = 2**24
+"""Pixels from which on an image is read and written by windows: 4096x4096."""
 ON_CPU, ON_ACCELERATOR = 2**31, 2**33
 """Bytes that the maps of one image may take before it is worked on in windows."""
 
@@ -73,7 +76,7 @@ def gathered(source: Source) -> Tensor:
 
 def _room(autoencoder: Autoencoder, coder: Encoder | Decoder, latent: tuple[int, int], folder: Path | None) -> Room:
     """Raises LatentryError where the disk has no room for the maps."""
-    need, place = disk_bytes(coder, latent), folder or Path(tempfile.gettempdir())
+    need, place = disk_bytes(coder, latent), folder or _temporary()
     free = shutil.disk_usage(place).free
     if need > free:
         raise LatentryError(
@@ -81,7 +84,13 @@ def _room(autoencoder: Autoencoder, coder: Encoder | Decoder, latent: tuple[int,
             f"{need / 1e9:.1f} GB of temporary files, {free / 1e9:.1f} GB are free. Free some space, or use another "
             "disk (TMPDIR names the folder where there is no --out)."
         )
-    return Room(folder, autoencoder.latent_scale.device)
+    return Room(place, autoencoder.latent_scale.device)
+
+
+def _temporary() -> Path:
+    """Where the system wants large temporary files; often /tmp lies in memory."""
+    places = [Path(tempfile.gettempdir()) if "TMPDIR" in os.environ else Path("/var/tmp"), Path(tempfile.gettempdir())]
+    return next(place for place in places if os.access(place, os.W_OK))
 
 
 def disk_bytes(coder: Encoder | Decoder, latent: tuple[int, int]) -> int:

@@ -23,8 +23,6 @@ from latentry.pipeline.output import Output, check_target, free_name
 from latentry.pipeline.record import Made
 from latentry.windows import cover
 
-LARGE = 2**24
-"""Pixels from which on an image is written in tiles: 4096x4096."""
 MOST_WHOLE = 2**28
 """Pixels of an image that is held whole, as PNG needs it."""
 
@@ -55,8 +53,7 @@ class LargeOutput(Output):
     @cached_property
     def tensor(self) -> Tensor:  # type: ignore[override]
         """(B, C, H, W) fp32 in [0, 1], whole in memory."""
-        if self.size[0] * self.size[1] > MOST_WHOLE:
-            raise UsageError(f"an image of {self.size[0]}x{self.size[1]} is not held in memory; save it as .tif")
+        refuse_whole(Path("in memory.png"), *self.size)
         return to_unit(cat([gathered(picture(None)) for picture in self.pictures]))
 
     def only(self, index: int) -> LargeOutput:
@@ -71,6 +68,7 @@ class LargeOutput(Output):
         path = Path(path)
         single = check_target(path, len(self.pictures))
         if single and path.suffix.lower() == ".png":
+            refuse_whole(path, *self.size)
             return super().save(path, metadata=metadata)
         folder = path.parent if single else path
         folder.mkdir(parents=True, exist_ok=True)
@@ -89,6 +87,12 @@ class LargeOutput(Output):
         with durable.writing(path, int(np.prod(shape)) * self.depth // 8) as fresh:
             save_tiles(fresh, _tiles(image), shape, SIDE, self.depth, text, alpha=self.alpha, units=units)
         return path
+
+
+def refuse_whole(path: Path, height: int, width: int) -> None:
+    """Raise `UsageError` for an image too large to be held whole, unless it is saved in tiles or into a folder."""
+    if height * width > MOST_WHOLE and path.suffix.lower() not in ("", ".tif", ".tiff"):
+        raise UsageError(f"{path}: an image of {height}x{width} is saved in tiles, as .tif; name such a file")
 
 
 def _tiles(image: Source) -> Iterator[NDArray[Any]]:

@@ -26,7 +26,7 @@ from latentry.models.model import Model
 from latentry.pipeline import record as records
 from latentry.pipeline.facts import facts
 from latentry.pipeline.images import to_unit
-from latentry.pipeline.large import LARGE, LargeOutput
+from latentry.pipeline.large import LargeOutput, refuse_whole
 from latentry.pipeline.output import SUFFIXES, Output
 from latentry.pipeline.record import MOST_AT_ONCE, SOFTWARE, DrawnBy, Made
 from latentry.pipeline.sampling import levels_of, solve
@@ -72,9 +72,14 @@ class Pipeline:
         self.model.to(device)
         return self
 
-    def check_target(self, path: Path) -> None:
-        """Raise `UsageError` for a single file's name that cannot hold this model's images, before they are drawn."""
+    def check_target(self, path: Path, size: int | tuple[int, int] | None = None) -> None:
+        """Raise `UsageError` for a single file's name that cannot hold this model's images, before they are drawn.
+
+        size: of the images, (H, W) or one number, where it is asked for.
+        """
         data = self.config.data
+        height, width = (size, size) if isinstance(size, int) else size or data.size
+        refuse_whole(path, height, width)
         if path.suffix.lower() in SUFFIXES:
             refuse_suffix(path, data.channels, data.alpha, data.units)
 
@@ -118,7 +123,7 @@ class Pipeline:
             made = Made(task, checked, chosen, request.size, batch, precision, str(self.device), self.drawn_by())
         data = self.config.data
         units = request.units or ([data.units] * request.count if data.units else ())
-        if request.size[0] * request.size[1] > LARGE and entry.task.finish is Task.finish:
+        if request.size[0] * request.size[1] > tiles.LARGE and entry.task.finish is Task.finish:
             pictures = [partial(tiles.decode, self.autoencoder, one[None]) for x in latents for one in x]
             return LargeOutput(pictures, request.size, data.depth, facts, units, data.alpha, made)
         finished = entry.task.finish(torch.cat([self.decode(x) for x in latents]), request)
