@@ -85,7 +85,7 @@ class LargeOutput(Output):
         refuse_suffix(path, image.channels, self.alpha, units)
         shape = (image.height, image.width, image.channels)
         with durable.writing(path, int(np.prod(shape)) * self.depth // 8) as fresh:
-            save_tiles(fresh, _tiles(image), shape, SIDE, self.depth, text, alpha=self.alpha, units=units)
+            save_tiles(fresh, tiles_of(image), shape, SIDE, self.depth, text, alpha=self.alpha, units=units)
         return path
 
 
@@ -95,6 +95,7 @@ def refuse_whole(path: Path, height: int, width: int) -> None:
         raise UsageError(f"{path}: an image of {height}x{width} is saved in tiles, as .tif; name such a file")
 
 
-def _tiles(image: Source) -> Iterator[NDArray[Any]]:
+def tiles_of(image: Source) -> Iterator[NDArray[Any]]:
+    """Its tiles as `save_tiles` takes them: (h, w, C) in [0, 1], row by row."""
     for window in cover(image.height, image.width, SIDE):
         yield to_unit(image.read(window))[0].permute(1, 2, 0).numpy()
