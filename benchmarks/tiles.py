@@ -143,16 +143,19 @@ def attention(arguments: argparse.Namespace) -> None:
 
 
 def seams(arguments: argparse.Namespace) -> None:
-    """Gradient energy of the latent across tiles' borders, over that elsewhere: 1 is no seam."""
+    """Gradient energy of the latent across tiles' borders over that elsewhere, beside those places of a whole one."""
     pipe = lt.load(arguments.model, device=arguments.device)
     height, width = arguments.size
     side, overlap = arguments.tile // pipe.autoencoder.factor, arguments.overlap // pipe.autoencoder.factor
     how = {"size": (height, width), "steps": arguments.steps, "seed": 0}
+    ratios: dict[str, float] = {}
     for name, tiling in (("whole", {}), ("tiles", {"tile": arguments.tile, "overlap": arguments.overlap})):
         x = final(pipe, arguments.prompt, {**how, **tiling})
-        print(f"{name}: energy at tiles' borders over that elsewhere {ratio(x, side, overlap):.3f}", flush=True)
+        ratios[name] = ratio(x, side, overlap)
+        print(f"{name}: energy at tiles' borders over that elsewhere {ratios[name]:.3f}", flush=True)
         if arguments.save:
             pipe.sample(arguments.prompt, **how, **tiling).save(Path(arguments.save) / f"{name}.png")
+    print(f"tiles over whole: {ratios['tiles'] / ratios['whole']:.3f} (wanted: 0.95 to 1.05)")
 
 
 def final(pipe: Pipeline, prompt: str, options: dict[str, object]) -> Tensor:

@@ -91,7 +91,6 @@ RECIPES: dict[str, tuple[list[str], list[str]]] = {
     "attention": (["autoencoder.attention=[8]"], ["attention at factor 8", "the factors 1, 2"]),
     "schedule": (["diffusion.schedule=cosin"], ['no schedule "cosin"', 'did you mean "cosine"']),
     "falling schedule": (["diffusion.schedule={kind: linear, start: 0.2, end: 0.1}"], ["noise has to rise"]),
-    "tile": (["bare/run", "--tile", "17"], "tile: 17; accepted: multiples of"),
     "more steps than levels": (["sample.steps=2000"], ["sample.steps: 2000", "1 to 1000"]),
     "accumulation": (
         ["autoencoder.train.batch=3", "autoencoder.train.accumulate=2"],
@@ -268,7 +267,6 @@ SAMPLES: dict[str, tuple[list[str], str]] = {
     "size abc": (["bare/run", "--size", "abc"], 'found "abc"; accepted: HEIGHTxWIDTH'),
     "size 17x33": (["bare/run", "--size", "17x33"], "nearest: 16x32 or 18x34"),
     "size": (["bare/run", "--size", "200000x200000"], "in pixels up to 131072"),
-    "tile": (["bare/run", "--tile", "17"], "tile: 17; accepted: multiples of"),
     "more steps than levels": (["bare/run", "--steps", "1001"], "1 to 1000"),
     "solver": (["bare/run", "--solver", "dimm"], 'did you mean "ddim"'),
     "guidance": (["bare/run", "--guidance", "nan"], "finite"),

@@ -50,7 +50,8 @@ def decode(autoencoder: Autoencoder, z: Tensor, folder: Path | None = None) -> S
     room = _room(autoencoder, autoencoder.decoder, (z.shape[2], z.shape[3]), folder)
 
     def latent(part: Tensor) -> Tensor:
-        return autoencoder.post_quant_conv(autoencoder.unscaled_latent(part.to(room.device)))  # type: ignore[no-any-return]
+        result: Tensor = autoencoder.post_quant_conv(autoencoder.unscaled_latent(part.to(room.device)))
+        return result
 
     return decoded(autoencoder.decoder, Mapped(Whole(z), latent, autoencoder.options.z_channels), room)
 

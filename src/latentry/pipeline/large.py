@@ -51,7 +51,7 @@ class LargeOutput(Output):
     size: tuple[int, int]
 
     @cached_property
-    def tensor(self) -> Tensor:  # type: ignore[override]
+    def tensor(self) -> Tensor:
         """(B, C, H, W) fp32 in [0, 1], whole in memory."""
         refuse_whole(Path("in memory.png"), *self.size)
         return to_unit(cat([gathered(picture(None)) for picture in self.pictures]))

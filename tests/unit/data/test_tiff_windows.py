@@ -51,8 +51,8 @@ def test_windows_are_parts_of_the_picture(kind: str, tmp_path: Path, monkeypatch
 
 def test_what_cannot_be_read_in_parts_is_known_beforehand(tmp_path: Path) -> None:
     """One huge strip would have to be decoded whole for each window."""
-    for name, how, fits in (("a", {"rowsperstrip": 70}, False), ("b", {"rowsperstrip": 10}, True)):
-        tifffile.imwrite(tmp_path / f"{name}.tif", COLOURS, **how)
+    for name, rows, fits in (("a", 70, False), ("b", 10, True)):
+        tifffile.imwrite(tmp_path / f"{name}.tif", COLOURS, rowsperstrip=rows)
         with Tiff(str(tmp_path / f"{name}.tif")) as file:
             page = stack_of(file, "auto").images[0][0]
             assert windows.by_windows(page, 10_000) is fits

@@ -74,6 +74,6 @@ def test_the_disk_is_asked_for_what_the_maps_take(monkeypatch: pytest.MonkeyPatc
     tiles.gathered(tiles.decode(autoencoder, torch.randn(1, 4, 32, 32)))
     asked = tiles.disk_bytes(autoencoder.decoder, (32, 32))
     assert asked <= most <= 1.4 * asked
-    monkeypatch.setattr(tiles.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
     with pytest.raises(LatentryError, match=r"an image of 64x64 needs .* of temporary files, 0.0 GB are free"):
         tiles.decode(autoencoder, torch.randn(1, 4, 32, 32), tmp_path)

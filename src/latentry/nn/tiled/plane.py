@@ -178,13 +178,13 @@ class _InFile:
         self.file.truncate(size)
 
     def read(self, start: int, out: NDArray[np.float32]) -> None:
-        left = memoryview(out).cast("B")
+        left = memoryview(out.data).cast("B")
         self.file.seek(start)
         while left:
             left = left[self.file.readinto(left) :]
 
     def write(self, start: int, values: NDArray[np.float32]) -> None:
-        left = memoryview(values).cast("B")
+        left = memoryview(values.data).cast("B")
         self.file.seek(start)
         while left:
             left = left[self.file.write(left) :]

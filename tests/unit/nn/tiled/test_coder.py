@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,8 +17,8 @@ from latentry.nn.tiled.moments import Moments, normalised
 from latentry.nn.tiled.plane import Doubled, Room, Source, Whole
 from latentry.windows import Window, cover
 
-SHAPE = {"channels": 8, "multipliers": (1, 2, 3), "blocks": 1, "norm_groups": 4}
-KINDS = {
+SHAPE: dict[str, Any] = {"channels": 8, "multipliers": (1, 2, 3), "blocks": 1, "norm_groups": 4}
+KINDS: dict[str, dict[str, Any]] = {
     "plain": {"middle_attention": False},
     "attention at the bottom": {},
     "attention in levels": {"attention": (2, 4)},
