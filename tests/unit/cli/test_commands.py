@@ -47,7 +47,7 @@ class FakePipeline:
         self.task, self.asked = task, asked
         return FakeOutput(asked["n"] if task == "generate" else len(asked["images"]))
 
-    def check_target(self, out: Path) -> None:
+    def check_target(self, out: Path, size: Any = None) -> None:
         """Whatever the file is called."""
 
     def unknown_words(self, text: str) -> list[str]:
