@@ -20,8 +20,10 @@ MOST_IMAGES = 1_000_000
 MOST_VALUES = 1 << 35
 """Numbers that are worked on at once: of a batch, or of all images of a request; 128 GiB in fp32."""
 LARGEST_SEED = (1 << 63) - 1
-LARGEST_SIDE = 16_384
-Side = Annotated[int, Gt(0), Le(LARGEST_SIDE)]
+LARGEST_SIDE = 131_072
+"""Of an image to draw: more than ten gigapixels, decoded in tiles."""
+Side = Annotated[int, Gt(0), Le(16_384)]
+"""Of the images that a model is trained on, each whole in memory."""
 
 Name = Annotated[str, MaxLen(1000)]
 """A name of a field, class, file."""

@@ -139,8 +139,8 @@ class Drawn:
         self.real._request(task, options)
         return Output(torch.zeros(1, 3, 16, 16), 8, [{"seed": "0"}])
 
-    def check_target(self, path: Path) -> None:
-        self.real.check_target(path)
+    def check_target(self, path: Path, size: Any = None) -> None:
+        self.real.check_target(path, size)
 
     def unknown_words(self, text: str) -> list[str]:
         return self.real.unknown_words(text)

@@ -21,7 +21,7 @@ ROWS = [
     {"models"},
     {"conditioning", "metrics"},
     {"nn", "diffusion", "data"},
-    {"config", "kinds", "rng", "devices", "recipes"},
+    {"config", "kinds", "rng", "devices", "recipes", "windows"},
     {"bounds", "text", "safe_header"},
     {"errors", "interrupts"},
 ]

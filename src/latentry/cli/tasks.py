@@ -121,7 +121,7 @@ def draw(task: str, entry: Entry, words: dict[str, Any], line: Line) -> None:
     check_target(line.out, 1 if sheet else count)
     pipe = pipeline.load(line.model, **line.how)
     if not sheet:
-        pipe.check_target(line.out)
+        pipe.check_target(line.out, getattr(checked, "size", None))
     unknown = _unknown_words(pipe, options.get("text"), options.get("to"))
     runs = [options] if each is None else [{**options, each: (value,)} for value in options[each]]
     with working(), bar(entry.command) as progress:
@@ -151,7 +151,7 @@ def draw_again(picture: Path, entry: Entry, changes: dict[str, Any], line: Line)
     check_target(line.out, 1 if sheet else count)
     pipe = again.opened(picture, record, line.model, line.how, line.typed)
     if not sheet:
-        pipe.check_target(line.out)
+        pipe.check_target(line.out, getattr(checked, "size", None))
     unknown = _unknown_words(pipe, changes.get("text"))
     with working(), bar(entry.command) as progress:
         paths = _saved(records.again(pipe, record, changes, progress=progress), line, sheet)
@@ -168,7 +168,12 @@ def _own(words: dict[str, Any]) -> dict[str, Any]:
 
 
 def _saved(output: Any, line: Line, sheet: bool) -> list[str]:
+    from latentry.pipeline.large import LargeOutput
+
     how = {"metadata": False} if line.no_metadata else {}
+    if isinstance(output, LargeOutput):
+        height, width = output.size
+        warn(f"{line.out}: {height}x{width} pixels, decoded in tiles while they are written, without a progress bar")
     written = [output.save_sheet(line.out, **how)] if sheet else output.save(line.out, **how)
     for note in getattr(output, "notes", ()):
         warn(note)

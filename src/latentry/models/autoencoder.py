@@ -102,11 +102,16 @@ class Autoencoder(nn.Module):
 
     def decode(self, z: Tensor) -> Tensor:
         """Scaled latents (B, c, h, w) to images (B, C, H, W), about [-1, 1], not clamped."""
-        latent = z / self.latent_scale + self.latent_shift.view(-1, 1, 1)
+        latent = self.unscaled_latent(z)
         if self.options.kind == "identity":
             return latent
+        image: Tensor = self.decoder.conv_out(self.features(latent))
+        return image
+
+    def unscaled_latent(self, z: Tensor) -> Tensor:
+        """Scaled latents to those that `features` takes: without scale, VQ: the nearest codes."""
+        latent = z / self.latent_scale + self.latent_shift.view(-1, 1, 1)
         if self.quantiser is not None:
             code = self.quantiser.lookup(self.quantiser.nearest(latent))
             latent = code + (latent - latent.detach())  # the code itself, with the gradient of the latent
-        image: Tensor = self.decoder.conv_out(self.features(latent))
-        return image
+        return latent

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -15,6 +15,7 @@ from latentry.diffusion.contracts import Denoisers
 from latentry.diffusion.schedule import CLEAN, Level
 from latentry.models.editing import EditsAt
 from latentry.models.latent_diffusion import LatentDiffusion
+from latentry.windows import Window
 
 
 def bind(
@@ -25,7 +26,22 @@ def bind(
     bf16: bool = False,
     edits: EditsAt | None = None,
 ) -> Denoisers:
-    """Predict x0 of the same x under each of `conds`.
+    """Predict x0 of the same x under each of `conds`; arguments as of `bind_at`."""
+    return bind_at(model, conds, levels, bf16=bf16, edits=edits)(None)
+
+
+def bind_at(
+    model: LatentDiffusion,
+    conds: Sequence[Cond],
+    levels: Sequence[Level],
+    *,
+    bf16: bool = False,
+    edits: EditsAt | None = None,
+) -> Callable[[Window | None], Denoisers]:
+    """Predict x0 under each of `conds`, of a window of the latent, or of all of it (None).
+
+    What a condition says of places (concat) is that of the window. A latent whose sides the UNet cannot halve as often
+    as it does is mirrored at the right and bottom for it.
 
     Cross-attention keys and values are computed once; the network may run in bf16, everything around it is fp32.
     levels: those that are known before the solver runs. Their time embeddings are computed at once, those of other
@@ -47,9 +63,9 @@ def bind(
         embed(sorted({level.t for level in levels if level != CLEAN}))
         context_kv = None if joined.context is None else unet.project_context(joined.context)
 
-    def denoisers(x: Tensor, level: Level) -> tuple[Tensor, ...]:
+    def predict(x: Tensor, level: Level, concat: Tensor | None) -> tuple[Tensor, ...]:
         n = len(conds)
-        repeated = torch.cat([x] * n) if n > 1 else x  # (n B, c, h, w)
+        repeated = mirrored(torch.cat([x] * n) if n > 1 else x, model.options.unet.factor)  # (n B, c, h, w)
         if level.t not in embeddings:
             with torch.no_grad(), precision():
                 embed([level.t])
@@ -59,13 +75,29 @@ def bind(
                 torch.full((repeated.shape[0],), level.t, device=device),
                 context=joined.context,
                 context_mask=joined.context_mask,
-                concat=joined.concat,
+                concat=None if concat is None else mirrored(concat, model.options.unet.factor),
                 vector=joined.vector,
                 time_embedding=embeddings[level.t].expand(repeated.shape[0], -1),
                 context_kv=context_kv,
                 edits=edits(level) if edits else None,
             )
-        outputs = out.to(x.dtype).chunk(n)
+        outputs = out[..., : x.shape[-2], : x.shape[-1]].to(x.dtype).chunk(n)
         return tuple(model.prediction.x0(x, o, level.alpha, level.sigma) for o in outputs)
 
-    return denoisers
+    def at(window: Window | None) -> Denoisers:
+        concat = joined.concat
+        if concat is not None and window is not None:
+            concat = concat[..., window.top : window.bottom, window.left : window.right]
+        return lambda x, level: predict(x, level, concat)
+
+    return at
+
+
+def mirrored(x: Tensor, multiple: int) -> Tensor:
+    """x (B, C, h, w), continued to the right and downwards by its mirror image up to multiples of `multiple`."""
+    for dim in (-2, -1):
+        length = x.shape[dim]
+        if length % multiple:
+            there = torch.arange(length + -length % multiple, device=x.device) % (2 * length)
+            x = x.index_select(dim, torch.minimum(there, 2 * length - 1 - there))
+    return x

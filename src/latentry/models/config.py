@@ -288,8 +288,8 @@ def check_size(size: tuple[int, int], autoencoder: AutoencoderOptions, unet: UNe
     near = [
         "x".join(str(max(multiple, f(s / multiple) * multiple)) for s in size) for f in (int, lambda v: -int(-v // 1))
     ]
+    why = f"f {autoencoder.factor}" + (f" x {unet.factor} in the UNet" if unet else "")
     return (
-        f"size {size[0]}x{size[1]} does not fit: each side must be a multiple of {multiple} "
-        f"(f {autoencoder.factor} x {multiple // autoencoder.factor} in the UNet); "
+        f"size {size[0]}x{size[1]} does not fit: each side must be a multiple of {multiple} ({why}); "
         f"nearest: {' or '.join(dict.fromkeys(near))}"
     )

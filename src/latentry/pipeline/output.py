@@ -98,7 +98,7 @@ class Output:
                 facts.get("name") or f"seed-{facts.get('seed', '0')}",
                 default_suffix(channels, self.alpha, unit),
             )
-            target = path if single else _free(path, stem, suffix)
+            target = path if single else free_name(path, stem, suffix)
             text = self._text(index) if metadata else None
             written.append(_write(target, image, self.depth, text, alpha=self.alpha, units=unit))
             if pictured:
@@ -173,7 +173,7 @@ def check_target(path: Path, count: int) -> bool:
     return single
 
 
-def _free(folder: Path, stem: str, suffix: str) -> Path:
+def free_name(folder: Path, stem: str, suffix: str) -> Path:
     """A name that is not taken: earlier images are never overwritten."""
     path, number = folder / f"{stem}{suffix}", 1
     while path.exists():

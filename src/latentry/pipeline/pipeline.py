@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +18,7 @@ from latentry.data.files.saving import refuse_suffix
 from latentry.diffusion.contracts import Step
 from latentry.errors import UsageError, shown
 from latentry.kinds import KindOptions, lookup
+from latentry.models import tiles
 from latentry.models.autoencoder import Autoencoder
 from latentry.models.config import ModelConfig, SampleOptions
 from latentry.models.latent_diffusion import LatentDiffusion
@@ -25,14 +28,16 @@ from latentry.pipeline.autoguide import Autoguide, fitting, opened
 from latentry.pipeline.facts import facts
 from latentry.pipeline.images import to_unit
 from latentry.pipeline.layouts import told
+from latentry.pipeline.large import LargeOutput, refuse_whole
 from latentry.pipeline.output import SUFFIXES, Output
 from latentry.pipeline.picture_facts import picture_facts
 from latentry.pipeline.record import MOST_AT_ONCE, DrawnBy, Made
 from latentry.pipeline.sampling import levels_of, solve
-from latentry.tasks import TASKS, Entry, Request
+from latentry.tasks import TASKS, Entry, Request, Task
 from latentry.tasks.generate import GUIDE_SCALE
 from latentry.tasks.options import TaskOptions
 from latentry.tasks.sampling import Sampling
+from latentry.tasks.size import fitting_tile
 from latentry.text import printable
 
 BATCH = 16
@@ -71,9 +76,14 @@ class Pipeline:
         self.model.to(device)
         return self
 
-    def check_target(self, path: Path) -> None:
-        """Raise `UsageError` for a single file's name that cannot hold this model's images, before they are drawn."""
+    def check_target(self, path: Path, size: int | tuple[int, int] | None = None) -> None:
+        """Raise `UsageError` for a single file's name that cannot hold this model's images, before they are drawn.
+
+        size: of the images, (H, W) or one number, where it is asked for.
+        """
         data = self.config.data
+        height, width = (size, size) if isinstance(size, int) else size or data.size
+        refuse_whole(path, height, width)
         if path.suffix.lower() in SUFFIXES:
             refuse_suffix(path, data.channels, data.alpha, data.units)
 
@@ -103,7 +113,7 @@ class Pipeline:
                 f"n: {request.count} images of {request.size[0]}x{request.size[1]} are {values:.0e} numbers; at most "
                 f"{MOST_VALUES:.0e} at a time. Ask for fewer."
             )
-        levels, images, parts = levels_of(self.model, request, chosen), [], request.parts(batch)
+        levels, latents, parts = levels_of(self.model, request, chosen), [], request.parts(batch)
         done, total = 0, len(parts) * (len(levels) - 1)
         for part in parts:
             x = torch.empty(0) if part.start is None else part.start[0]
@@ -113,8 +123,7 @@ class Pipeline:
                 x, done = step.x, done + 1
                 if progress is not None:
                     progress(done, total)
-            images.append(self.decode(x))
-        finished = entry.task.finish(torch.cat(images), request)
+            latents.append(x)
         facts, made = picture_facts(request, chosen, worse, self.opened, self.model_hash, bf16), None
         if isinstance(checked, Sampling) and checked.redrawn:
             precision: Literal["fp32", "bf16"] = "bf16" if bf16 else "fp32"
@@ -125,12 +134,13 @@ class Pipeline:
             )
         data = self.config.data
         units = request.units or ([data.units] * request.count if data.units else ())
-        shown = {
-            "together": 1 if request.edit is None else 2,
-            "notes": request.notes,
-            "layouts": told(self.denoiser, request.values),
-        }
-        return Output(to_unit(finished), data.depth, facts, units, data.alpha, made, **shown)
+        drawn = {"depth": data.depth, "facts": facts, "units": units, "alpha": data.alpha, "made": made}
+        if request.size[0] * request.size[1] > tiles.LARGE and entry.task.finish is Task.finish and not request.back:
+            pictures = [partial(tiles.decode, self.autoencoder, one[None]) for x in latents for one in x]
+            return LargeOutput(pictures, request.size, **drawn)
+        finished = entry.task.finish(torch.cat([self.decode(x) for x in latents]), request)
+        drawn |= {"notes": request.notes, "layouts": told(self.denoiser, request.values)}
+        return Output(to_unit(finished), together=1 if request.edit is None else 2, **drawn)
 
     def again(self, picture: str | Path, **changes: Any) -> Output:
         """The picture in a file that `save` or `save_sheet` wrote, drawn again: on the same machine equal to the bit.
@@ -176,6 +186,8 @@ class Pipeline:
         guide: str | Path | Sequence[str | Path] | None = None,
         guide_scale: float = GUIDE_SCALE,
         guide_loss: str = "pixels",
+        tile: int | None = None,
+        overlap: int | None = None,
         batch: int = BATCH,
         bf16: bool = False,
         progress: Callable[[int, int], None] | None = None,
@@ -187,8 +199,9 @@ class Pipeline:
         {"kind": "ddim", "eta": 1}. levels: how noise levels are chosen. guidance: 1 is none; more follows the condition
         more, at times in guidance_interval, with the contrast of samples without it by guidance_rescale; autoguide: a
         worse model that it leads away from. guide: image files that samples are to look like. clip: hold every
-        predicted x0 inside [-1, 1] (models of pixels). size: (H, W) in pixels or one number, a multiple of the
-        model's. Image i has seed + i, whatever `n` and `batch` are. batch, bf16, progress: as in `run`.
+        predicted x0 inside [-1, 1] (models of pixels). size: (H, W) in pixels or one number, a multiple of f. tile,
+        overlap: in pixels, of tiles to denoise in, for sizes far beyond training. Image i has seed + i, whatever `n`
+        and `batch` are. batch, bf16, progress: as in `run`.
         """
         return self.run(
             "generate",
@@ -207,6 +220,8 @@ class Pipeline:
             guide=guide,
             guide_scale=guide_scale,
             guide_loss=guide_loss,
+            tile=tile,
+            overlap=overlap,
             batch=batch,
             bf16=bf16,
             progress=progress,
@@ -254,16 +269,20 @@ class Pipeline:
         prompts = [c for c in self.denoiser.conditioners.values() if isinstance(c, Prompts)]
         return list(dict.fromkeys(word for prompt in prompts for word in prompt.unknown(text)))
 
-    def encode(self, images: Tensor, *, sample: int | None = None) -> Tensor:
+    def encode(self, images: Tensor, *, sample: int | None = None, tiled: bool | None = None) -> Tensor:
         """Images (B, C, H, W) in [-1, 1] to scaled latents (B, c, h, w); a few at a time.
 
         The posterior's mean (KL) or the pre-quantised latent (VQ); sample=seed draws from the posterior instead.
+        tiled: in windows, in little memory; None: where an image is too large for it at once. The result is the same.
         """
-        return self.model.encode(images, sample=sample)
+        return self.model.encode(images, sample=sample, tiled=tiled)
 
-    def decode(self, z: Tensor) -> Tensor:
-        """Scaled latents (B, c, h, w) to images (B, C, H, W), about [-1, 1], not clamped; a few at a time."""
-        return self.model.decode(z)
+    def decode(self, z: Tensor, *, tiled: bool | None = None) -> Tensor:
+        """Scaled latents (B, c, h, w) to images (B, C, H, W), about [-1, 1], not clamped; a few at a time.
+
+        tiled: as of `encode`; statistics and attention are those of the whole image.
+        """
+        return self.model.decode(z, tiled=tiled)
 
     def describe(self) -> dict[str, Any]:
         """What this model is, in plain values."""
@@ -292,7 +311,9 @@ class Pipeline:
         checked = config.validate(entry.task.options, dict(options), entry.command)
         own = self.config.sample.model_dump()
         chosen = config.validate(SampleOptions, {**own, **checked.sampling()}, entry.command)
-        return entry, checked, entry.task.request(checked, self.model), chosen
+        tile = fitting_tile(checked.tile, checked.overlap, self.model) if isinstance(checked, Sampling) else None
+        request = entry.task.request(checked, self.model)
+        return entry, checked, replace(request, tile=tile or request.tile), chosen
 
     def _worse(self, options: TaskOptions, chosen: SampleOptions) -> Autoguide | None:
         """The second model of autoguidance, where the options name one."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from latentry.pipeline.pipeline import Pipeline
 
 KEY = "latentry"
+TILES = {"tile", "overlap"}
 LONGEST = 4_000_000
 """Letters of a record. It holds the prompts of the images drawn at once, and of all on a sheet."""
 MOST_AT_ONCE = 65_536
@@ -138,7 +139,8 @@ class Made:
     def _record(
         self, conditions: dict[str, list[Any]], lost: list[str], n: int, seed: int, batch: int, index: int | None
     ) -> str:
-        further = [name for name in type(self.options).model_fields if name not in (*Sampling.model_fields, "size")]
+        common = {*Sampling.model_fields, "size"} - TILES
+        further = [name for name in type(self.options).model_fields if name not in common]
         rest = {name: _as_text(getattr(self.options, name)) for name in further}
         kept = {name: value for name, value in rest.items() if _is_plain(value)}
         return Record(

@@ -17,8 +17,9 @@ from latentry.diffusion.guidance.interval import WHOLE, during
 from latentry.diffusion.levels import LEVELS
 from latentry.diffusion.schedule import CLEAN, Level
 from latentry.diffusion.solvers import SOLVERS
+from latentry.diffusion.tiling import tiled
 from latentry.kinds import build, lookup
-from latentry.models.bind import bind
+from latentry.models.bind import bind_at
 from latentry.models.config import SampleOptions
 from latentry.models.latent_diffusion import LatentDiffusion
 from latentry.models.model import Model
@@ -93,7 +94,8 @@ def guided(
     edits = None if request.edit is None else request.edit.bound(denoiser, values, levels)
 
     def bound(model: LatentDiffusion, *conds: Cond) -> Denoisers:
-        return bind(model, conds, levels, bf16=bf16, edits=edits if model is denoiser else None)
+        at = bind_at(model, conds, levels, bf16=bf16, edits=edits if model is denoiser else None)
+        return at(None) if request.tile is None else tiled(at, *request.tile)
 
     told = denoiser.condition(values, count, size)
     if chosen.guidance == 1 or (worse is None and not values):  # without a condition both predictions are one

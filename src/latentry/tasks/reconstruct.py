@@ -13,6 +13,9 @@ from latentry.tasks.options import OnCommandLine, TaskOptions
 from latentry.tasks.task import Request, Task
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from latentry.data.ranges.meaning import Units
     from latentry.models.model import Model
 
 
@@ -39,17 +42,29 @@ def request(options: Reconstruct, model: Model) -> Request:
 
     factor, latents, units = model.autoencoder.factor, [], []
     for path in options.images:
-        whole, own = read_image(path, model.config.data)
-        image = crop_to_multiple(whole, factor)
-        if 0 in image.shape:
-            raise UsageError(f"{path}: smaller than {factor}x{factor}, one latent of this model; give a larger image")
-        latents.append(model.encode(image[None]))
+        latent, own = _encoded(path, model)
+        latents.append(latent)
         units += [own] if own else []
     if len({latent.shape for latent in latents}) > 1:
         raise UsageError(f"{len(latents)} images of different sizes into one output; reconstruct them one by one")
     size = (latents[0].shape[-2] * factor, latents[0].shape[-1] * factor)
     names = [{"name": path.stem} for path in options.images]
     return Request({}, (), size, start=(torch.cat(latents), CLEAN), facts=names, units=units)
+
+
+def _encoded(path: Path, model: Model) -> tuple[Tensor, Units | None]:
+    """The latents of one file, of a large one without ever holding it whole; and the units it goes back to."""
+    from latentry.tasks.inputs.large import opened
+
+    factor = model.autoencoder.factor
+    with opened(path, model.config.data, factor) as large:
+        if large is not None:
+            return model.encode_source(large), large.units
+    whole, own = read_image(path, model.config.data)
+    image = crop_to_multiple(whole, factor)
+    if 0 in image.shape:
+        raise UsageError(f"{path}: smaller than {factor}x{factor}, one latent of this model; give a larger image")
+    return model.encode(image[None]), own
 
 
 TASK = Task(Reconstruct, request)

@@ -14,7 +14,7 @@ from pydantic import (
     model_validator,
 )
 
-from latentry.bounds import LARGEST_SEED, LONGEST_PROMPT, MOST_IMAGES, Guidance, Share
+from latentry.bounds import LARGEST_SEED, LARGEST_SIDE, LONGEST_PROMPT, MOST_IMAGES, Guidance, Share
 from latentry.errors import UsageError, did_you_mean, shown
 from latentry.kinds import KindOptions
 from latentry.tasks import inputs
@@ -87,6 +87,12 @@ class Sampling(TaskOptions):
     )
     clip: Annotated[bool | None, OnCommandLine(hidden=True)] = Field(
         None, description="Hold every predicted x0 inside [-1, 1], for models of pixels; default: the model's."
+    )
+    tile: int | None = Field(
+        None, ge=1, le=LARGEST_SIDE, description="Side in pixels of tiles to denoise in; default: the image whole."
+    )
+    overlap: int | None = Field(
+        None, ge=0, le=LARGEST_SIDE, description="Pixels by which tiles overlap; default: a quarter of a tile."
     )
     seed: Annotated[int, Between(0, "seeds are 0 or above", LARGEST_SEED - MOST_IMAGES)] = Field(
         0, description="Image i of seed S is image 0 of seed S + i."

@@ -34,7 +34,7 @@ Size = Annotated[_Side | tuple[_Side, _Side] | None, BeforeValidator(_from_text)
 
 
 def fitting_size(size: int | tuple[int, int] | None, model: Model) -> tuple[int, int]:
-    """(H, W) in pixels. Raises UsageError for what the networks cannot draw."""
+    """(H, W) in pixels: multiples of f, whatever the UNet's factor. Raises UsageError for what cannot be drawn."""
     from latentry.models.config import check_size
 
     height, width = model.config.data.size if size is None else (size, size) if isinstance(size, int) else size
@@ -42,8 +42,30 @@ def fitting_size(size: int | tuple[int, int] | None, model: Model) -> tuple[int,
         raise UsageError(f"size {height}x{width}: give (height, width), both above 0")
     if max(height, width) > LARGEST_SIDE:
         raise UsageError(f"size: {height}x{width}; sides are at most {LARGEST_SIDE} pixels")
-    unet = None if model.denoiser is None else model.denoiser.options.unet
-    problem = check_size((height, width), model.config.autoencoder, unet)
+    problem = check_size((height, width), model.config.autoencoder, None)
     if problem:
         raise UsageError(problem)
     return height, width
+
+
+def fitting_tile(tile: int | None, overlap: int | None, model: Model) -> tuple[int, int] | None:
+    """Side and overlap of tiles in latent pixels, of those in pixels; None: the latent whole.
+
+    overlap: None is a quarter of a tile. Raises UsageError for sides that the networks do not divide.
+    """
+    if tile is None:
+        if overlap is not None:
+            raise UsageError(f"overlap: {overlap} without tiles; give their side in pixels too, as in tile 64")
+        return None
+    assert model.denoiser is not None
+    factor = model.autoencoder.factor
+    multiple = factor * model.denoiser.options.unet.factor
+    if tile % multiple:
+        near = dict.fromkeys((max(tile // multiple, 1) * multiple, -(-tile // multiple) * multiple))
+        raise UsageError(f"tile: {tile}; accepted: multiples of {multiple}, nearest: {' or '.join(map(str, near))}")
+    side = tile // factor
+    if overlap is None:
+        return side, side // 4
+    if overlap % factor or overlap >= tile:
+        raise UsageError(f"overlap: {overlap}; accepted: multiples of {factor} below the tile's {tile}")
+    return side, overlap // factor

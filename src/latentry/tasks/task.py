@@ -51,6 +51,7 @@ class Request:
     facts: for each image, further facts for its file; `name` is what the file is called.
     units: for each image, what it is saved in; none: as the model says. notes: lines that a person should see.
     edit: images then stand in pairs of one seed, an original and its edit, which are drawn together.
+    tile: side and overlap, in latent pixels, of the tiles in which the network sees the latent; None: whole.
     """
 
     values: Mapping[str, Sequence[Any]]
@@ -64,6 +65,7 @@ class Request:
     units: Sequence[Units] = ()
     edit: PromptEdit | None = None
     notes: tuple[str, ...] = ()
+    tile: tuple[int, int] | None = None
 
     @property
     def count(self) -> int:

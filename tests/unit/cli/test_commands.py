@@ -47,7 +47,7 @@ class FakePipeline:
         self.task, self.asked = task, asked
         return FakeOutput(asked["n"] if task == "generate" else len(asked["images"]))
 
-    def check_target(self, out: Path) -> None:
+    def check_target(self, out: Path, size: Any = None) -> None:
         """Whatever the file is called."""
 
     def unknown_words(self, text: str) -> list[str]:
@@ -109,7 +109,7 @@ def test_only_the_first_of_several_processes_prints(training, capsys, monkeypatc
 def test_sample_hands_on_what_was_asked(pipe, tmp_path, capsys):
     line = ["sample", "m", "a red apple", "-n", "3", "--steps", "5", "--solver", "ddpm", "--guidance", "2.5"]
     line += ["--seed", "9", "--size", "96x64", "--label", "food", "--weights", "raw", "--step", "7"]
-    line += ["--levels", "uniform", "--device", "cpu"]
+    line += ["--levels", "uniform", "--device", "cpu", "--tile", "32", "--overlap", "8"]
     assert run([*line, "--out", str(tmp_path / "s"), "--json"]) == 0
     assert pipe.__dict__["loaded"] == (Path("m"), {"weights": "raw", "step": 7, "device": "cpu"})
     assert pipe.task == "generate"
@@ -124,6 +124,8 @@ def test_sample_hands_on_what_was_asked(pipe, tmp_path, capsys):
         "guidance": 2.5,
         "seed": 9,
         "size": (96, 64),
+        "tile": 32,
+        "overlap": 8,
     }
     told = json.loads(capsys.readouterr().out)
     assert len(told["images"]) == 3

@@ -5,18 +5,23 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from latentry.conditioning import Cond
 from latentry.diffusion.levels import LEVELS
 from latentry.diffusion.schedule import Level
-from latentry.models.bind import bind
+from latentry.models.bind import bind, bind_at
 from latentry.models.latent_diffusion import LatentDiffusion
 from latentry.nn.attention import Attention
+from latentry.windows import Window
 from tests.unit.models.small_models import CONDITIONS, denoiser, values_for
 
 X = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+LEVEL = Level(500.0, 0.6, 0.8)
+UNET = {"channels": 16, "multipliers": [1, 2], "blocks": 1, "attention": [2], "heads": 2, "norm_groups": 4}
 each = pytest.mark.parametrize("conditions", CONDITIONS)
 
 
@@ -156,3 +161,30 @@ def test_no_gradient_is_kept_while_conditions_are_projected(conditions: str) -> 
     found.sum().backward()  # guidance by gradients needs that of x
     assert x.grad is not None
     assert x.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("size", [(7, 9), (1, 3), (8, 9)])
+def test_a_latent_that_the_unet_cannot_halve_is_mirrored_for_it(size: tuple[int, int]) -> None:
+    """As the network sees the latent that numpy continues by its mirror image; of it the asked part is given."""
+    model = denoiser("none", unet={**UNET, "multipliers": [1, 1, 2]})
+    x = torch.randn(2, 4, *size)
+    more = [(0, 0), (0, 0), *((0, -side % 4) for side in size)]
+    continued = torch.from_numpy(np.pad(x.numpy(), more, mode="symmetric"))
+    with torch.no_grad():
+        (ours,) = bind(model, [Cond()], [LEVEL])(x, LEVEL)
+        (whole,) = bind(model, [Cond()], [LEVEL])(continued, LEVEL)
+    assert ours.shape == x.shape
+    assert (ours - whole[..., : size[0], : size[1]]).abs().max() < 1e-5
+
+
+def test_a_window_sees_its_part_of_what_is_said_of_places() -> None:
+    """If not, a tile is drawn from the low-resolution image of another place."""
+    model = denoiser("none", conditioning={"low": {"kind": "image", "channels": 3}}, unet=UNET)
+    concat, x = torch.randn(1, 3, 12, 16), torch.randn(1, 4, 8, 8)
+    at = bind_at(model, [Cond(concat=concat)], [LEVEL])
+    with torch.no_grad():
+        (ours,) = at(Window(4, 12, 0, 8))(x, LEVEL)
+        (cut,) = bind(model, [Cond(concat=concat[..., 4:12, 0:8])], [LEVEL])(x, LEVEL)
+        (other,) = at(Window(0, 8, 0, 8))(x, LEVEL)
+    assert torch.equal(ours, cut)
+    assert not torch.equal(ours, other)

@@ -113,7 +113,7 @@ def test_the_file_says_how_to_make_the_image_again(tmp_path: Path, depth: int) -
     assert_same_image(again.tensor, out.tensor[1:])
 
 
-@pytest.mark.parametrize("size", [(16, 32), (32, 16), (48, 48)])
+@pytest.mark.parametrize("size", [(16, 32), (32, 16), (48, 48), (18, 30), (2, 6)])
 def test_other_sizes_than_those_trained_on(pipe: Pipeline, size: tuple[int, int]) -> None:
     out = pipe.sample("a red circle", size=size)
     assert out.tensor.shape == (1, 3, *size)
@@ -121,12 +121,26 @@ def test_other_sizes_than_those_trained_on(pipe: Pipeline, size: tuple[int, int]
     assert out.tensor.isfinite().all()
 
 
+def test_a_large_image_is_drawn_in_tiles(pipe: Pipeline, tmp_path: Path) -> None:
+    """Each as the network would see it alone, and again from its file; a tile as large as the image changes nothing."""
+    whole = pipe.sample("a red circle", size=(16, 48))
+    assert_same_image(pipe.sample("a red circle", size=(16, 48), tile=48).tensor, whole.tensor)
+    tiles = pipe.sample("a red circle", size=(16, 48), tile=16, overlap=0)
+    assert tiles.tensor.shape == (1, 3, 16, 48)
+    assert not torch.allclose(tiles.tensor, whole.tensor, atol=1e-3)
+    (path,) = tiles.save(tmp_path / "one.png")
+    assert torch.equal(pipe.again(path).tensor, tiles.tensor)
+
+
 @pytest.mark.parametrize(
     ("request_", "text"),
     [
-        ({"size": (18, 30)}, r"size 18x30 .* multiple of 4 .*nearest: 16x28 or 20x32"),
-        ({"size": 30}, "nearest: 28x28 or 32x32"),
+        ({"size": (17, 31)}, r"size 17x31 .* multiple of 2 \(f 2\); nearest: 16x30 or 18x32"),
+        ({"size": 31}, "nearest: 30x30 or 32x32"),
         ({"size": (0, 16)}, "size 0x16"),
+        ({"tile": 10}, "tile: 10; accepted: multiples of 4, nearest: 8 or 12"),
+        ({"tile": 8, "overlap": 8}, "overlap: 8; accepted: multiples of 2 below the tile's 8"),
+        ({"overlap": 8}, "overlap: 8 without tiles"),
         ({"steps": 0}, "steps"),
         ({"steps": 1001}, "1001 with levels trailing; accepted are 1 to 1000"),
         ({"solver": "ddmi"}, "ddmi.*ddim"),

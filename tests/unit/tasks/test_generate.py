@@ -41,7 +41,7 @@ def test_nothing_asked_is_no_condition():
         ({"conditions": {}, "n": 0}, "at least one image"),
         ({"conditions": {}, "n": 10**9}, "at most"),
         ({"conditions": {}, "seed": -1}, "0 or above"),
-        ({"conditions": {}, "size": (8, 100_000)}, "16384"),
+        ({"conditions": {}, "size": (8, 200_000)}, "131072"),
     ],
 )
 def test_wrong_requests(how, part):

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tifffile
@@ -87,9 +88,8 @@ def save(
     text = dict(metadata or {})
     channels = values.shape[2]
     refuse_suffix(path, channels, alpha, units)
-    pixels = quantise(values, depth) if units is None else in_units(values, units, alpha and channels in (2, 4))
-    if units is not None and text:
-        text["range"] = f"{units}: what the model sees as black to white"
+    pixels = stored(values, depth, alpha, units)
+    text |= range_text(units) if text else {}
     if path.suffix.lower() in _TIFF_SUFFIXES:
         _save_tiff(path, pixels, text, alpha, units)
     elif pixels.dtype == np.uint16:
@@ -101,6 +101,16 @@ def save(
         flat = pixels[..., 0] if channels == 1 else pixels
         Image.fromarray(np.ascontiguousarray(flat), _MODES[channels]).save(path, "PNG", pnginfo=info)
     return path
+
+
+def stored(values: NDArray[np.floating], depth: int, alpha: bool, units: Units | None) -> Array:
+    """(H, W, C) in [0, 1] as the file holds it; arguments as of `save`."""
+    return quantise(values, depth) if units is None else in_units(values, units, alpha and values.shape[2] in (2, 4))
+
+
+def range_text(units: Units | None) -> dict[str, str]:
+    """What the text of a file in own units says of them."""
+    return {} if units is None else {"range": f"{units}: what the model sees as black to white"}
 
 
 def in_units(values: NDArray[np.floating], units: Units, alpha: bool) -> Array:
@@ -115,20 +125,22 @@ def in_units(values: NDArray[np.floating], units: Units, alpha: bool) -> Array:
 
 
 def _save_tiff(path: Path, pixels: Array, text: Mapping[str, str], alpha: bool, units: Units | None) -> None:
-    """Grey or colours, then transparency or further bands, which are said to be neither."""
     channels = pixels.shape[2]
+    tifffile.imwrite(path, pixels if channels > 1 else pixels[..., 0], **tags(channels, text, alpha, units))
+
+
+def tags(channels: int, text: Mapping[str, str], alpha: bool, units: Units | None) -> dict[str, Any]:
+    """How tifffile writes such an image: grey or colours, then transparency or further bands, said to be neither."""
     extra = {2: 1, 4: 1}.get(channels, 0)
-    tifffile.imwrite(
-        path,
-        pixels if channels > 1 else pixels[..., 0],
-        photometric="rgb" if channels in (3, 4) else "minisblack",
-        planarconfig="contig" if channels > 1 else None,
-        extrasamples=["unassalpha" if alpha else "unspecified"] * extra or None,
-        compression="zlib",
-        description=json.dumps(dict(text), ensure_ascii=True),
-        metadata=None,
-        extratags=[] if units is None else _shown_range(units, channels),
-    )
+    return {
+        "photometric": "rgb" if channels in (3, 4) else "minisblack",
+        "planarconfig": "contig" if channels > 1 else None,
+        "extrasamples": ["unassalpha" if alpha else "unspecified"] * extra or None,
+        "compression": "zlib",
+        "description": json.dumps(dict(text), ensure_ascii=True),
+        "metadata": None,
+        "extratags": [] if units is None else _shown_range(units, channels),
+    }
 
 
 def _shown_range(units: Units, channels: int) -> list[tuple[int, int, int, tuple[float, ...], bool]]:

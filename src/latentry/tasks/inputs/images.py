@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from latentry.errors import UsageError
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor
 
+    from latentry.data.files.header import Array, Header
     from latentry.data.ranges.meaning import Units
     from latentry.models.config import DataFacts
 
@@ -21,16 +23,23 @@ def read_image(path: Path, facts: DataFacts) -> tuple[Tensor, Units | None]:
     """
     import torch
 
-    from latentry.data import prepare
     from latentry.data.files import images
+
+    if path.is_dir():
+        raise UsageError(f"{path}: is a folder; name image files, as in {path}/*.png")
+    header, array = images.decode(path, facts.options().limits)
+    fitted, units = for_model(path, header, array, facts)
+    return torch.from_numpy(fitted.transpose(2, 0, 1).copy()), units
+
+
+def for_model(path: Path, header: Header, array: Array, facts: DataFacts) -> tuple[NDArray[Any], Units | None]:
+    """A file's own values (H, W, C) as `read_image` gives them, channels last."""
+    from latentry.data import prepare
     from latentry.data.files.header import BadValues
     from latentry.data.ranges.meaning import Units, meaning
     from latentry.data.sample import to_float
 
-    if path.is_dir():
-        raise UsageError(f"{path}: is a folder; name image files, as in {path}/*.png")
     options = facts.options()
-    header, array = images.decode(path, options.limits)
     problem = prepare.mismatch(header, options)
     if problem:
         raise UsageError(f"{path}: {problem}; the model takes {facts.channels}. Convert the file first.")
@@ -42,8 +51,7 @@ def read_image(path: Path, facts: DataFacts) -> tuple[Tensor, Units | None]:
         )
         raise UsageError(f"{path}: {error.reason}; the model takes {takes}. Convert the file first.") from None
     fitted = to_float(prepare.fit_channels(array, header, options))
-    units = facts.units or (Units(*mapped, header.dtype) if mapped else None)
-    return torch.from_numpy(fitted.transpose(2, 0, 1).copy()), units
+    return fitted, facts.units or (Units(*mapped, header.dtype) if mapped else None)
 
 
 def crop_to_multiple(image: Tensor, multiple: int) -> Tensor:

@@ -27,27 +27,32 @@ def fill(page: Page, out: NDArray[Any], limit: int) -> None:
         if page.compression not in BYTES:
             pictures.fill(page, out, limit)
             return
-        if page.predictor not in (1, 2, 3) or (page.predictor == 2 and page.bits not in (8, 16, 32, 64)):
-            raise page.tiff.refused(f"predictor {page.predictor} is not read ({page.words})")
-        if page.predictor == 3 and page.kind != "f":
-            raise page.tiff.refused(f"damaged: predictor 3 of values that are not floating-point ({page.words})")
+        check_predictor(page)
         starts, counts = extents(page)
         for index, place in enumerate(places(page)):
             if stored_bytes(page, place) > limit:
                 raise page.tiff.refused(f"damaged: a single tile of {stored_bytes(page, place)} bytes ({page.words})")
-            block = _block(page, place, int(starts[index]), int(counts[index]))
-            rows, columns = (min(size, full) for size, full in zip(block.shape, _room(page, place), strict=False))
+            pixels = block(page, place, int(starts[index]), int(counts[index]))
+            rows, columns = (min(size, full) for size, full in zip(pixels.shape, _room(page, place), strict=False))
             target = out[place.top : place.top + rows, place.left : place.left + columns]
-            target[..., place.band : place.band + place.bands] = block[:rows, :columns]
+            target[..., place.band : place.band + place.bands] = pixels[:rows, :columns]
     except Damaged as error:
         raise page.tiff.refused(f"damaged: {error} ({page.words})") from None
+
+
+def check_predictor(page: Page) -> None:
+    """Raise `BadImage` for differences of values that are not read."""
+    if page.predictor not in (1, 2, 3) or (page.predictor == 2 and page.bits not in (8, 16, 32, 64)):
+        raise page.tiff.refused(f"predictor {page.predictor} is not read ({page.words})")
+    if page.predictor == 3 and page.kind != "f":
+        raise page.tiff.refused(f"damaged: predictor 3 of values that are not floating-point ({page.words})")
 
 
 def _room(page: Page, place: Place) -> tuple[int, int]:
     return page.height - place.top, page.width - place.left
 
 
-def _block(page: Page, place: Place, start: int, count: int) -> Array:
+def block(page: Page, place: Place, start: int, count: int) -> Array:
     """(height, width, bands) of one strip or tile; zeros where a sparse file stores none."""
     shape = (place.height, place.width, place.bands)
     if start == 0 or count == 0:
