@@ -98,6 +98,9 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
               "a vocabulary of its own"),
     "vector": ({"data.label": "label", "diffusion.conditioning": {"label": {**LABEL, "via": "vector"}}},
                "a class label via vector"),
+    "factor": ({"diffusion.conditioning": {"image": {"kind": "image", "factor": 1}}}, "an image of factor 1"),
+    "regression": ({"diffusion.conditioning": {"image": {"kind": "image", "factor": 2}},
+                    "diffusion.prediction": "regression"}, "prediction regression"),
     "depth": ({"diffusion.unet.transformer_depth": 1}, "unet.transformer_depth without a context"),
 }  # fmt: skip
 

@@ -264,6 +264,7 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({"unet": CROSS, "conditioning": {"text": {**TEXT, "length": 16}}}, {}, "text with length 16"),
     ({"unet": {**CROSS, "context_channels": 8}, "conditioning": {"text": TEXT}}, {}, "unet.context_channels 8"),
     ({"unet": UNET, "conditioning": {"image": {"kind": "image", "channels": 1}}}, {}, "conditioning image of 1"),
+    ({"unet": UNET, "conditioning": {"image": {"kind": "image", "factor": 8}}}, {}, "conditioning image of factor 8"),
     ({"unet": CROSS}, {}, "transformer_depth 1 without a context"),
     ({"unet": {**CROSS, "attention": (1, 2)}, "conditioning": {"image": {"kind": "image"}}}, {}, "without a context"),
     ({"unet": UNET}, {"data": {"size": (16, 32), "channels": 3}}, "data.size 16x32"),
@@ -272,7 +273,7 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
 ]
 
 
-OWN = {text for _, _, text in REFUSED[:1] + REFUSED[2:6] + [REFUSED[7], REFUSED[9]]}
+OWN = {text for _, _, text in REFUSED[:1] + REFUSED[2:6] + [REFUSED[8], REFUSED[10]]}
 """What diffusers' own pipelines do not do, and the folder's code does (`tests/reference/test_export_formats.py`)."""
 
 

@@ -67,7 +67,7 @@ def theirs(config: dict[str, Any], x: Tensor, folder: Path, **step: Any) -> list
     return reached
 
 
-@pytest.mark.parametrize("prediction", PREDICTIONS)
+@pytest.mark.parametrize("prediction", scheduler.PREDICTIONS)
 @pytest.mark.parametrize("levels", scheduler.FITTING["ddim"])
 @pytest.mark.parametrize("schedule", SCHEDULE_OPTIONS)
 def test_ddim(schedule: str, levels: str, prediction: str, tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_ddim_with_noise(levels: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("clip", [False, True])
-@pytest.mark.parametrize("prediction", PREDICTIONS)
+@pytest.mark.parametrize("prediction", scheduler.PREDICTIONS)
 @pytest.mark.parametrize("levels", scheduler.FITTING["ddpm"])
 def test_ddpm(levels: str, prediction: str, clip: bool, tmp_path: Path) -> None:
     diffusion, sample = options({"kind": "linear"}, prediction, "ddpm", levels)

@@ -72,8 +72,9 @@ def unet(options: UNetOptions) -> UNetOptions:
 
 
 def conditioner(options: Any) -> dict[str, Any]:
-    """Without what a recipe leaves to its data: how many classes there are, and a row for none of them."""
-    return {key: value for key, value in options.model_dump().items() if key not in ("classes", "names", "null")}
+    """Without what a recipe leaves to its data, classes and a row for none of them, or says of training alone."""
+    left = ("classes", "names", "null", "factor", "degradation")
+    return {key: value for key, value in options.model_dump().items() if key not in left}
 
 
 def test_every_config_of_the_paper_is_followed():

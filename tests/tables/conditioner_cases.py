@@ -17,6 +17,7 @@ CONTEXT = BuildContext(
     objects=lambda: [("circle", "star"), ()],
     files={"clip_tokenizer.json": clip_text(12)},
     encode=lambda images: torch.nn.functional.avg_pool2d(images, 4),
+    factor=4,
 )
 
 
@@ -54,6 +55,8 @@ CASES: list[tuple[str, dict[str, Any], list[Any], Any]] = [
         torch.full((8, 8), 3),
     ),
     ("image", {"channels": 3}, arrays(3, 8, 8), torch.ones(3, 4, 4)),
+    ("image", {"channels": 3, "factor": 2, "degradation": "bsr"}, arrays(3, 8, 8), torch.ones(3, 7, 8)),
+    ("image", {"channels": 3, "factor": 8, "degradation": "bsr_light"}, arrays(3, 8, 8), torch.ones(1, 8, 8)),
     ("masked", {"latent_channels": 3}, list(zip(arrays(3, 16, 16), MASKS, strict=True)), (torch.ones(3, 16, 16), 1)),
     ("grey", {"factor": 2}, arrays(1, 8, 8), torch.ones(3, 8, 8)),
     ("embedding", {"width": 6}, arrays(4, 6), torch.ones(4, 5)),

@@ -68,7 +68,7 @@ def test_options_files_and_weights_are_the_whole_conditioner(case: tuple[Conditi
     """A model folder carries only these: loaded elsewhere, without the data, it must say the same."""
     conditioner, values, _ = case
     options = type(conditioner.options).model_validate_json(conditioner.options.model_dump_json())
-    loaded = build(CONDITIONERS, options, BuildContext(files=conditioner.files(), encode=CONTEXT.encode))
+    loaded = build(CONDITIONERS, options, BuildContext(files=conditioner.files(), encode=CONTEXT.encode, factor=4))
     loaded.load_state_dict(conditioner.state_dict())
     assert loaded.options == conditioner.options
     assert loaded.files() == conditioner.files()

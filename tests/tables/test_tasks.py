@@ -20,6 +20,14 @@ from latentry.tasks.options import TaskOptions
 from latentry.tasks.sampling import Sampling
 from tests.unit.pipeline.small_pipelines import pipeline
 
+
+def smaller(file: Path) -> Path:
+    """The same file at half its size."""
+    with Image.open(file) as image:
+        image.reduce(2).save(file.with_name("half.png"))
+    return file.with_name("half.png")
+
+
 # By task: options for two images, given a file of one.
 CASES: dict[str, Any] = {
     "generate": lambda file: {"text": ["a red circle", "a blue square"], "label": "star", "seed": 3},
@@ -31,12 +39,13 @@ CASES: dict[str, Any] = {
         "box": [(4, 4, 6, 8)],
         "resample": 2,
     },
-    "outpaint": lambda file: {"file": smaller(file), "label": "star", "n": 2, "left": 4, "bottom": 8, "resample": 2},
+    "outpaint": lambda file: {"file": smaller(file), "label": "star", "n": 2, "left": 8, "bottom": 8, "resample": 2},
     "vary": lambda file: {"file": file, "text": "a red circle", "n": 2, "seed": 3, "strength": 1.0},
     "interpolate": lambda file: {"seeds": [1, 2], "texts": ["a red circle", "a blue square"], "frames": 2},
     "colorize": lambda file: {"file": file, "n": 2, "seed": 3},
+    "upscale": lambda file: {"images": [smaller(file)], "n": 2, "seed": 3},
 }
-CONDITIONS = {"colorize": "grey"}
+CONDITIONS = {"colorize": "grey", "upscale": "low"}
 """By task: the conditions of the model that it is for; others are asked of one with texts and labels."""
 SAMPLING = [name for name, entry in TASKS.items() if issubclass(entry.task.options, Sampling)]
 each = pytest.mark.parametrize("task", TASKS)
@@ -58,13 +67,6 @@ def file(tmp_path: Path) -> Path:
     pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "one.png")
     return tmp_path / "one.png"
-
-
-def smaller(file: Path) -> Path:
-    """The upper right part, 8 high and 12 wide, of an image of 16x16."""
-    with Image.open(file) as image:
-        image.crop((4, 0, 16, 8)).save(file.with_name("smaller.png"))
-    return file.with_name("smaller.png")
 
 
 def suited(task: str) -> Pipeline:
@@ -137,12 +139,12 @@ def steps(pipe: Pipeline, task: str, solver: str, file: Path) -> Iterator[Any]:
 
 @pytest.mark.parametrize("task", sorted(TASKS.keys() - set(SAMPLING)))
 def test_what_does_not_sample_is_there_at_once(task: str, device: torch.device, file: Path) -> None:
-    model = pipeline().to(device).model
+    model = suited(task).to(device).model
     entry = TASKS[task].task
     request = entry.request(entry.options(**CASES[task](file)), model)
     assert request.start is not None
     assert request.start[0].device.type == device.type
-    assert list(pipeline().steps(task=task, **CASES[task](file))) == []
+    assert list(suited(task).steps(task=task, **CASES[task](file))) == []
 
 
 @pytest.mark.parametrize("task", SAMPLING)

@@ -41,7 +41,7 @@ class DenoisingLoss(NamedTuple):
 
 
 class Objective:
-    """The diffusion loss for one schedule and prediction ("epsilon", "sample", "velocity"): tables, then a call."""
+    """The diffusion loss for one schedule and prediction (one of `PREDICTIONS`): tables, then a call."""
 
     def __init__(self, options: DiffusionObjectiveOptions, schedule: Schedule, prediction: str) -> None:
         self.options = options

@@ -20,10 +20,12 @@ class Prediction:
 
     target: (x0, eps, alpha, sigma) -> what the output should be.
     x0: (x_t, out, alpha, sigma) -> the clean latent that the output claims.
+    regresses: x0 is predicted from the conditions alone, in one step: the network sees zeros at the last time.
     """
 
     target: Callable[[Tensor, Tensor, Scale, Scale], Tensor]
     x0: Callable[[Tensor, Tensor, Scale, Scale], Tensor]
+    regresses: bool = False
 
 
 def _epsilon_target(x0: Tensor, eps: Tensor, alpha: Scale, sigma: Scale) -> Tensor:
@@ -57,6 +59,7 @@ PREDICTIONS = {
     "epsilon": Prediction(_epsilon_target, _epsilon_x0),
     "sample": Prediction(_sample_target, _sample_x0),
     "velocity": Prediction(_velocity_target, _velocity_x0),
+    "regression": Prediction(_sample_target, _sample_x0, regresses=True),
 }
 
 

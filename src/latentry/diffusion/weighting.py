@@ -33,6 +33,8 @@ def _uniform(options: Uniform, schedule: Schedule, prediction: str) -> Tensor:
 def _min_snr(options: MinSNR, schedule: Schedule, prediction: str) -> Tensor:
     snr = schedule.snr
     clipped = snr.clamp(max=options.gamma)
+    if prediction == "regression":
+        return torch.ones_like(snr)  # there is one time, and no noise
     if prediction == "epsilon":
         return (options.gamma / snr).clamp(max=1)  # min(SNR, gamma) / SNR, also where SNR is 0
     return clipped if prediction == "sample" else clipped / (snr + 1)
@@ -48,7 +50,7 @@ def elbo_weights(schedule: Schedule, prediction: str) -> Tensor:
     sample: 0.5 sqrt(abar) / (2 - abar), the published code's own form, which is not the bound.
     velocity: unpublished there; abar times epsilon's, since alpha^2 |v error|^2 = |eps error|^2.
     """
-    if prediction == "sample":
+    if prediction in ("sample", "regression"):
         weights = 0.5 * schedule.abar.sqrt() / (2 - schedule.abar)
     else:
         kept = schedule.abar_before if prediction == "velocity" else 1 / (1 - schedule.betas)

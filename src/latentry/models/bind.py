@@ -65,6 +65,8 @@ def bind_at(
 
     def predict(x: Tensor, level: Level, concat: Tensor | None) -> tuple[Tensor, ...]:
         n = len(conds)
+        if model.prediction.regresses:
+            x, level = torch.zeros_like(x), model.schedule.level(model.schedule.steps - 1)
         repeated = mirrored(torch.cat([x] * n) if n > 1 else x, model.options.unet.factor)  # (n B, c, h, w)
         if level.t not in embeddings:
             with torch.no_grad(), precision():

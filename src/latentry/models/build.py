@@ -33,6 +33,7 @@ def build_denoiser(
             files=files_of(name, texts),
             encode=_unscaled(autoencoder),
             image_channels=config.data.channels,
+            factor=config.autoencoder.factor,
         )
         for name in config.diffusion.conditioning
     }

@@ -251,7 +251,7 @@ class DiffusionOptions(Options):
     """The second stage: process, network and conditions."""
 
     schedule: choice(SCHEDULES, "schedule") = Field(default="scaled_linear", validate_default=True)  # type: ignore[valid-type]
-    prediction: Literal["epsilon", "sample", "velocity"] = "epsilon"
+    prediction: Literal["epsilon", "sample", "velocity", "regression"] = "epsilon"
     unet: UNetOptions = UNetOptions()
     conditioning: dict[str, choice(CONDITIONERS, "conditioner")] = Field({}, max_length=100)  # type: ignore[valid-type]
 

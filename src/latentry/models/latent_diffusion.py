@@ -134,6 +134,12 @@ class LatentDiffusion(nn.Module):
     def _projected(self, name: str, cond: Cond) -> Cond:
         return replace(cond, context=self.projections[name](cond.context)) if name in self.projections else cond
 
+    def seen(self, x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        """What the network is trained on of x_t (B, c, h, w) and t (B,): zeros at the last time, where it regresses."""
+        if not self.prediction.regresses:
+            return x_t, t
+        return torch.zeros_like(x_t), torch.full_like(t, self.schedule.steps - 1)
+
     def forward(self, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
         """The network's prediction for noisy latents x (B, c, h, w) at timesteps t (B,)."""
         out: Tensor = self.unet(

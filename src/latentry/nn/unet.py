@@ -200,6 +200,9 @@ class UNet(nn.Module):
             raise UsageError(f"UNet: latent of {height}x{width}; both must be multiples of {self.factor}. Use {fit}.")
         _expect("x", self.in_channels, x)
         _expect("concat", self.concat_channels, concat)
+        if concat is not None and concat.shape[2:] != x.shape[2:]:
+            at = "x".join(map(str, concat.shape[2:]))
+            raise UsageError(f"UNet: concat is {at}, the latent {height}x{width}; both must be of one size.")
         _expect("vector", self.vector_channels or 0, vector, axis=-1)
         if context != (self.context_channels is not None):
             takes = f"takes one of {self.context_channels} channels" if self.context_channels else "takes none"

@@ -27,8 +27,8 @@ from latentry.pipeline import record as records
 from latentry.pipeline.autoguide import Autoguide, fitting, opened
 from latentry.pipeline.facts import facts
 from latentry.pipeline.images import to_unit
-from latentry.pipeline.layouts import told
 from latentry.pipeline.large import LargeOutput, refuse_whole
+from latentry.pipeline.layouts import told
 from latentry.pipeline.output import SUFFIXES, Output
 from latentry.pipeline.picture_facts import picture_facts
 from latentry.pipeline.record import MOST_AT_ONCE, DrawnBy, Made
@@ -262,6 +262,11 @@ class Pipeline:
         """Give a grey image file colours; the options of the task `colorize`."""
         return self.run("colorize", file=file, **options)
 
+    def upscale(self, images: str | Path | Sequence[str | Path], *, batch: int = BATCH, **options: Any) -> Output:
+        """Image files several times as large: the task `upscale`; options as of `sample`, `size` of the result."""
+        paths = [images] if isinstance(images, str | Path) else images
+        return self.run("upscale", batch=batch, images=paths, **options)
+
     def unknown_words(self, text: str) -> list[str]:
         """The words of a prompt that the model has no token for; it goes by the others."""
         self._check("generate")
@@ -311,6 +316,8 @@ class Pipeline:
         checked = config.validate(entry.task.options, dict(options), entry.command)
         own = self.config.sample.model_dump()
         chosen = config.validate(SampleOptions, {**own, **checked.sampling()}, entry.command)
+        if self.denoiser is not None and self.denoiser.prediction.regresses:
+            chosen = chosen.model_copy(update={"steps": 1, "levels": "trailing"})
         tile = fitting_tile(checked.tile, checked.overlap, self.model) if isinstance(checked, Sampling) else None
         request = entry.task.request(checked, self.model)
         return entry, checked, replace(request, tile=tile or request.tile), chosen

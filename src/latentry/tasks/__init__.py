@@ -46,4 +46,5 @@ TASKS: dict[str, Entry] = {
     "vary": Entry("vary", "Vary an image: noise it to a strength and denoise it under a text or class.", "vary"),
     "interpolate": Entry("interpolate", "Frames between two seeds, texts, classes or image files.", "interpolate"),
     "colorize": Entry("colorize", "Give a grey image colours.", "colorize"),
+    "upscale": Entry("upscale", "Make images several times as large: super-resolution.", "upscale"),
 }

@@ -57,8 +57,18 @@ def test_low_precision_outputs_do_not_round_the_loss() -> None:
     assert float(loss.total) == pytest.approx(1e-4, rel=1e-3)
 
 
+NOISY = [name for name, prediction in PREDICTIONS.items() if not prediction.regresses]
+
+
+def test_a_regression_has_one_time_whose_error_counts_once() -> None:
+    """By its signal-to-noise ratio it would count a two-hundredth, though nothing is noisy."""
+    for weighting in ("uniform", "min_snr"):
+        weights = Objective(DiffusionObjectiveOptions(weighting=weighting), SCHEDULE, "regression").weights
+        assert (weights == 1).all()
+
+
 @pytest.mark.parametrize("gamma", [1.0, 5.0])
-@pytest.mark.parametrize("prediction", PREDICTIONS)
+@pytest.mark.parametrize("prediction", NOISY)
 def test_min_snr_values(prediction: str, gamma: float) -> None:
     options = DiffusionObjectiveOptions(weighting=MinSNR(gamma=gamma))
     weights = Objective(options, SCHEDULE, prediction).weights.tolist()
@@ -70,7 +80,7 @@ def test_min_snr_values(prediction: str, gamma: float) -> None:
         assert weights[t] == pytest.approx(expected, rel=1e-6)
 
 
-@pytest.mark.parametrize("prediction", PREDICTIONS)
+@pytest.mark.parametrize("prediction", NOISY)
 def test_min_snr_weighs_the_same_error_in_x0_the_same(prediction: str) -> None:
     """Whatever the network predicts, w |out - target|^2 must be min(SNR, gamma) |x0 error|^2."""
     weights = Objective(DiffusionObjectiveOptions(weighting="min_snr"), SCHEDULE, prediction).weights

@@ -76,7 +76,7 @@ def test_a_perfect_output_gives_back_x0_on_every_path(name: str, path: str) -> N
 def test_targets_are_what_their_names_say() -> None:
     x0, eps = torch.tensor([2.0]), torch.tensor([3.0])
     targets = {name: float(p.target(x0, eps, 0.6, 0.8)) for name, p in PREDICTIONS.items()}
-    assert targets == pytest.approx({"epsilon": 3.0, "sample": 2.0, "velocity": 0.6 * 3 - 0.8 * 2})
+    assert targets == pytest.approx({"epsilon": 3.0, "sample": 2.0, "velocity": 0.6 * 3 - 0.8 * 2, "regression": 2.0})
 
 
 @pytest.mark.parametrize("name", ["sample", "velocity"])

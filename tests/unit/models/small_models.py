@@ -25,6 +25,7 @@ CONDITIONS: dict[str, dict[str, Any]] = {
 }
 OF_IMAGES: dict[str, dict[str, Any]] = {
     "grey": {"grey": {"kind": "grey", "factor": 2}},
+    "low": {"low": {"kind": "image", "factor": 2}},
     "masked": {"hole": {"kind": "masked", "latent_channels": 4}},
 }
 """Conditions of tasks that begin with an image."""
@@ -37,7 +38,7 @@ def denoiser(conditions: str = "both", encode: Any = None, **options: Any) -> La
     unet = {"channels": 16, "multipliers": [1, 2], "blocks": 1, "attention": [2], "heads": 2, "norm_groups": 4}
     chosen = {"unet": unet, "conditioning": {**CONDITIONS, **OF_IMAGES}[conditions], **options}
     made = DiffusionOptions.model_validate(chosen)
-    context = BuildContext(labels=LABELS, captions=CAPTIONS, encode=encode, report=lambda _: None)
+    context = BuildContext(labels=LABELS, captions=CAPTIONS, encode=encode, factor=2, report=lambda _: None)
     conditioners = build_conditioners(made, dict.fromkeys(made.conditioning, context))
     model = LatentDiffusion(made, 4, conditioners).eval()
     for parameter in model.parameters():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,15 +17,16 @@ from tests.unit.models.small_models import LABELS, denoiser
 SHAPE = {"channels": 8, "multipliers": [1, 2], "blocks": 1, "norm_groups": 4}
 
 
-def pipeline(kind: str = "kl", conditions: str = "both", depth: int = 8) -> Pipeline:
-    """Images of 16x16 in colour; sides are multiples of 4. conditions: of `small_models`, or none: a first stage."""
+def pipeline(kind: str = "kl", conditions: str = "both", depth: int = 8, **diffusion: Any) -> Pipeline:
+    """Images of 16x16 in colour; sides are multiples of 4. conditions: of `small_models`, or none: a first stage.
+    diffusion: further options of the second."""
     torch.manual_seed(0)
     autoencoder = Autoencoder(
         AutoencoderOptions.model_validate({"kind": kind, "codes": 32, **SHAPE, "z_channels": 4}), 3
     )
     autoencoder.latent_scale.fill_(0.7)
     encode = partial(_unscaled, autoencoder)
-    model = denoiser(conditions, encode) if conditions else None
+    model = denoiser(conditions, encode, **diffusion) if conditions else None
     config = ModelConfig.model_validate(
         {
             "name": "small",

@@ -195,8 +195,11 @@ def test_space_is_taken_also_where_the_system_cannot_reserve_it(
 
 
 def test_conditions_that_read_pixels_work_with_cached_latents(root: Path, tmp_path: Path) -> None:
-    """The small copy beside a mirrored image's latent must be mirrored too, and be that of the same image."""
-    condition = {"diffusion.conditioning": {"image": {"kind": "image", "factor": 2}}, "data.flip": True}
+    """The small copy beside a mirrored image's latent must be mirrored too, that of the same image, and as blurred."""
+    condition = {
+        "diffusion.conditioning": {"image": {"kind": "image", "factor": 2, "degradation": "bsr"}},
+        "data.flip": True,
+    }
     made = planned(root, condition)
     parts_ = {"autoencoder": fresh(made).eval().requires_grad_(False)}
     direct, cached = (build_second(made, parts_) for _ in range(2))

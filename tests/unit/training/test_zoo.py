@@ -168,19 +168,29 @@ def test_the_page_lists_the_zoo():
     assert sorted(rows()) == sorted(zoo())
 
 
-def test_the_page_marks_what_cannot_be_trained_yet():
-    marked = set(re.findall(r"^\| `([\w-]+)`\* \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE))
-    later = {"image", "masked"}
-    assert marked == {name for name in LDMS if later & set(load(name).diffusion.conditioning)}
-    assert all("a task that comes later" in " ".join(load(name).about.split()) for name in marked)
-
-
-def test_training_without_its_task_is_refused_before_anything_is_trained(tmp_path):
+@pytest.mark.parametrize("name", ["ldm-4-inpainting", "ldm-1-inpainting", "ldm-4-inpainting-big-512"])
+def test_inpainting_trains_on_any_folder_of_images(name, tmp_path):
+    """Holes are drawn, so no masks are needed."""
     shapes.write(tmp_path / "data", 6, size=16)
-    for name in ("ldm-4-inpainting", "ldm-4-sr"):
-        recipe = load(name, {"autoencoder.objective.perceptual": "none", "data.enlarge": 100})
-        with pytest.raises(UsageError, match=r"recipe ldm-4-\S+: diffusion\.conditioning\.\w+: nothing in a folder of"):
-            plan(recipe, tmp_path / "data", tmp_path / "run", report=lambda _: None)
+    fixed = {f"{stage}.train.precision": "fp32" for stage in ("autoencoder", "diffusion")}
+    fixed = fixed if name != "ldm-1-inpainting" else {"diffusion.train.precision": "fp32"}
+    recipe = load(name, {"autoencoder.objective.perceptual": "none", "data.enlarge": 100, **fixed})
+    made = plan(recipe, tmp_path / "data", tmp_path / "run", report=lambda _: None)
+    assert made.model.diffusion is not None
+    assert [condition.masks for condition in made.model.diffusion.conditioning.values()] == ["mixed"]
+
+
+@pytest.mark.parametrize("changes", [{}, {"diffusion.prediction": "regression"}])
+def test_super_resolution_trains_on_any_folder_of_images(changes, tmp_path):
+    """The baseline too, which differs by one line."""
+    shapes.write(tmp_path / "data", 6, size=16)
+    fixed = {f"{stage}.train.precision": "fp32" for stage in ("autoencoder", "diffusion")}  # auto measures it
+    recipe = load("ldm-4-sr", {"autoencoder.objective.perceptual": "none", "data.enlarge": 100, **fixed, **changes})
+    made = plan(recipe, tmp_path / "data", tmp_path / "run", report=lambda _: None)
+    assert made.model.diffusion is not None
+    (low,) = made.model.diffusion.conditioning.values()
+    assert (low.factor, low.degradation, made.model.autoencoder.factor) == (4, "bicubic", 4)
+    assert made.model.diffusion.prediction == recipe.diffusion.prediction
 
 
 def test_extending_takes_what_is_not_said(tmp_path):

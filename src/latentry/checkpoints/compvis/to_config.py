@@ -42,6 +42,7 @@ def to_config(config: ModelConfig, scale: float) -> dict[str, Any]:
         params = {**_first_stage(config), "lossconfig": loss}
         return {"model": {**rate, "target": f"ldm.models.autoencoder.{kind}", "params": params}}
     d = config.diffusion
+    _check_images(d, a.factor)
     size = [side // a.factor for side in config.data.size]
     channels = a.latent_channels or a.z_channels
     params = {
@@ -132,6 +133,14 @@ def context_width(d: DiffusionOptions) -> int | None:
     """Of the first context that a conditioner gives."""
     dumped = [options.model_dump() for options in d.conditioning.values()]
     return next((o["width"] for o in dumped if "width" in o and o.get("via") != "vector"), None)
+
+
+def _check_images(d: DiffusionOptions, latent: int) -> None:
+    """Raise UsageError for low-resolution images that are not `latent` times smaller, as the latent is."""
+    for options in d.conditioning.values():
+        factor = options.model_dump().get("factor")
+        if options.kind == "image" and factor not in (None, latent):
+            raise refuse(f"an image of factor {factor}", f"as large as the latent there, its factor is {latent}")
 
 
 def _concat(d: DiffusionOptions) -> int:

@@ -25,7 +25,7 @@ from latentry.models.config import ModelConfig
 
 BERT_TOKENS = 30522
 DECAY = 0.9999
-OF_TRAINING = {"drop_words", "masks", "factor", "field"}
+OF_TRAINING = {"drop_words", "masks", "factor", "degradation", "field"}
 """Options of conditions that say how images are made into them, and nothing of the network."""
 
 

@@ -99,6 +99,12 @@ def configs(config: ModelConfig, facts: Facts) -> dict[str, dict[str, Any]]:
     options = next(iter(diffusion.conditioning.values()), None)
     latent = latent_channels(config)
     concat = options.channels if isinstance(options, ImageOptions) else 0
+    if isinstance(options, ImageOptions) and options.factor not in (None, config.autoencoder.factor):
+        raise unheld(
+            f"conditioning image of factor {options.factor}",
+            f"{name} takes it as large as the latent, so its factor is {config.autoencoder.factor}",
+            ALONE,
+        )
     network = unet.to_config(
         diffusion.unet, latent=latent, concat=concat, context=_context(config, options), size=sample_size(config, name)
     )

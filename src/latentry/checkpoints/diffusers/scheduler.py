@@ -71,6 +71,8 @@ def to_config(diffusion: DiffusionOptions, sample: SampleOptions) -> dict[str, A
     if levels not in FITTING[solver]:
         accepted = ", ".join(FITTING[solver])
         raise unheld(f"sample.levels {levels} with solver {solver}", f"known there: {accepted}", "Set one of these")
+    if diffusion.prediction not in PREDICTIONS:
+        raise unheld(f"prediction {diffusion.prediction}", f"its schedulers know {', '.join(PREDICTIONS)}", "")
     if solver == "plms" and diffusion.prediction != "epsilon":
         why = "PNDMScheduler averages the network's output, ours its epsilon"
         raise unheld(f"sample.solver plms with prediction {diffusion.prediction}", why, "Set ddim")

@@ -89,9 +89,11 @@ def check_names(labels: Iterable[str]) -> None:
 
 
 def taken() -> set[str]:
-    """Names that no condition can have: options of tasks that sample, save for conditions, and of `Pipeline.run`."""
-    tasks = [entry.task.options for entry in TASKS.values()]
-    options = {name for task in tasks if issubclass(task, Sampling) for name in task.model_fields}
+    """Names that no condition can have: those of other options of tasks that sample from conditions, and of
+    `Pipeline.run`. Tasks that must be given more, such as a file, know their own conditions."""
+    tasks = [entry.task.options for entry in TASKS.values() if issubclass(entry.task.options, Sampling)]
+    free = [task for task in tasks if not any(field.is_required() for field in task.model_fields.values())]
+    options = {name for task in free for name in task.model_fields}
     return (options | set(signature(Pipeline.run).parameters)) - set(CONDITIONS)
 
 

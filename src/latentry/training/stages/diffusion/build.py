@@ -86,6 +86,11 @@ def check(plan: Plan) -> None:
         model = build_denoiser(plan.model, plan.texts)
     _check_nulls(model, plan.recipe.diffusion.train)
     _check_sizes(model, plan.model.autoencoder.factor)
+    if model.prediction.regresses and not model.conditioners:
+        raise UsageError(
+            "diffusion.prediction: regression without a condition would predict the mean of all images; accepted with "
+            "diffusion.conditioning, such as an image of lower resolution. Give one, or set epsilon."
+        )
     try:
         lookup(LEVELS, plan.recipe.sample.levels, "sample.levels")(model.schedule, plan.recipe.sample.steps)
     except UsageError as error:

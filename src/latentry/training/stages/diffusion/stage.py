@@ -164,7 +164,7 @@ class DiffusionStage(Stage):
         t, noise = draws.t, draws.noise
         z = self.autoencoder.latent(example.moments, draws.posterior)
         alpha, sigma = self.model.schedule.at(t)
-        z_t = q_sample(z, noise, alpha, sigma)
+        z_t, t = self.model.seen(q_sample(z, noise, alpha, sigma), t)
         with autocast(self.world.device, self.training.precision):
             if drop:
                 cond = self.model.dropped(example.values, self.kept(draws))

@@ -1,0 +1,166 @@
+"""An image several times as large: super-resolution."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
+
+from latentry.bounds import LARGEST_SIDE, MOST_IMAGES
+from latentry.errors import UsageError
+from latentry.tasks.inputs.images import file_units, read_image
+from latentry.tasks.options import Between, OnCommandLine
+from latentry.tasks.sampling import Sampling, no_denoiser, values_and_seeds
+from latentry.tasks.size import Size, fitting_size
+from latentry.tasks.task import Request, Task
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from latentry.models.config import DataFacts
+    from latentry.models.model import Model
+
+WHOLE = 2
+"""How many times the side of the training images is drawn at once; what is larger is drawn in tiles of that side."""
+
+
+class Upscale(Sampling):
+    """Options of `upscale`."""
+
+    images: Annotated[tuple[Path, ...], OnCommandLine(positional=True, each=True)] = Field(
+        min_length=1, max_length=MOST_IMAGES, description="Image files, of any size."
+    )
+    text: Any = Field(None, description="What the images show, for models with text.")
+    n: Annotated[int, Between(1, "ask for at least one image", MOST_IMAGES), OnCommandLine(flags=("-n", "--count"))] = (
+        Field(1, description="How many versions of each image.")
+    )
+    size: Annotated[Size, OnCommandLine(metavar="HxW")] = Field(
+        None, description="Size of the result, at most what the model makes of the image, which is the default."
+    )
+    tile: int | None = Field(
+        None,
+        ge=1,
+        le=LARGEST_SIDE,
+        description="Side in pixels of tiles to denoise in; default: of training, for results over twice as large.",
+    )
+
+    @property
+    def count(self) -> int:
+        return self.n * len(self.images)
+
+
+def request(options: Upscale, model: Model) -> Request:
+    """Each file at its own size as the low-resolution image; in Python all must have one size to share an output."""
+    from latentry.models.bind import mirrored
+
+    name, factor, folded = _condition(model)
+    values, seeds = values_and_seeds(options, model)
+    if name in values:
+        raise UsageError(f"{name}: is the image of the file here; leave it out")
+    facts = model.config.data
+    read = [read_image(path, facts) for path in options.images]
+    sizes = {tuple(image.shape[1:]) for image, _ in read}
+    if len(sizes) > 1:
+        raise UsageError(f"{len(read)} images of different sizes into one output; upscale them one by one")
+    ((height, width),) = sizes
+    padded = [mirrored(image[None], folded)[0] for image, _ in read]
+    drawn = fitting_size((padded[0].shape[1] * factor, padded[0].shape[2] * factor), model)
+    whole = (height * factor, width * factor)
+    size = _fitting(options.size, (height, width), factor, options.images[0])
+    grey = all(_is_grey(path, facts) for path in options.images)
+    units = [own or file_units(path, facts) for path, (_, own) in zip(options.images, read, strict=True)]
+    same = drawn == whole == (size or whole) and not grey
+    assert model.denoiser is not None  # or `why_not` has refused
+    return Request(
+        {**model.denoiser.guessed(values), name: [image for image in padded for _ in range(options.n)]},
+        seeds,
+        drawn,
+        facts=[_facts(path, seed, options.n) for path, seed in zip(_each(options), seeds, strict=True)],
+        units=[unit for unit in units for _ in range(options.n)],
+        tile=_tile(drawn, model),
+        back=None if same else partial(_back, whole=whole, size=size or whole, grey=grey),
+    )
+
+
+def why_not(model: Model) -> str | None:
+    """Why a model cannot upscale; None where it has one condition that is a low-resolution image."""
+    if problem := no_denoiser(model):
+        return problem
+    assert model.denoiser is not None
+    kinds = {name: conditioner.options.kind for name, conditioner in model.denoiser.named_conditioners().items()}
+    low = [name for name, kind in kinds.items() if kind == "image"]
+    if len(low) == 1:
+        return None
+    if low:
+        return f"takes several images of low resolution, {', '.join(low)}; give each to `sample` in Python."
+    takes = ", ".join(f"{name} ({kind})" for name, kind in kinds.items())
+    able = f"its conditions are {takes}" if takes else "it draws without conditions"
+    return f"takes no image of low resolution, so it cannot upscale; {able}: use `sample`. Train with {{kind: image}}."
+
+
+def _condition(model: Model) -> tuple[str, int, int]:
+    """(Name, how many times the image is enlarged, what its sides must be multiples of) of the low-resolution image."""
+    from latentry.conditioning.image import Image
+
+    assert model.denoiser is not None
+    named = model.denoiser.named_conditioners().items()
+    ((name, image),) = ((name, conditioner) for name, conditioner in named if isinstance(conditioner, Image))
+    return name, image.options.factor or model.autoencoder.factor, image.folded
+
+
+def _each(options: Upscale) -> list[Path]:
+    return [path for path in options.images for _ in range(options.n)]
+
+
+def _facts(path: Path, seed: int, n: int) -> dict[str, str]:
+    """The file is called as the image it was made of."""
+    return {"name": path.stem if n == 1 else f"{path.stem}-seed-{seed}", "image": path.name}
+
+
+def _is_grey(path: Path, facts: DataFacts) -> bool:
+    """Whether it is a grey file, and the model one of colours."""
+    from latentry.data.files import images
+
+    header = images.header(path, facts.options().limits)
+    return facts.channels == 3 and header.channels - header.alpha == 1
+
+
+def _tile(size: tuple[int, int], model: Model) -> tuple[int, int] | None:
+    """Side and overlap in latents of the tiles that an image of `size` is drawn in."""
+    side = max(model.config.data.size)
+    if max(size) <= WHOLE * side:
+        return None
+    return side // model.autoencoder.factor, side // model.autoencoder.factor // 4
+
+
+def _fitting(asked: Any, given: tuple[int, int], factor: int, path: Path) -> tuple[int, int] | None:
+    """The size (H, W) that was asked for. Raises UsageError where it is none between the image's and `factor` times."""
+    if asked is None:
+        return None
+    size: tuple[int, int] = (asked, asked) if isinstance(asked, int) else asked
+    most = (given[0] * factor, given[1] * factor)
+    can = f"this model makes it up to {factor} times as large, {most[0]}x{most[1]}"
+    of = f"size: {size[0]}x{size[1]} of {path.name}, which is {given[0]}x{given[1]}"
+    if size[0] < given[0] or size[1] < given[1]:
+        raise UsageError(f"{of}, larger than asked for; {can}. Ask for a larger size, or leave it out")
+    if size[0] > most[0] or size[1] > most[1]:
+        raise UsageError(f"{of}; {can}. Ask for at most that, and upscale the result again")
+    if abs(size[0] * given[1] - size[1] * given[0]) > max(given):
+        near = (size[0], round(size[0] * given[1] / given[0]))
+        raise UsageError(f"{of}, is of another shape; ask for {near[0]}x{near[1]}, say")
+    return size
+
+
+def _back(images: Tensor, *, whole: tuple[int, int], size: tuple[int, int], grey: bool) -> Tensor:
+    """Decoded images (B, C, H, W) without what they were continued by, shrunk to the size asked for, grey if it was."""
+    import torch.nn.functional as F
+
+    images = images[..., : whole[0], : whole[1]]
+    if size != whole:
+        images = F.interpolate(images, size, mode="bicubic", align_corners=False, antialias=True)
+    return images.mean(1, keepdim=True) if grey else images
+
+
+TASK = Task(Upscale, request, why_not=why_not)
