@@ -17,6 +17,7 @@ from latentry.diffusion.contracts import Step
 from latentry.errors import UsageError, shown
 from latentry.kinds import KindOptions, lookup
 from latentry.models.autoencoder import Autoencoder
+from latentry.models.classifier import LatentClassifier
 from latentry.models.config import ModelConfig, SampleOptions
 from latentry.models.latent_diffusion import LatentDiffusion
 from latentry.models.model import Model
@@ -30,6 +31,7 @@ from latentry.pipeline.record import MOST_AT_ONCE, DrawnBy, Made
 from latentry.pipeline.sampling import levels_of, solve
 from latentry.tasks import TASKS, Entry, Request
 from latentry.tasks.generate import GUIDE_SCALE
+from latentry.tasks.inputs.labels import towards_labels
 from latentry.tasks.options import TaskOptions
 from latentry.tasks.sampling import Sampling
 from latentry.text import printable
@@ -38,7 +40,10 @@ BATCH = 16
 
 
 class Pipeline:
-    """Both stages and how to use them. `denoiser` is None where only a first stage was trained."""
+    """Both stages and how to use them.
+
+    denoiser: None where only a first stage was trained. classifier: of noisy latents, where there is one.
+    """
 
     def __init__(
         self,
@@ -46,19 +51,22 @@ class Pipeline:
         autoencoder: Autoencoder,
         denoiser: LatentDiffusion | None,
         *,
+        classifier: LatentClassifier | None = None,
         model_hash: str = "",
         source: str = "",
         opened: Mapping[str, Any] | None = None,
     ) -> None:
-        self.config, self.autoencoder, self.denoiser = config, autoencoder.eval(), denoiser
+        self.config, self.autoencoder, self.denoiser, self.classifier = config, autoencoder.eval(), denoiser, classifier
         self.model_hash, self.source, self.opened = model_hash, source, dict(opened or {})
         if denoiser is not None:
             denoiser.eval()
+        if classifier is not None:
+            classifier.eval().requires_grad_(False)
 
     @property
     def model(self) -> Model:
         """What tasks see of it."""
-        return Model(self.config, self.autoencoder, self.denoiser)
+        return Model(self.config, self.autoencoder, self.denoiser, self.classifier)
 
     @property
     def device(self) -> torch.device:
@@ -163,6 +171,7 @@ class Pipeline:
         guidance: float | None = None,
         guidance_interval: tuple[float, float] | str | None = None,
         guidance_rescale: float | None = None,
+        classifier_scale: float | None = None,
         autoguide: str | Path | Pipeline | None = None,
         clip: bool | None = None,
         seed: int = 0,
@@ -180,9 +189,10 @@ class Pipeline:
         steps, solver, levels, guidance, clip: default to the model's own. solver: a name, or with its options, such as
         {"kind": "ddim", "eta": 1}. levels: how noise levels are chosen. guidance: 1 is none; more follows the condition
         more, at times in guidance_interval, with the contrast of samples without it by guidance_rescale; autoguide: a
-        worse model that it leads away from. guide: image files that samples are to look like. clip: hold every
-        predicted x0 inside [-1, 1] (models of pixels). size: (H, W) in pixels or one number, a multiple of the
-        model's. Image i has seed + i, whatever `n` and `batch` are. batch, bf16, progress: as in `run`.
+        worse model that it leads away from. classifier_scale: of the guidance to label= by the model's classifier.
+        guide: image files that samples are to look like. clip: hold every predicted x0 inside [-1, 1] (models of
+        pixels). size: (H, W) in pixels or one number, a multiple of the model's. Image i has seed + i, whatever `n` and
+        `batch` are. batch, bf16, progress: as in `run`.
         """
         return self.run(
             "generate",
@@ -194,6 +204,7 @@ class Pipeline:
             guidance=guidance,
             guidance_interval=guidance_interval,
             guidance_rescale=guidance_rescale,
+            classifier_scale=classifier_scale,
             autoguide=autoguide,
             clip=clip,
             seed=seed,
@@ -237,6 +248,8 @@ class Pipeline:
         parts: dict[str, torch.nn.Module] = {"autoencoder": self.autoencoder}
         if self.denoiser is not None:
             parts |= {"unet": self.denoiser.unet, "conditioning": self.denoiser.conditioners}
+        if self.classifier is not None:
+            parts["classifier"] = self.classifier
         return {
             "source": self.source,
             "hash": self.model_hash,
@@ -259,7 +272,10 @@ class Pipeline:
         checked = config.validate(entry.task.options, dict(options), entry.command)
         own = self.config.sample.model_dump()
         chosen = config.validate(SampleOptions, {**own, **checked.sampling()}, entry.command)
-        return entry, checked, entry.task.request(checked, self.model), chosen
+        request = entry.task.request(checked, self.model)
+        if isinstance(checked, Sampling):
+            request = towards_labels(request, checked, chosen.classifier_scale, self.model)
+        return entry, checked, request, chosen
 
     def _worse(self, options: TaskOptions, chosen: SampleOptions) -> Autoguide | None:
         """The second model of autoguidance, where the options name one."""

@@ -15,7 +15,16 @@ from latentry.text import whole
 if TYPE_CHECKING:
     from latentry.models.model import Model
 
-OF_SAMPLING = ("steps", "solver", "levels", "guidance", "guidance_interval", "guidance_rescale", "clip")
+OF_SAMPLING = (
+    "steps",
+    "solver",
+    "levels",
+    "guidance",
+    "guidance_interval",
+    "guidance_rescale",
+    "classifier_scale",
+    "clip",
+)
 """The options that replace the model's own, where they are set."""
 
 
@@ -37,7 +46,7 @@ class Sampling(TaskOptions):
     text: Annotated[Any, OnCommandLine(positional=True)] = Field(
         None, description="What the images should show, for models with text."
     )
-    label: Any = Field(None, description="The class, for models with classes.")
+    label: Any = Field(None, description="The class, for models with classes or a classifier.")
     # The one option with two defaults: who types a command wants to see what a model can do, a call wants an image.
     n: Annotated[
         int, Between(1, "ask for at least one image", MOST_IMAGES), OnCommandLine(flags=("-n", "--count"), default=16)
@@ -57,6 +66,11 @@ class Sampling(TaskOptions):
     )
     guidance_rescale: Share | None = Field(
         None, description="How far guidance keeps the contrast of unguided samples, 0 to 1; default: the model's."
+    )
+    classifier_scale: Guidance | None = Field(
+        None,
+        description="How strongly the model's classifier guides to the label; default: 1, or 0 where the denoiser "
+        "takes the label itself.",
     )
     autoguide: Annotated[Any, OnCommandLine(metavar="PATH[@step-N]")] = Field(
         None,
@@ -126,9 +140,9 @@ def values_and_seeds(options: Sampling, model: Model) -> tuple[dict[str, list[An
     Raises UsageError for a condition that the model does not take, for lists of other lengths, and for too many images.
     """
     accepted = [] if model.denoiser is None else list(model.denoiser.conditioners)
-    conditions = options.conditions()
+    conditions, classified = options.conditions(), model.classifier is not None
     for name in conditions:
-        if name not in accepted:
+        if name not in accepted and not (name == "label" and classified):
             fields = [field for field in type(options).model_fields if field not in ("text", "label")]
             raise UsageError(
                 f"{shown(name)}: this model takes no such condition; it takes: {', '.join(accepted) or 'none'}"
@@ -142,8 +156,17 @@ def values_and_seeds(options: Sampling, model: Model) -> tuple[dict[str, list[An
             raise UsageError(f"{shown(name)}: an empty list; give at least one value, or leave it out")
         if len(values) not in (1, most):
             raise UsageError(f"{name}: {len(values)} values where others have {most}; give one, or as many")
-    spread = {name: [v[i % len(v)] for i in range(most) for _ in range(options.n)] for name, v in conditions.items()}
-    return spread, [options.seed + i for i in range(options.count)]
+    taken = {name: each for name, each in spread(options).items() if name in accepted}
+    return taken, [options.seed + i for i in range(options.count)]
+
+
+def spread(options: Sampling) -> dict[str, list[Any]]:
+    """For each condition that is set one value an image."""
+    most = options.count // options.n
+    return {
+        name: [values[i % len(values)] for i in range(most) for _ in range(options.n)]
+        for name, values in options.conditions().items()
+    }
 
 
 def no_denoiser(model: Model) -> str | None:
