@@ -8,13 +8,16 @@ from latentry import __version__
 from latentry.models.autoencoder import Autoencoder
 from latentry.models.config import AutoencoderOptions, DataFacts, ModelConfig
 from latentry.pipeline import Pipeline
-from tests.unit.models.small_models import LABELS, denoiser
+from tests.unit.models.small_models import LABELS, denoiser, small_classifier
 
 SHAPE = {"channels": 8, "multipliers": [1, 2], "blocks": 1, "norm_groups": 4}
 
 
-def pipeline(kind: str = "kl", conditions: str = "both", depth: int = 8) -> Pipeline:
-    """Images of 16x16 in colour; sides are multiples of 4. conditions: of `small_models`, or none: a first stage."""
+def pipeline(kind: str = "kl", conditions: str = "both", depth: int = 8, classifier: bool = False) -> Pipeline:
+    """Images of 16x16 in colour; sides are multiples of 4. conditions: of `small_models`, or none: a first stage.
+
+    classifier: with one, of the same classes.
+    """
     torch.manual_seed(0)
     autoencoder = Autoencoder(
         AutoencoderOptions.model_validate({"kind": kind, "codes": 32, **SHAPE, "z_channels": 4}), 3
@@ -31,4 +34,5 @@ def pipeline(kind: str = "kl", conditions: str = "both", depth: int = 8) -> Pipe
             "sample": {"steps": 4, "guidance": 2.0},
         }
     )
-    return Pipeline(config, autoencoder, model, model_hash="abc123", source="small")
+    guide = small_classifier() if classifier else None
+    return Pipeline(config, autoencoder, model, classifier=guide, model_hash="abc123", source="small")
