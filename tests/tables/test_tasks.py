@@ -133,6 +133,21 @@ def test_every_step_is_where_the_model_is(task: str, solver: str, device: torch.
         assert (last - expected).norm() < 1e-2 * expected.norm()
 
 
+@pytest.mark.parametrize("task", SAMPLING)
+def test_a_classifier_guides_it_where_the_model_is(task: str, device: torch.device, file: Path) -> None:
+    """Every task that takes a label; images are each guided to their own, however many are worked on at once."""
+    pipe, options = pipeline(classifier=True).to(device), {**CASES[task](file), "label": ["star", "circle"]}
+    guided = [*pipe.steps(task=task, classifier_scale=2.0, **options)][-1]
+    assert guided.x.device.type == guided.x0.device.type == device.type
+    if device.type == "cpu":
+        free, together, alone = (
+            pipe.run(task, classifier_scale=scale, batch=batch, **options).tensor
+            for scale, batch in ((0.0, 2), (2.0, 2), (2.0, 1))
+        )
+        assert (together - alone).abs().max() < 1e-4
+        assert (together - free).abs().max() > 1e-3
+
+
 def steps(pipe: Pipeline, task: str, solver: str, file: Path) -> Iterator[Any]:
     return pipe.steps(task=task, solver=solver, guidance=2.0, **CASES[task](file))
 

@@ -1,4 +1,4 @@
-"""The folder of one experiment: its recipe, checkpoints of both stages, and the model made of them."""
+"""The folder of one experiment: its recipe, checkpoints of its stages, and the model made of them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from latentry.models.config import ModelConfig
 
 RECIPE, MODEL = "recipe.yaml", "model"
 TRIES, PAUSE = 50, 0.05  # of reading again what changed meanwhile; seconds between
-STAGES = ("autoencoder", "diffusion")
+STAGES = ("autoencoder", "diffusion", "classifier")
 SCALES = ("latent_scale", "latent_shift")
 
 
@@ -76,7 +77,8 @@ def _read(path: Path, averaged: bool, step: int | None) -> ModelFolder:
         if saved is not None:
             first = model_folder.read(path / MODEL)
             tensors = {"autoencoder": first.tensors["autoencoder"], **split_denoiser(trained_weights(saved, averaged))}
-            return _folder(saved, tensors, f"{averaged}/{first.hash}")
+            classifier = stores["classifier"].newest()
+            return _with_classifier(_folder(saved, tensors, f"{averaged}/{first.hash}"), classifier, averaged)
     saved = stores["autoencoder"].at(step) if step is not None else stores["autoencoder"].newest()
     if saved is None:
         if model_folder.is_model(path / MODEL):
@@ -98,6 +100,20 @@ def _folder(saved: Saved, tensors: Mapping[str, Mapping[str, Tensor]], chosen: s
     options = config.validate(ModelConfig, tree, str(saved.path))
     name = hashlib.sha256(made_of).hexdigest()[:12]
     return ModelFolder(options, tensors, saved.state["texts"], hash=name, step=saved.step)
+
+
+def _with_classifier(model: ModelFolder, saved: Saved | None, averaged: bool) -> ModelFolder:
+    """The model with the classifier that was trained beside it, which is of no other denoiser than its latents are."""
+    if saved is None:
+        return model
+    options = config.validate(ModelConfig, saved.state["model"], str(saved.path)).classifier
+    made_of = f"{model.hash}/{averaged}/{model_folder.weights_hash(saved.path)}".encode()
+    return replace(
+        model,
+        config=model.config.model_copy(update={"classifier": options}),
+        tensors={**model.tensors, "classifier": trained_weights(saved, averaged)},
+        hash=hashlib.sha256(made_of).hexdigest()[:12],
+    )
 
 
 def read_recipe(path: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`latentry train`: both stages of a recipe, or one; the same command goes on where it stopped."""
+"""`latentry train`: the stages of a recipe, or one; the same command goes on where it stopped."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def train(
     *,
     out: Annotated[Path, typer.Option(help="The run's folder; the same command resumes it.")],
     data: Annotated[Path | None, typer.Option(help="Folder of images.")] = None,
-    stage: Annotated[str | None, typer.Option(help="autoencoder or diffusion alone.")] = None,
+    stage: Annotated[str | None, typer.Option(help="autoencoder, diffusion or classifier alone.")] = None,
     device: Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")] = "auto",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="A few real steps, a sample and a save: size, speed, memory, disk.")

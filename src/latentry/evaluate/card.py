@@ -111,6 +111,11 @@ def _facts(config: ModelConfig, about: About, minutes: Mapping[str, float]) -> d
         facts["denoiser's learning rate"] = about.rates.get("diffusion", "")
         facts["conditions"] = ", ".join(f"{name} ({o.kind})" for name, o in d.conditioning.items()) or "none"
         facts["samples by default"] = f"{s.solver.kind}, {s.steps} steps, guidance {s.guidance:g}"
+    if config.classifier is not None:
+        c = config.classifier
+        facts["classifier"] = f"half UNet {c.channels} x {list(c.multipliers)}, {len(c.names)} classes of {c.field}"
+        facts["classifier's training"] = _training("classifier", config, about, minutes)
+        facts["classifier's learning rate"] = about.rates.get("classifier", "")
     return {**facts, "made with": f"latentry {__version__}"}
 
 
@@ -135,6 +140,8 @@ def _use(config: ModelConfig) -> str:
     kinds = {o.kind for o in config.diffusion.conditioning.values()}
     text = ' "a description"' if "text" in kinds else ""
     label = f" --label {_quoted(config.data.labels[0])}" if "class_label" in kinds and config.data.labels else ""
+    if config.classifier is not None:
+        label = f" --label {_quoted(config.classifier.names[0])} --classifier-scale 3"
     return f"```sh\nlatentry sample MODEL{text}{label} -n 4 --out FOLDER\n```"
 
 

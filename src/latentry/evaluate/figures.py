@@ -16,8 +16,10 @@ from latentry.checkpoints import durable
 from latentry.checkpoints.run_folder import MODEL
 from latentry.conditioning import reads_of, values_of
 from latentry.data.dataset import ImageData
+from latentry.data.folders.select import name_of, value_of
 from latentry.data.sample import Sample, joined
 from latentry.errors import LatentryError
+from latentry.evaluate.noisy import judged
 from latentry.metrics import JUDGES, METRICS
 from latentry.models.latent_diffusion import LatentDiffusion
 from latentry.pipeline import Pipeline, load
@@ -46,6 +48,8 @@ def measure(run: Path, data: ImageData, judge: str | None, seed: int, device: to
         metric.named(what): round(float(metric.reconstructions(*compared)), metric.digits)
         for metric in METRICS.values()
     }
+    if pipe.classifier is not None and pipe.denoiser is not None:
+        figures |= classified(pipe, held_out if split == "held-out" else data, samples, split, seed)
     if judge is not None:
         shown = held_out if split == "held-out" else data
         records = [dict(shown.records[s.index].fields) for s in samples]
@@ -102,6 +106,19 @@ def relative_to(data: ImageData) -> str:
     if survey.narrow is not None:
         return f", relative to the range in use {survey.used_range} of {survey.full}"
     return "" if chosen == "auto" else f", relative to data.range {survey.full or chosen}"
+
+
+def classified(pipe: Pipeline, data: ImageData, samples: Sequence[Sample], split: str, seed: int) -> dict[str, float]:
+    """How often the classifier names the class of noisy latents, in the fifth of times with least noise and in all."""
+    assert pipe.classifier is not None
+    assert pipe.denoiser is not None
+    options, schedule = pipe.classifier.options, pipe.denoiser.schedule
+    names = [name_of(value_of(data.records[sample.index], str(options.field))) for sample in samples]
+    z, numbers = pipe.encode(torch.stack([sample.image for sample in samples])), pipe.classifier.numbers(names)
+    found = judged(pipe.classifier, schedule, z, numbers, range(len(samples)), seed).right.float()
+    what = f"classifier right on {split} latents"
+    figures = {f"{what}, least noise": found[:, 0], f"{what}, all times": found}
+    return {name: round(float(right.mean()), 4) for name, right in figures.items()}
 
 
 def real_judged(

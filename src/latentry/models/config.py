@@ -8,8 +8,6 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from latentry.bounds import (
-    MOST_LAYERS,
-    MOST_PARAMETERS,
     Blocks,
     Count,
     Depth,
@@ -33,55 +31,11 @@ from latentry.diffusion.schedule import SCHEDULES
 from latentry.diffusion.solvers import SOLVERS
 from latentry.errors import did_you_mean, shown
 from latentry.kinds import Options, choice
+from latentry.models.checks import check_attention, check_groups, check_network
+from latentry.models.classifier import ClassifierOptions
 
 HEAD_CHANNELS = 32
 TEXTS = ("text", "clip_text")
-
-
-def check_groups(channels: int, multipliers: tuple[int, ...], groups: int) -> None:
-    """Every width must be divisible by the number of normalisation groups."""
-    bad = [channels * m for m in (1, *multipliers) if channels * m % groups]
-    if bad:
-        divisors = [g for g in range(1, channels + 1) if not any(channels * m % g for m in (1, *multipliers))]
-        fits = ", ".join(map(str, divisors[-6:]))
-        raise ValueError(f"norm_groups {groups} does not divide the width {bad[0]}; these fit: {fits}")
-
-
-def about_parameters(network: AutoencoderOptions | UNetOptions) -> int:
-    """How many parameters it comes to, within a factor of two, before any is made.
-
-    A level has 2 blocks + 1 residual blocks of two 3x3 convolutions, and in each a transformer of 12 w^2 a layer.
-    """
-    each = 18 + 12 * _depth(network)
-    return sum((2 * network.blocks + 1) * each * (network.channels * m) ** 2 for m in network.multipliers)
-
-
-def _depth(network: AutoencoderOptions | UNetOptions) -> int:
-    depth = getattr(network, "transformer_depth", 0)
-    return max(depth, default=0) if isinstance(depth, tuple) else depth
-
-
-def check_network(network: AutoencoderOptions | UNetOptions) -> None:
-    """No network that no machine could hold, though each of its numbers is one that somebody could want."""
-    parameters, levels, blocks = about_parameters(network), len(network.multipliers), network.blocks
-    if parameters > MOST_PARAMETERS:
-        raise ValueError(
-            f"channels {network.channels} with multipliers up to {max(network.multipliers)} and {blocks} blocks make a "
-            f"network of about {parameters:.0e} parameters; at most {MOST_PARAMETERS:.0e}. Make it narrower"
-        )
-    layers = levels * (2 * blocks + 1) * (1 + _depth(network))
-    if layers > MOST_LAYERS:
-        raise ValueError(f"{levels} levels of {blocks} blocks make {layers} layers; at most {MOST_LAYERS}")
-
-
-def check_attention(factors: tuple[int, ...], levels: int | None, patch: int = 1) -> None:
-    """Attention is placed by downsampling factors: powers of two that exist."""
-    for f in factors:
-        if f & (f - 1):
-            raise ValueError(f"attention at factor {f}: factors are powers of two (1, 2, 4, ...)")
-        if levels is not None and not patch <= f < patch * 2**levels:
-            existing = ", ".join(str(patch * 2**level) for level in range(levels))
-            raise ValueError(f"attention at factor {f}: the {levels} levels have the factors {existing}")
 
 
 class AutoencoderOptions(Options):
@@ -180,6 +134,7 @@ class SampleOptions(Options):
 
     guidance_interval: the times at which guidance acts, as shares of the schedule: 0 is the least noise, 1 the most.
     guidance_rescale: how far it keeps the prediction's deviation what it is without guidance.
+    classifier_scale: of the guidance by the classifier; null is 1 where the denoiser takes no label, else 0.
     clip: hold every predicted x0 inside [-1, 1], for models of pixels.
     """
 
@@ -189,6 +144,7 @@ class SampleOptions(Options):
     guidance: Guidance = 1.0
     guidance_interval: Interval = WHOLE
     guidance_rescale: Share = 0.0
+    classifier_scale: Guidance | None = None
     clip: bool = False
 
     @field_validator("levels")
@@ -268,7 +224,10 @@ class DiffusionOptions(Options):
 
 
 class ModelConfig(Options):
-    """The whole of `model.yaml`; `diffusion` is absent while only the first stage is trained."""
+    """The whole of `model.yaml`; `diffusion` is absent while only the first stage is trained.
+
+    classifier: of noisy latents, where there is one, to guide sampling with.
+    """
 
     format: Literal[1] = 1
     name: str
@@ -276,6 +235,7 @@ class ModelConfig(Options):
     data: DataFacts
     autoencoder: AutoencoderOptions
     diffusion: DiffusionOptions | None = None
+    classifier: ClassifierOptions | None = None
     sample: SampleOptions = SampleOptions()
     trained: dict[str, Any] = Field({}, max_length=1000)
 

@@ -1,4 +1,4 @@
-"""Both stages of a model together, as tasks and the pipeline use them."""
+"""The stages of a model together, as tasks and the pipeline use them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from latentry import rng
 from latentry.errors import UsageError
 from latentry.models import tiles
 from latentry.models.autoencoder import Autoencoder
+from latentry.models.classifier import LatentClassifier
 from latentry.models.config import ModelConfig, check_size
 from latentry.models.latent_diffusion import LatentDiffusion
 from latentry.nn.tiled.plane import Source, Whole
@@ -21,11 +22,15 @@ AT_ONCE = 8  # images encoded or decoded
 
 @dataclass(frozen=True)
 class Model:
-    """What `model.yaml` says, and the networks. `denoiser` is None where only a first stage was trained."""
+    """What `model.yaml` says, and the networks.
+
+    denoiser: None where only a first stage was trained. classifier: of noisy latents, where there is one.
+    """
 
     config: ModelConfig
     autoencoder: Autoencoder
     denoiser: LatentDiffusion | None
+    classifier: LatentClassifier | None = None
 
     @property
     def device(self) -> torch.device:
@@ -34,9 +39,9 @@ class Model:
 
     def to(self, device: str | torch.device) -> None:
         """Move the weights."""
-        self.autoencoder.to(device)
-        if self.denoiser is not None:
-            self.denoiser.to(device)
+        for module in (self.autoencoder, self.denoiser, self.classifier):
+            if module is not None:
+                module.to(device)
 
     @torch.no_grad()
     def encode(self, images: Tensor, *, sample: int | None = None, tiled: bool | None = None) -> Tensor:

@@ -26,7 +26,9 @@ def facts(config: ModelConfig) -> dict[str, Any]:
     }
     if second is not None:
         plain |= {"prediction": second.prediction, "schedule": second.schedule.kind}
-        plain["sample"] = config.sample.model_dump()
+        plain["sample"] = config.sample.model_dump(exclude_none=True)
+    if config.classifier is not None:
+        plain["classifier"] = {"field": config.classifier.field, "classes": list(config.classifier.names)}
     return {**plain, "trained": dict(config.trained)}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,8 @@ def export_model(
         raise UsageError(f"--out {out}: already exists. Choose another.")
     model = read_model(source)
     model = first_stage_of(model) if stage == "autoencoder" else model
+    left = model.config.classifier is not None
+    model = replace(model, config=model.config.model_copy(update={"classifier": None}))
     try:
         HOLDS[to](model)
     except UsageError as refusal:
@@ -80,6 +83,8 @@ def export_model(
         written = list(write(model, out))
     if model.config.data.range is not None:
         report(_unsaid_range(model.config.data, to))
+    if left:
+        report(f"classifier: {to} has no place for it; it is left out. It stays in {source}.")
     return written
 
 
@@ -97,7 +102,7 @@ HOLDS: dict[str, Callable[[ModelFolder], object]] = {"compvis": config_of, "diff
 
 def first_stage_of(model: ModelFolder) -> ModelFolder:
     """The first stage alone."""
-    config = model.config.model_copy(update={"diffusion": None})
+    config = model.config.model_copy(update={"diffusion": None, "classifier": None})
     return ModelFolder(config, {"autoencoder": model.tensors["autoencoder"]}, card=model.card)
 
 

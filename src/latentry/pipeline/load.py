@@ -41,4 +41,6 @@ def assemble(model: ModelFolder, source: str) -> Pipeline:
     """Modules with these weights, ready to use, on the CPU. Of raw and averaged weights it takes the averaged."""
     made = opening.networks(model, source)
     how = {"model_hash": opening.hash_of(model), "source": source}
-    return Pipeline(made.config, made.autoencoder, made.denoiser, **how, opened={"step": model.step})
+    return Pipeline(
+        made.config, made.autoencoder, made.denoiser, classifier=made.classifier, **how, opened={"step": model.step}
+    )

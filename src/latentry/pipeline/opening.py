@@ -17,6 +17,7 @@ from latentry.checkpoints.tensors import misfit
 from latentry.errors import LatentryError, UsageError
 from latentry.models.autoencoder import Autoencoder
 from latentry.models.build import build_denoiser
+from latentry.models.classifier import LatentClassifier
 from latentry.models.model import Model
 from latentry.pipeline import foreign
 
@@ -59,13 +60,25 @@ def networks(model: ModelFolder, source: str) -> Model:
         autoencoder = Autoencoder(config.autoencoder, config.data.channels)
         denoiser = None if config.diffusion is None else build_denoiser(config, model.texts, autoencoder)
     _fill(autoencoder, model.tensors.get("autoencoder", {}), f"{source}: autoencoder")
+    classifier = _classifier(model, autoencoder.latent_channels, source)
     unet = model.tensors.get("unet", model.tensors.get("unet_raw"))
     if denoiser is None or unet is None:
-        return Model(config, autoencoder.eval(), None)
+        return Model(config, autoencoder.eval(), None, classifier)
     _fill(denoiser.unet, unet, f"{source}: unet")
     rest = model.tensors.get("conditioning", {})
     _fill(denoiser, {f"unet.{k}": v for k, v in unet.items()} | dict(rest), f"{source}: conditioning")
-    return Model(config, autoencoder.eval(), denoiser.eval())
+    return Model(config, autoencoder.eval(), denoiser.eval(), classifier)
+
+
+def _classifier(model: ModelFolder, latent_channels: int, source: str) -> LatentClassifier | None:
+    """The classifier of a model that has one."""
+    options, tensors = model.config.classifier, model.tensors.get("classifier")
+    if options is None or tensors is None:
+        return None
+    with torch.device("meta"):
+        classifier = LatentClassifier(options, latent_channels)
+    _fill(classifier, tensors, f"{source}: classifier")
+    return classifier.eval().requires_grad_(False)
 
 
 def hash_of(model: ModelFolder) -> str:

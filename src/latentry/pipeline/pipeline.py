@@ -20,6 +20,7 @@ from latentry.errors import UsageError, shown
 from latentry.kinds import KindOptions, lookup
 from latentry.models import tiles
 from latentry.models.autoencoder import Autoencoder
+from latentry.models.classifier import LatentClassifier
 from latentry.models.config import ModelConfig, SampleOptions
 from latentry.models.latent_diffusion import LatentDiffusion
 from latentry.models.model import Model
@@ -35,6 +36,7 @@ from latentry.pipeline.record import MOST_AT_ONCE, DrawnBy, Made
 from latentry.pipeline.sampling import levels_of, solve
 from latentry.tasks import TASKS, Entry, Request, Task
 from latentry.tasks.generate import GUIDE_SCALE
+from latentry.tasks.inputs.labels import towards_labels
 from latentry.tasks.options import TaskOptions
 from latentry.tasks.sampling import Sampling
 from latentry.tasks.size import fitting_tile
@@ -44,7 +46,10 @@ BATCH = 16
 
 
 class Pipeline:
-    """Both stages and how to use them. `denoiser` is None where only a first stage was trained."""
+    """Both stages and how to use them.
+
+    denoiser: None where only a first stage was trained. classifier: of noisy latents, where there is one.
+    """
 
     def __init__(
         self,
@@ -52,19 +57,22 @@ class Pipeline:
         autoencoder: Autoencoder,
         denoiser: LatentDiffusion | None,
         *,
+        classifier: LatentClassifier | None = None,
         model_hash: str = "",
         source: str = "",
         opened: Mapping[str, Any] | None = None,
     ) -> None:
-        self.config, self.autoencoder, self.denoiser = config, autoencoder.eval(), denoiser
+        self.config, self.autoencoder, self.denoiser, self.classifier = config, autoencoder.eval(), denoiser, classifier
         self.model_hash, self.source, self.opened = model_hash, source, dict(opened or {})
         if denoiser is not None:
             denoiser.eval()
+        if classifier is not None:
+            classifier.eval().requires_grad_(False)
 
     @property
     def model(self) -> Model:
         """What tasks see of it."""
-        return Model(self.config, self.autoencoder, self.denoiser)
+        return Model(self.config, self.autoencoder, self.denoiser, self.classifier)
 
     @property
     def device(self) -> torch.device:
@@ -179,6 +187,7 @@ class Pipeline:
         guidance: float | None = None,
         guidance_interval: tuple[float, float] | str | None = None,
         guidance_rescale: float | None = None,
+        classifier_scale: float | None = None,
         autoguide: str | Path | Pipeline | None = None,
         clip: bool | None = None,
         seed: int = 0,
@@ -198,10 +207,11 @@ class Pipeline:
         steps, solver, levels, guidance, clip: default to the model's own. solver: a name, or with its options, such as
         {"kind": "ddim", "eta": 1}. levels: how noise levels are chosen. guidance: 1 is none; more follows the condition
         more, at times in guidance_interval, with the contrast of samples without it by guidance_rescale; autoguide: a
-        worse model that it leads away from. guide: image files that samples are to look like. clip: hold every
-        predicted x0 inside [-1, 1] (models of pixels). size: (H, W) in pixels or one number, a multiple of f. tile,
-        overlap: in pixels, of tiles to denoise in, for sizes far beyond training. Image i has seed + i, whatever `n`
-        and `batch` are. batch, bf16, progress: as in `run`.
+        worse model that it leads away from. classifier_scale: of the guidance to label= by the model's classifier.
+        guide: image files that samples are to look like. clip: hold every predicted x0 inside [-1, 1] (models of
+        pixels). size: (H, W) in pixels or one number, a multiple of f. tile, overlap: in pixels, of tiles to denoise
+        in, for sizes far beyond training. Image i has seed + i, whatever `n` and `batch` are. batch, bf16, progress: as
+        in `run`.
         """
         return self.run(
             "generate",
@@ -213,6 +223,7 @@ class Pipeline:
             guidance=guidance,
             guidance_interval=guidance_interval,
             guidance_rescale=guidance_rescale,
+            classifier_scale=classifier_scale,
             autoguide=autoguide,
             clip=clip,
             seed=seed,
@@ -294,6 +305,8 @@ class Pipeline:
         parts: dict[str, torch.nn.Module] = {"autoencoder": self.autoencoder}
         if self.denoiser is not None:
             parts |= {"unet": self.denoiser.unet, "conditioning": self.denoiser.conditioners}
+        if self.classifier is not None:
+            parts["classifier"] = self.classifier
         return {
             "source": self.source,
             "hash": self.model_hash,
@@ -320,6 +333,8 @@ class Pipeline:
             chosen = chosen.model_copy(update={"steps": 1, "levels": "trailing"})
         tile = fitting_tile(checked.tile, checked.overlap, self.model) if isinstance(checked, Sampling) else None
         request = entry.task.request(checked, self.model)
+        if isinstance(checked, Sampling):
+            request = towards_labels(request, checked, chosen.classifier_scale, self.model)
         return entry, checked, replace(request, tile=tile or request.tile), chosen
 
     def _worse(self, options: TaskOptions, chosen: SampleOptions) -> Autoguide | None:

@@ -24,7 +24,16 @@ from latentry.text import whole
 if TYPE_CHECKING:
     from latentry.models.model import Model
 
-OF_SAMPLING = ("steps", "solver", "levels", "guidance", "guidance_interval", "guidance_rescale", "clip")
+OF_SAMPLING = (
+    "steps",
+    "solver",
+    "levels",
+    "guidance",
+    "guidance_interval",
+    "guidance_rescale",
+    "classifier_scale",
+    "clip",
+)
 """The options that replace the model's own, where they are set."""
 CONDITIONS = ("text", "label", "layout", "semantic", "embedding")
 """The fields that are conditions; a recipe may name further ones as it likes."""
@@ -50,7 +59,7 @@ class Sampling(TaskOptions):
     text: Annotated[Any, OnCommandLine(positional=True)] = Field(
         None, description="What the images should show, for models with text."
     )
-    label: Any = Field(None, description="The class, for models with classes.")
+    label: Any = Field(None, description="The class, for models with classes or a classifier.")
     layout: Annotated[Any, OnCommandLine(metavar="BOXES.json")] = Field(
         None, description="Boxes, for models with layouts: label and bbox (x, y, width, height) of each, in JSON."
     )
@@ -79,6 +88,11 @@ class Sampling(TaskOptions):
     )
     guidance_rescale: Share | None = Field(
         None, description="How far guidance keeps the contrast of unguided samples, 0 to 1; default: the model's."
+    )
+    classifier_scale: Guidance | None = Field(
+        None,
+        description="How strongly the model's classifier guides to the label; default: 1, or 0 where the denoiser "
+        "takes the label itself.",
     )
     autoguide: Annotated[Any, OnCommandLine(metavar="PATH[@step-N]")] = Field(
         None,
@@ -162,9 +176,9 @@ def values_and_seeds(
     Raises UsageError for a condition that the model does not take, for lists of other lengths, and for too many images.
     """
     accepted = [] if model.denoiser is None else list(model.denoiser.conditioners)
-    conditions = options.conditions()
+    conditions, classified = options.conditions(), model.classifier is not None
     for name in conditions:
-        if name not in accepted:
+        if name not in accepted and not (name == "label" and classified):
             fields = [field for field in type(options).model_fields if field not in CONDITIONS]
             raise UsageError(
                 f"{shown(name)}: this model takes no such condition; it takes: {', '.join(accepted) or 'none'}"
@@ -178,9 +192,15 @@ def values_and_seeds(
             raise UsageError(f"{shown(name)}: an empty list; give at least one value, or leave it out")
         if len(values) not in (1, most):
             raise UsageError(f"{name}: {len(values)} values where others have {most}; give one, or as many")
-    conditions = {name: _asked(model, name, values, size) for name, values in conditions.items()}
-    spread = {name: [v[i % len(v)] for i in range(most) for _ in range(options.n)] for name, v in conditions.items()}
-    return spread, [options.seed + i for i in range(options.n * most)]
+    taken = {name: _asked(model, name, each, size) for name, each in spread(options).items() if name in accepted}
+    return taken, [options.seed + i for i in range(options.n * most)]
+
+
+def spread(options: Sampling) -> dict[str, list[Any]]:
+    """For each condition that is set one value an image: the first `n` images have the first."""
+    conditions = options.conditions()
+    most = max((len(values) for values in conditions.values()), default=1)
+    return {name: [v[i % len(v)] for i in range(most) for _ in range(options.n)] for name, v in conditions.items()}
 
 
 def _asked(model: Model, name: str, values: list[Any], size: tuple[int, int] | None) -> list[Any]:

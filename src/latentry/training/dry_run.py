@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -48,17 +48,17 @@ def dry_run(plan: Plan, doing: Callable[[str], None] = _silent) -> dict[str, Any
     raise.
     """
     parent = next(p for p in (plan.out, *plan.out.absolute().parents) if p.is_dir())
-    diffusion = plan.recipe.diffusion
-    uncached = diffusion.model_copy(update={"train": diffusion.train.model_copy(update={"cache_latents": False})})
+    cached = {n: s for n, s in plan.recipe.sections().items() if getattr(s.train, "cache_latents", False)}
+    uncached = {name: _uncached(section) for name, section in cached.items()}
     with tempfile.TemporaryDirectory(prefix=".dry-run-", dir=parent) as folder:
         rehearsal = replace(
             plan,
-            recipe=plan.recipe.model_copy(update={"diffusion": uncached}),
+            recipe=plan.recipe.model_copy(update=uncached),
             out=Path(folder),
             stages=plan.selected,
             sources=replace(plan.sources, saved=None),
         )
-        figures = _rehearse(rehearsal, diffusion.train.cache_latents, doing)
+        figures = _rehearse(rehearsal, list(cached), doing)
         free = shutil.disk_usage(folder).free
     plan.report("dry run: steps, samples and saves worked; nothing of it is left")
     needed = sum(stage["disk (GiB)"] for stage in figures.values())
@@ -73,9 +73,15 @@ def dry_run(plan: Plan, doing: Callable[[str], None] = _silent) -> dict[str, Any
     }
 
 
-def _rehearse(plan: Plan, cached: bool, doing: Callable[[str], None]) -> dict[str, Any]:
-    """cached: the second stage will really work on cached latents."""
+def _uncached(section: Any) -> Any:
+    """A stage's section, to work on images: the cache would take all of them."""
+    return section.model_copy(update={"train": section.train.model_copy(update={"cache_latents": False})})
+
+
+def _rehearse(plan: Plan, cached: Sequence[str], doing: Callable[[str], None]) -> dict[str, Any]:
+    """cached: the stages that will really work on cached latents; the first of them that is trained fills the cache."""
     figures: dict[str, Any] = {}
+    fills = next((name for name in cached if name in plan.stages), None)
     parts: dict[str, nn.Module] = {}
     for name in walk(plan):
         kind = STAGES[name]
@@ -86,7 +92,7 @@ def _rehearse(plan: Plan, cached: bool, doing: Callable[[str], None]) -> dict[st
             stage = kind.build(plan, parts)
             if name in plan.stages:
                 seconds = BUDGET / len(plan.stages)
-                measured = _time(stage, plan, cached and name == "diffusion", seconds, doing)
+                measured = _time(stage, plan, name in cached, name == fills, seconds, doing)
                 figures[name] = {"parameters": _sizes(stage), **measured, "peak memory (GiB)": peak(plan.world.device)}
             part = stage.model
         parts[name] = part.to(plan.world.device).eval().requires_grad_(False)
@@ -98,8 +104,10 @@ def _sizes(stage: Stage) -> dict[str, int]:
     return {name: count for name, count in counts.items() if count}
 
 
-def _time(stage: Stage, plan: Plan, cached: bool, seconds: float, doing: Callable[[str], None]) -> dict[str, Any]:
-    """Real steps of one stage, a sheet and a save. cached: batches will come from cached latents.
+def _time(
+    stage: Stage, plan: Plan, cached: bool, fills: bool, seconds: float, doing: Callable[[str], None]
+) -> dict[str, Any]:
+    """Real steps of one stage, a sheet and a save. cached: batches will come from cached latents, which it `fills`.
 
     Times are from the fastest of the steps to the slowest; where other work keeps the machine busy, from what the
     fastest took of the processors.
@@ -119,8 +127,8 @@ def _time(stage: Stage, plan: Plan, cached: bool, seconds: float, doing: Callabl
     size = sum(file.stat().st_size for file in path.iterdir())
     images = len(plan.data) + (len(plan.held_out) if plan.held_out else 0)
     looks = training.steps // training.sample_every * sheet + training.steps // training.save_every * save
-    disk = size * (training.keep + 1) + (_cache_bytes(plan, images) if cached else 0)
-    encoded = images * (1 + plan.data.options.flip) / training.batch if cached else 0.0  # batches of the whole cache
+    disk = size * (training.keep + 1) + (_cache_bytes(plan, images) if fills else 0)
+    encoded = images * (1 + plan.data.options.flip) / training.batch if fills else 0.0  # batches of the whole cache
     hours, each = [], []
     for pick, kind in ((min, "quiet"), (max, "step")):
         fetch, step = pick(t.fetch for t in timed), pick(getattr(t, kind) for t in timed)

@@ -36,7 +36,7 @@ def rehearse(plan: Plan) -> None:
     naming where it comes from.
     """
     parent = next(p for p in (plan.out, *plan.out.absolute().parents) if p.is_dir())
-    config = plan.model.model_copy(update={"trained": {"autoencoder_steps": 1, "diffusion_steps": 1}})
+    config = plan.model.model_copy(update={"trained": {f"{name}_steps": 1 for name in plan.recipe.sections()}})
     notes = about(plan)
     card = model_card(config, notes, minutes=dict.fromkeys(notes.batches, 1.0), figures={"figure": 1.0}, sheet=True)
     written = ModelFolder(config, {}, plan.texts, card, pictures={SHEET: b""})

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from latentry import devices
-from latentry.checkpoints import lock
+from latentry.checkpoints import lock, model_folder
 from latentry.checkpoints.lock import RunLock
 from latentry.checkpoints.manifest import recover
 from latentry.checkpoints.run_folder import MODEL, is_run
@@ -154,7 +154,7 @@ def _conclude(plan: Plan) -> Mapping[str, Any]:
     update_sampling(plan)
     figures = read_figures(out)
     if figures is None:
-        judge = recipe.judge if "diffusion" in plan.selected else None
+        judge = recipe.judge if model_folder.has(out / MODEL, "unet") else None
         try:
             with Waiting(plan.report, "figures") as waiting:
                 waiting.doing("measuring the model")

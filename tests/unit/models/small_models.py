@@ -8,6 +8,7 @@ import torch
 
 from latentry.conditioning import BuildContext
 from latentry.models.build import build_conditioners
+from latentry.models.classifier import ClassifierOptions, LatentClassifier
 from latentry.models.config import DiffusionOptions
 from latentry.models.latent_diffusion import LatentDiffusion
 
@@ -44,6 +45,16 @@ def denoiser(conditions: str = "both", encode: Any = None, **options: Any) -> La
     for parameter in model.parameters():
         parameter.data += 0.1 * torch.randn(parameter.shape)
     return model
+
+
+def small_classifier() -> LatentClassifier:
+    """Of four latent channels; its zero layers are filled."""
+    torch.manual_seed(1)
+    shape = {"channels": 8, "multipliers": [1, 2], "blocks": 1, "head_channels": 4, "norm_groups": 4}
+    made = LatentClassifier(ClassifierOptions.model_validate({**shape, "names": LABELS}), 4).eval()
+    for parameter in made.parameters():
+        parameter.data += 0.1 * torch.randn(parameter.shape)
+    return made
 
 
 def values_for(conditions: str) -> dict[str, list[Any]]:

@@ -12,14 +12,18 @@ from latentry import __version__
 from latentry.models.autoencoder import Autoencoder
 from latentry.models.config import AutoencoderOptions, DataFacts, ModelConfig
 from latentry.pipeline import Pipeline
-from tests.unit.models.small_models import LABELS, denoiser
+from tests.unit.models.small_models import LABELS, denoiser, small_classifier
 
 SHAPE = {"channels": 8, "multipliers": [1, 2], "blocks": 1, "norm_groups": 4}
 
 
-def pipeline(kind: str = "kl", conditions: str = "both", depth: int = 8, **diffusion: Any) -> Pipeline:
+def pipeline(
+    kind: str = "kl", conditions: str = "both", depth: int = 8, classifier: bool = False, **diffusion: Any
+) -> Pipeline:
     """Images of 16x16 in colour; sides are multiples of 4. conditions: of `small_models`, or none: a first stage.
-    diffusion: further options of the second."""
+
+    classifier: with one, of the same classes. diffusion: further options of the second stage.
+    """
     torch.manual_seed(0)
     autoencoder = Autoencoder(
         AutoencoderOptions.model_validate({"kind": kind, "codes": 32, **SHAPE, "z_channels": 4}), 3
@@ -37,7 +41,8 @@ def pipeline(kind: str = "kl", conditions: str = "both", depth: int = 8, **diffu
             "sample": {"steps": 4, "guidance": 2.0},
         }
     )
-    return Pipeline(config, autoencoder, model, model_hash="abc123", source="small")
+    guide = small_classifier() if classifier else None
+    return Pipeline(config, autoencoder, model, classifier=guide, model_hash="abc123", source="small")
 
 
 def _unscaled(autoencoder: Autoencoder, images: Tensor) -> Tensor:

@@ -20,6 +20,8 @@ from latentry.training.plan.recipes import validated
 from latentry.training.stages.autoencoder.build import build as build_first
 from latentry.training.stages.autoencoder.build import fresh
 from latentry.training.stages.autoencoder.stage import AutoencoderStage
+from latentry.training.stages.classifier.build import build as build_classifier
+from latentry.training.stages.classifier.stage import ClassifierStage
 from latentry.training.stages.diffusion.build import build as build_second
 from latentry.training.stages.diffusion.stage import DiffusionStage
 
@@ -45,6 +47,15 @@ RECIPE: dict[str, Any] = {
         },
         "train": {**TRAIN, "cache_latents": False},
     },
+}
+CLASSIFIER: dict[str, Any] = {
+    "channels": 8,
+    "multipliers": [1, 2],
+    "blocks": 1,
+    "attention": [2],
+    "head_channels": 4,
+    "norm_groups": 4,
+    "train": {**TRAIN, "cache_latents": False},
 }
 DISCRIMINATOR = {"channels": 4, "layers": 1, "start": 0, "lead": 0, "ramp": 0, "max_weight": 1e4}
 """As published: the whole term from its first step on."""
@@ -92,6 +103,15 @@ def second_stage(root: Path, world: World = ALONE, **changes: Any) -> DiffusionS
     dotted = {f"diffusion.{key.replace('__', '.')}": value for key, value in changes.items()}
     made = planned(root, dotted, world)
     stage = build_second(made, {"autoencoder": fresh(made).eval().requires_grad_(False)})
+    fill(stage.model)
+    return stage
+
+
+def classifier_stage(root: Path, world: World = ALONE, **changes: Any) -> ClassifierStage:
+    """The classifier of labels on an untrained first stage."""
+    dotted = {f"classifier.{key.replace('__', '.')}": value for key, value in changes.items()}
+    made = planned(root, {"classifier": CLASSIFIER, **dotted}, world)
+    stage = build_classifier(made, {"autoencoder": fresh(made).eval().requires_grad_(False)})
     fill(stage.model)
     return stage
 

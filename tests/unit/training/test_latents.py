@@ -203,7 +203,7 @@ def test_conditions_that_read_pixels_work_with_cached_latents(root: Path, tmp_pa
     made = planned(root, condition)
     parts_ = {"autoencoder": fresh(made).eval().requires_grad_(False)}
     direct, cached = (build_second(made, parts_) for _ in range(2))
-    cached.caches = {"train": LatentCache(cached.autoencoder, cached.data, "", tmp_path, ALONE, lambda _: None)}
+    cached.latents.caches = {"train": LatentCache(cached.autoencoder, cached.data, "", tmp_path, ALONE, lambda _: None)}
     flips = [direct.data.pick(position).flip for position in range(16)]
     assert len(set(flips)) == 2
     for (one,), (other,), _ in zip(direct.batches(0), cached.batches(0), range(2)):

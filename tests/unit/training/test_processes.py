@@ -26,6 +26,7 @@ from tests.unit.training.small_stages import (
     DISCRIMINATOR,
     RECIPE,
     assert_close,
+    classifier_stage,
     first_stage,
     gradients,
     images,
@@ -42,10 +43,13 @@ STAGES: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "kl": (first_stage, KL),
     "vq": (first_stage, {**FIRST, "train__batch": 4, "kind": "vq"}),
     "diffusion": (second_stage, {"train__accumulate": 2, "objective__learn_log_variance": True}),
+    "classifier": (classifier_stage, {"train__accumulate": 2}),
 }
 STEPS, FEWEST = 20, 4
-SGD_RATES = {"kl": 1e-3, "vq": 1e-3, "diffusion": 1e-2}
-ADAMW_RATES = {"kl": 1e-3, "vq": 1e-4, "diffusion": 1e-3}  # vq: no vector comes near a tie, where rounding decides
+ON_LATENTS = ("diffusion", "classifier")
+SGD_RATES = {"kl": 1e-3, "vq": 1e-3, "diffusion": 1e-2, "classifier": 1e-2}
+# vq: no vector comes near a tie, where rounding decides
+ADAMW_RATES = {"kl": 1e-3, "vq": 1e-4, "diffusion": 1e-3, "classifier": 1e-3}
 
 
 def run(root: Path, name: str, world: World) -> Result:
@@ -57,7 +61,7 @@ def run(root: Path, name: str, world: World) -> Result:
     path = []
     for step in range(STEPS):
         train(sgd, 1, start=step)
-        buffers = dict(sgd.objective.named_buffers() if name != "diffusion" else ())
+        buffers = dict(sgd.objective.named_buffers() if name not in ON_LATENTS else ())
         path.append(weights(sgd) | {key: value.clone() for key, value in buffers.items()})
     return {
         "gradients": gradients(build(root, world, **changes)),
@@ -117,7 +121,7 @@ def one(root: Path) -> dict[str, Result]:
 @pytest.mark.parametrize("name", STAGES)
 def test_first_gradients(name: str, one: dict[str, Result], two: list[dict[str, Result]]) -> None:
     expected = one[name]["gradients"]
-    assert expected.keys() == ({"updater"} if name == "diffusion" else {"updater", "critic"})
+    assert expected.keys() == ({"updater"} if name in ON_LATENTS else {"updater", "critic"})
     for rank in two:
         for updater, whole in expected.items():
             assert whole

@@ -210,7 +210,9 @@ def test_images_from_the_loader_and_from_the_cache_are_the_same(root: Path, tmp_
 
     direct = second_stage(root)
     cached = second_stage(root)
-    cached.caches = {"train": LatentCache(cached.autoencoder, cached.data, "", tmp_path, cached.world, lambda _: None)}
+    cached.latents.caches = {
+        "train": LatentCache(cached.autoencoder, cached.data, "", tmp_path, cached.world, lambda _: None)
+    }
     for (one,), (other,), _ in zip(direct.batches(5), cached.batches(5), range(2)):
         assert one.moments is not None
         assert other.moments is not None

@@ -11,7 +11,7 @@ from latentry.training.recipe.training import StageTraining
 def about(plan: Plan) -> About:
     """The plan in the words of a card."""
     recipe, data = plan.recipe, plan.data
-    first, sections = recipe.autoencoder, {"autoencoder": recipe.autoencoder.train, "diffusion": recipe.diffusion.train}
+    first, sections = recipe.autoencoder, {name: section.train for name, section in recipe.sections().items()}
     narrow = data.source.survey.narrow_text()
     fingerprint = plan.images.listing.fingerprint[:12]
     return About(

@@ -12,6 +12,7 @@ from latentry import __version__
 from latentry.data.dataset import ImageData
 from latentry.data.ranges.meaning import number
 from latentry.errors import LatentryError, UsageError, did_you_mean
+from latentry.models.classifier import ClassifierOptions
 from latentry.models.config import DataFacts, ModelConfig, check_size
 from latentry.training.advice.latent import small_latent
 from latentry.training.advice.made_for import check_judge, own_images_explained
@@ -27,6 +28,7 @@ from latentry.training.plan.recipes import Recipe
 from latentry.training.plan.sources import Sources, read_sources
 from latentry.training.recipe.memory import check_memory
 from latentry.training.stages import STAGES
+from latentry.training.stages.classifier.classes import settle_classifier
 
 
 def _silent(_: str) -> None:
@@ -79,13 +81,13 @@ def plan(
     doing("building the conditions")
     with problems.collected(), own_images_explained(wanted):
         conditions = settle_conditions(wanted.diffusion.architecture(), images, sources, report)
-    model = _model(wanted, images, sources, conditions)
+    classifier = None
+    with problems.collected():
+        classifier = settle_classifier(wanted, images, out)
+    model = _model(wanted, images, sources, conditions, classifier)
     unread, texts = Images.unread(), conditions.texts if conditions else {}
     made = Plan(wanted, model, texts, images, None, unread, sources, out, world, report, selected, stages, changes)
-    for name in unfinished:
-        if conditions or not STAGES[name].needs:
-            with problems.collected():
-                STAGES[name].check(made)
+    _check_stages(made, unfinished if conditions else [n for n in unfinished if not STAGES[n].needs], problems)
     problems.raise_all(f"recipe {wanted.name}")
     doing("hashing the images")
     listing = check_images(images, out, accept_data_change)
@@ -116,8 +118,8 @@ def _advise(recipe: Recipe, earlier: Recipe | None, out: Path, stages: Sequence[
 
 def _sections(recipe: Recipe) -> dict[StageName, Any]:
     """The sections of the stages that take part."""
-    sections = {name: recipe.section(name) for name in STAGES}
-    return {name: section for name, section in sections.items() if section is not None}
+    sections = recipe.sections()
+    return {name: sections[name] for name in STAGES if name in sections}
 
 
 def _check_stage(stage: StageName | None) -> None:
@@ -176,13 +178,20 @@ def _check_size(recipe: Recipe, sources: Sources) -> None:
         raise UsageError(f"data.{problem}")
 
 
-def _model(recipe: Recipe, data: ImageData, sources: Sources, conditions: Conditions | None) -> ModelConfig:
+def _model(
+    recipe: Recipe,
+    data: ImageData,
+    sources: Sources,
+    conditions: Conditions | None,
+    classifier: ClassifierOptions | None,
+) -> ModelConfig:
     return ModelConfig(
         name=recipe.name,
         version=__version__,
         data=_facts(data, conditions),
         autoencoder=sources.architecture(recipe),
         diffusion=conditions.options if conditions else None,
+        classifier=classifier,
         sample=recipe.sample,
     )
 
@@ -215,6 +224,12 @@ def _other_range(model: ModelConfig, sources: Sources) -> list[str]:
         f"WARNING: the first stage was trained with data.range: {theirs}, these images have {ours}: the same value is "
         f"another grey to it. Set data.range: {theirs}, or go on if the pictures look alike."
     ]
+
+
+def _check_stages(made: Plan, stages: Sequence[StageName], problems: _Problems) -> None:
+    for name in stages:
+        with problems.collected():
+            STAGES[name].check(made)
 
 
 def _held_out(data: ImageData, report: Report) -> ImageData | None:

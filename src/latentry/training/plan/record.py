@@ -26,7 +26,7 @@ FREE = {
     *("accumulate", "checkpoint_activations"),  # the same step in less memory
 }
 FIRST = "autoencoder"
-KEPT_IN = {FIRST: "autoencoder", "diffusion": "unet"}
+KEPT_IN = {FIRST: "autoencoder", "diffusion": "unet", "classifier": "classifier"}
 """The weights in a model folder that tell that a stage was done."""
 FREE_SECTIONS = ("sample.", "about", "data_from", "licence", "judge")
 
@@ -98,7 +98,8 @@ def settled(recipe: Recipe, out: Path) -> tuple[Recipe, tuple[str, ...]]:
     new = dict(flat(tree))
     differ = [k for k in sorted({*old, *new}) if old.get(k) != new.get(k) and not k.startswith("made_with")]
     changes = {k: f"{k} ({old.get(k, 'absent')} -> {new.get(k, 'absent')})" for k in differ}
-    changed = [changes[k] for k in differ if not may_change(k)]
+    added = STAGES.keys() - {key.partition(".")[0] for key in old}  # to a run that had no such stage
+    changed = [changes[k] for k in differ if not may_change(k) and k.partition(".")[0] not in added]
     if changed:
         lines = ", ".join(changed[:8])
         more = f" and {len(changed) - 8} more" if len(changed) > 8 else ""

@@ -16,7 +16,7 @@ from latentry.pipeline.foreign import read_model
 from latentry.pipeline.load import assemble
 from latentry.training.recipe.recipe import Recipe
 
-SECOND = ("unet", "unet_raw", "conditioning")
+LATER = ("unet", "unet_raw", "conditioning", "classifier")
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def read_sources(recipe: Recipe, out: Path) -> Sources:
 def _first(recipe: Recipe, source: str, out: Path) -> ModelFolder:
     damaged = model_folder.is_model(out / MODEL) and model_folder.damage(out / MODEL)
     if model_folder.is_model(out / MODEL) and not damaged:
-        return model_folder.read(out / MODEL, without=SECOND)
+        return model_folder.read(out / MODEL, without=LATER)
     model = read_model(Path(source))
     if damaged and (own := model_folder.kept(out / MODEL, "autoencoder")):  # the source may have changed since
         model = replace(model, tensors={**model.tensors, "autoencoder": own})

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from latentry.errors import UsageError
-from latentry.models.config import about_parameters
+from latentry.models.checks import about_parameters
 from latentry.training.recipe.recipe import Recipe
 
 GIB = 2**30
@@ -33,9 +34,11 @@ def check_memory(recipe: Recipe, memory: int | None = None) -> None:
     memory = memory or of_machine()
     if memory is None:
         return
-    d, a = recipe.diffusion, recipe.autoencoder
-    for name, section, network in (("autoencoder", a, a), ("diffusion.unet", d, d.unet)):
-        if not section.trains:
+    d = recipe.diffusion
+    for stage, section in recipe.sections().items():
+        network: Any = d.unet if section is d else section
+        name = "diffusion.unet" if section is d else stage
+        if not section.trains or not hasattr(network, "multipliers"):
             continue
         weights = FLOAT * about_parameters(network)
         if weights > memory:

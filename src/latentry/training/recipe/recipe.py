@@ -43,6 +43,11 @@ class Recipe(Options):
         """What it says of a stage; None for a further stage that takes no part."""
         return cast("StageOptions | None", getattr(self, stage, None))
 
+    def sections(self) -> dict[str, StageOptions]:
+        """Those of the stages that take part."""
+        named = {name: getattr(self, name) for name in type(self).model_fields}
+        return {name: section for name, section in named.items() if hasattr(section, "train")}
+
     @field_validator("judge")
     @classmethod
     def _known_judge(cls, judge: str | None) -> str | None:
@@ -63,17 +68,19 @@ class Recipe(Options):
         if isinstance(drop, dict) and conditions != "auto" and drop.keys() - conditions.keys():
             unknown = ", ".join(sorted(drop.keys() - conditions.keys()))
             raise ValueError(f"diffusion.train.drop_condition: no condition {unknown}; known: {', '.join(conditions)}")
-        if self.diffusion.train.cache_latents and self.data.crop == "random":
-            raise ValueError(
-                "diffusion.train.cache_latents with data.crop random: cached latents hold one crop; set one off"
-            )
+        for stage, section in self.sections().items():
+            if getattr(section.train, "cache_latents", False) and self.data.crop == "random":
+                raise ValueError(
+                    f"{stage}.train.cache_latents with data.crop random: cached latents hold one crop; set one off"
+                )
         return self
 
 
 def _check_batches(recipe: Recipe) -> None:
     """No batch of images that no machine could hold."""
     height, width = recipe.data.height_width
-    for stage, train in (("autoencoder", recipe.autoencoder.train), ("diffusion", recipe.diffusion.train)):
+    for stage, section in recipe.sections().items():
+        train = section.train
         together = train.batch // train.accumulate
         if together * height * width * recipe.data.channels > MOST_VALUES:
             raise ValueError(
@@ -83,5 +90,9 @@ def _check_batches(recipe: Recipe) -> None:
 
 
 def dump(recipe: Recipe) -> dict[str, Any]:
-    """The recipe as plain data, every default written out; what `recipe.yaml` of a run holds."""
-    return recipe.model_dump(mode="json", by_alias=True)
+    """The recipe as plain data, every default written out; what `recipe.yaml` of a run holds.
+
+    Further stages that take no part are left out.
+    """
+    plain = recipe.model_dump(mode="json", by_alias=True)
+    return {key: value for key, value in plain.items() if value is not None or key in Recipe.model_fields}

@@ -17,16 +17,24 @@ from latentry.training.plan.plan import Plan
 
 
 def write_model(plan: Plan, tensors: Mapping[str, Mapping[str, Tensor]], trained: Mapping[str, Any]) -> None:
-    """Write RUN/model; only the chief does. It says nothing of stages whose tensors are not there yet.
+    """Write RUN/model anew; only the chief does. It says nothing of stages whose tensors are not there.
 
     trained: what `model.yaml` says of the training, such as the steps of each stage.
     """
     if not plan.world.chief:
         return
     complete = "unet" in tensors
-    config = plan.model.model_copy(update={"trained": dict(trained)} | ({} if complete else {"diffusion": None}))
+    absent = [name for name, group in (("diffusion", "unet"), ("classifier", "classifier")) if group not in tensors]
+    config = plan.model.model_copy(update={"trained": dict(trained), **dict.fromkeys(absent)})
     texts = plan.texts if complete else {}
     model_folder.write(plan.out / MODEL, ModelFolder(config, tensors, texts, model_card(config, about(plan))))
+
+
+def add_to_model(plan: Plan, tensors: Mapping[str, Mapping[str, Tensor]], trained: Mapping[str, Any]) -> None:
+    """As `write_model`, but what RUN/model holds of other stages stays."""
+    if plan.world.chief:
+        there = model_folder.read(plan.out / MODEL, without=tuple(tensors))
+        write_model(plan, {**there.tensors, **tensors}, {**there.config.trained, **trained})
 
 
 def update_sampling(plan: Plan) -> None:

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from latentry import rng
-from latentry.checkpoints import model_folder
-from latentry.checkpoints.run_folder import MODEL, split_denoiser, trained_weights
+from latentry.checkpoints.run_folder import split_denoiser, trained_weights
 from latentry.checkpoints.store import Saved
 from latentry.conditioning import reads_of, values_of
 from latentry.data.sample import joined
@@ -28,9 +27,9 @@ from latentry.training.recipe.diffusion import DiffusionSection, DiffusionTraini
 from latentry.training.stages.autoencoder import build as first_stage
 from latentry.training.stages.diffusion.preview import Previewer
 from latentry.training.stages.diffusion.stage import DiffusionStage
+from latentry.training.stages.examples import caches_of
 from latentry.training.stages.kind import Parts, StageKind
-from latentry.training.stages.latents import LatentCache
-from latentry.training.stages.publish import write_model
+from latentry.training.stages.publish import add_to_model
 from latentry.training.stages.warm_start import begin_with
 
 
@@ -47,13 +46,7 @@ def build(plan: Plan, parts: Parts) -> DiffusionStage:
     model.to(world.device)
     if section.train.channels_last:
         model.unet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    caches: dict[str, LatentCache] = {}
-    if section.train.cache_latents:
-        fingerprint, folder = plan.images.listing.fingerprint, plan.out / "latents"
-        for data in filter(None, (plan.data, plan.held_out)):
-            caches[data.split] = LatentCache(
-                autoencoder, data, fingerprint, folder, world, plan.report, section.train.workers
-            )
+    caches = caches_of(plan, autoencoder, section.train.workers) if section.train.cache_latents else {}
     if section.train.compile:
         compile_or_not([(model.unet, "forward")], "diffusion.train.compile", world.device, plan.report)
     previewer = Previewer(Pipeline(plan.model, autoencoder, model), plan.held_out or plan.data, seed)
@@ -72,9 +65,7 @@ def finish(plan: Plan, parts: Parts, saved: Saved | None) -> Parts:
     """Write both stages into RUN/model."""
     assert saved is not None
     denoiser = split_denoiser(trained_weights(saved, averaged=True))
-    before = model_folder.read(plan.out / MODEL, weights=False).config.trained
-    trained = {k: v for k, v in before.items() if k == "autoencoder_steps"} | {"diffusion_steps": saved.step}
-    write_model(plan, {"autoencoder": weights_of(parts["autoencoder"]), **denoiser}, trained)
+    add_to_model(plan, {"autoencoder": weights_of(parts["autoencoder"]), **denoiser}, {"diffusion_steps": saved.step})
     return parts
 
 

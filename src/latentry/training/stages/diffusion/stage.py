@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,9 +15,8 @@ from torch import Tensor, nn
 
 from latentry import rng
 from latentry.conditioning import reads_of, values_of
-from latentry.data.dataset import ImageData, Pick
-from latentry.data.loader import IMAGE, batches
-from latentry.data.sample import Example, joined
+from latentry.data.dataset import ImageData
+from latentry.data.sample import Example
 from latentry.devices import autocast
 from latentry.diffusion.objective import Objective
 from latentry.diffusion.process import q_sample
@@ -30,11 +28,9 @@ from latentry.training.loop.signals import check_stop
 from latentry.training.loop.stage import Stage, State, StepResult, weights_of
 from latentry.training.loop.world import World
 from latentry.training.recipe.diffusion import DiffusionSection, DiffusionTraining
+from latentry.training.stages.examples import LatentExamples
 from latentry.training.stages.latents import LatentCache
 from latentry.training.stages.named import damaged_paths, paths_of
-
-if TYPE_CHECKING:
-    pass
 
 NAME = "diffusion"
 QUARTERS = 4
@@ -73,7 +69,8 @@ class DiffusionStage(Stage):
         previewer: Callable[[Path], None] | None = None,
     ) -> None:
         self.model, self.autoencoder, self.section, self.training = model, autoencoder, section, section.train
-        self.data, self.held_out, self.caches = data, held_out, caches
+        self.data, self.held_out = data, held_out
+        self.latents = LatentExamples(autoencoder, self.training, world, caches)
         self.seed, self.world, self.previewer = seed, world, previewer
         self.objective = Objective(section.objective, model.schedule, section.prediction).to(world.device)
         learned = section.objective.learn_log_variance
@@ -90,42 +87,7 @@ class DiffusionStage(Stage):
 
     def batches(self, start: int) -> Iterator[list[Example]]:
         """The parts of each step from `start` on."""
-        t = self.training
-        shares = [self.world.share(t.batch, t.accumulate, number) for number in range(t.accumulate)]
-
-        def positions(part: int) -> list[int]:
-            step, number = divmod(part, t.accumulate)
-            return [step * t.batch + place for place in shares[number]]
-
-        first, data = start * t.accumulate, self.data
-        if data.split in self.caches:
-            picks = ([data.pick(position) for position in positions(part)] for part in itertools.count(first))
-            source = self.caches[data.split].examples(data, picks, self.values, self.reads, t.workers)
-        else:
-            pin = self.world.device.type == "cuda"
-            source = batches(
-                data, first, positions_of=positions, workers=t.workers, pin=pin, values=self.values, reads=self.reads
-            )
-        while True:
-            yield [self._on_device(next(source)) for _ in shares]
-
-    @torch.no_grad()
-    def _on_device(self, example: Example) -> Example:
-        """With moments where the model is; they are encoded now if only the images are there."""
-        if example.moments is not None:
-            return example._replace(moments=example.moments.to(self.world.device, non_blocking=True))
-        assert example.image is not None
-        images = example.image.to(self.world.device, non_blocking=True)
-        return example._replace(image=None, moments=self.autoencoder.moments(images).float())
-
-    def _fixed(self, data: ImageData, indices: Sequence[int]) -> Example:
-        """Images as they are, each at its own index."""
-        picks = [Pick(index, index) for index in indices]
-        if data.split in self.caches:
-            return self._on_device(next(self.caches[data.split].examples(data, [picks], self.values, self.reads)))
-        samples = [data.load(pick, self.reads | IMAGE) for pick in picks]
-        values = joined([self.values(sample) for sample in samples])
-        return self._on_device(Example(torch.stack([s.image for s in samples]), None, values, list(indices)))
+        return self.latents.batches(self.data, start, self.values, self.reads)
 
     def draw(self, stream: str, places: Iterable[int], step: int, shape: tuple[int, ...]) -> Draws:
         """What is random in a step, for each place by itself."""
@@ -216,7 +178,8 @@ class DiffusionStage(Stage):
                 for first in range(0, count, 32):
                     check_stop()
                     indices = range(first, min(first + 32, count))
-                    _, errors, _ = self.losses(self._fixed(data, indices), 0, "validation", places=indices)
+                    examples = self.latents.fixed(data, indices, self.values, self.reads)
+                    _, errors, _ = self.losses(examples, 0, "validation", places=indices)
                     total += float(errors.sum())
                 result[f"{split}_error"] = total / count
         return result

@@ -1,0 +1,1 @@
+"""A classifier of noisy latents, to guide sampling with."""
