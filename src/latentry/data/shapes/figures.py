@@ -74,6 +74,22 @@ def coverage(shape: str, height: int, width: int, x: float, y: float, radius: fl
     return np.clip(0.5 - distance * radius, 0, 1)
 
 
+def ground(height: int, width: int, chance: np.random.Generator) -> tuple[str, Floats]:
+    """A background's name, and its picture (H, W, 3) in 0 to 255: one colour, a little lighter to one side."""
+    name = list(BACKGROUNDS)[chance.integers(len(BACKGROUNDS))]
+    slope_x, slope_y = chance.uniform(-0.06, 0.06, size=2)
+    light = 1 + slope_x * np.linspace(-1, 1, width) + slope_y * np.linspace(-1, 1, height)[:, None]
+    picture: Floats = light[..., None] * np.array(BACKGROUNDS[name], dtype=np.float64)
+    return name, picture
+
+
+def box_of(inside: NDArray[np.bool_]) -> tuple[int, int, int, int]:
+    """The box [x, y, w, h] of the True pixels of a map (H, W)."""
+    rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
+    left, top = int(columns[0]), int(rows[0])
+    return left, top, int(columns[-1]) + 1 - left, int(rows[-1]) + 1 - top
+
+
 def check_pairs(pairs: Sequence[str]) -> None:
     """Check words such as "red star"; UsageError names the first that no image can show."""
     for pair in pairs:

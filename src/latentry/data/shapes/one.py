@@ -9,7 +9,16 @@ from typing import Any
 import numpy as np
 
 from latentry import rng
-from latentry.data.shapes.figures import BACKGROUNDS, COLOURS, SHAPES, Bytes, allowed, check_pairs, coverage
+from latentry.data.shapes.figures import (
+    COLOURS,
+    SHAPES,
+    Bytes,
+    allowed,
+    box_of,
+    check_pairs,
+    coverage,
+    ground,
+)
 from latentry.errors import UsageError
 
 
@@ -31,6 +40,20 @@ class Drawing:
     @property
     def text(self) -> str:
         return f"a {self.pair}"
+
+    def record(self, file_name: str, semantic: str) -> dict[str, Any]:
+        """The image's line of metadata.jsonl."""
+        return {
+            "file_name": file_name,
+            "text": self.text,
+            "label": self.shape,
+            "shape": self.shape,
+            "colour": self.colour,
+            "pair": self.pair,
+            "background": self.background,
+            "objects": {"bbox": [list(self.bbox)], "categories": [self.shape]},
+            "semantic": semantic,
+        }
 
 
 def draw(
@@ -64,17 +87,11 @@ def _render(shape: str, colour: str, height: int, width: int, chance: np.random.
     play = min(0.1 * side, side / 2 - radius - 1)
     x, y = width / 2 + chance.uniform(-play, play), height / 2 + chance.uniform(-play, play)
     cover = coverage(shape, height, width, x, y, radius, chance.uniform(-1, 1) * np.deg2rad(15))
-    background = list(BACKGROUNDS)[chance.integers(len(BACKGROUNDS))]
-    slope_x, slope_y = chance.uniform(-0.06, 0.06, size=2)
-    light = 1 + slope_x * np.linspace(-1, 1, width) + slope_y * np.linspace(-1, 1, height)[:, None]
-    ground = light[..., None] * np.array(BACKGROUNDS[background], dtype=np.float64)
-    mixed = ground + cover[..., None] * (np.array(COLOURS[colour], dtype=np.float64) - ground)
+    background, image = ground(height, width, chance)
+    image += cover[..., None] * (np.array(COLOURS[colour], dtype=np.float64) - image)
     inside = cover >= 0.5
-    rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
-    left, top = int(columns[0]), int(rows[0])
-    bbox = (left, top, int(columns[-1]) + 1 - left, int(rows[-1]) + 1 - top)
     semantic = (inside * (1 + list(SHAPES).index(shape))).astype(np.uint8)
-    return Drawing(np.rint(mixed).astype(np.uint8), semantic, bbox, shape, colour, background)
+    return Drawing(np.rint(image).astype(np.uint8), semantic, box_of(inside), shape, colour, background)
 
 
 def generate(
@@ -82,18 +99,3 @@ def generate(
 ) -> Iterator[Drawing]:
     """The first `count` images of a seed, in memory; arguments as in `draw`."""
     return (draw(index, size, seed, exclude) for index in range(count))
-
-
-def record(drawing: Drawing, file_name: str, semantic: str) -> dict[str, Any]:
-    """The image's line of metadata.jsonl."""
-    return {
-        "file_name": file_name,
-        "text": drawing.text,
-        "label": drawing.shape,
-        "shape": drawing.shape,
-        "colour": drawing.colour,
-        "pair": drawing.pair,
-        "background": drawing.background,
-        "objects": {"bbox": [list(drawing.bbox)], "categories": [drawing.shape]},
-        "semantic": semantic,
-    }
