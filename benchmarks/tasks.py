@@ -16,7 +16,7 @@ import sys
 import time
 from pathlib import Path
 
-from task_figures import MEASURES, Asked, Figure
+from task_figures import MEASURES, SHOWN, Asked, Figure
 
 from latentry.errors import LatentryError, UsageError
 from latentry.pipeline import Pipeline, load
@@ -96,7 +96,7 @@ def main() -> int:
     figures, shown = MEASURES[args.name](pipes["model"], asked, pipes.get("baseline"))
     beside = args.out / f"{args.name}-seed-{args.seed}"
     beside.mkdir(parents=True, exist_ok=True)
-    grid(shown, 10).save(beside / "sheet.png")
+    grid(shown, min(SHOWN, args.count)).save(beside / "sheet.png")
     figures.append(Figure("minutes of training", minutes, None))
     (beside / "figures.json").write_text(json.dumps({f.name: f.value for f in figures}, indent=1) + "\n", "utf-8")
     return 0 if report(figures) or args.quick else 1
