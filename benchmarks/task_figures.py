@@ -222,12 +222,17 @@ def holes(scenes: Sequence[Scene], seed: int) -> tuple[Tensor, list[int]]:
     return torch.stack(masks), which
 
 
-def completed(seen: Seen, scene: Scene, number: int) -> bool:
-    """Whether the judge finds the shape where it was, in its colour."""
+def completed(seen: Seen, scene: Scene, number: int, hole: Tensor) -> bool:
+    """Whether the judge finds the shape where it was, in its colour, and in the hole the map of the real image.
+
+    The maps' mean IoU there is at least 0.6: a completion two pixels off has it, a hole of one class (0.5 at most), of
+    noise or of background has not.
+    """
     wanted = scene.things[number]
     same = [f for f in seen.things if (f.shape, f.colour) == (wanted.shape, wanted.colour)]
     overlaps = box_iou(corners([wanted.bbox]), corners([f.bbox for f in same]))
-    return bool(same) and float(overlaps.max()) >= 0.6
+    maps = (seen.semantic[hole][None], torch.from_numpy(scene.semantic).long()[hole][None])
+    return bool(same) and float(overlaps.max()) >= 0.6 and mean_iou(*maps) >= 0.6
 
 
 def inpaint(pipe: Pipeline, asked: Asked, _: Pipeline | None) -> Measured:
@@ -243,7 +248,7 @@ def inpaint(pipe: Pipeline, asked: Asked, _: Pipeline | None) -> Measured:
             parts.append(pipe.run("inpaint", file=file, mask=mask, keep_known=True, **how).tensor)
     made = torch.cat(parts)
     known = ~masks[:, None].expand_as(real)
-    right = [completed(*row) for row in zip(look(made), scenes, which, strict=True)]
+    right = [completed(*row) for row in zip(look(made), scenes, which, masks, strict=True)]
     seams = border_energy(made, masks) / border_energy(real, masks).clamp(min=1e-9)
     return [
         judge_itself(real, scenes),

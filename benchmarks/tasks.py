@@ -5,7 +5,7 @@
     python benchmarks/tasks.py semantic --model models/shapes
 
 The run is kept in --out, and the same command goes on where it stopped. Ends with 1 where a figure misses what is
-wanted. figures.json and sheet.png (of each request what was asked for, and below it what came) lie beside the run.
+wanted. In the run lie task-NAME.json and task-NAME.png (of some requests the truth, and below it what came).
 """
 
 from __future__ import annotations
@@ -89,16 +89,16 @@ def main() -> int:
     args, begun = arguments(), time.monotonic()
     if args.quick:
         args.count, args.sampling = min(args.count, 3), 2
-    out = args.out / f"{args.recipe or args.name}-seed-{args.seed}"
+    out = args.out / f"{args.recipe or args.name}-seed-{args.seed}{'-quick' * args.quick}"
     pipes = models(args, out)
     minutes = (time.monotonic() - begun) / 60
     asked = Asked(args.count, args.seed, args.sampling, args.guidance)
     figures, shown = MEASURES[args.name](pipes["model"], asked, pipes.get("baseline"))
-    beside = args.out / f"{args.name}-seed-{args.seed}"
-    beside.mkdir(parents=True, exist_ok=True)
-    grid(shown, min(SHOWN, args.count)).save(beside / "sheet.png")
     figures.append(Figure("minutes of training", minutes, None))
-    (beside / "figures.json").write_text(json.dumps({f.name: f.value for f in figures}, indent=1) + "\n", "utf-8")
+    out.mkdir(parents=True, exist_ok=True)
+    grid(shown, min(SHOWN, args.count)).save(out / f"task-{args.name}.png")
+    found = json.dumps({figure.name: figure.value for figure in figures}, indent=1)
+    (out / f"task-{args.name}.json").write_text(found + "\n", encoding="utf-8")
     return 0 if report(figures) or args.quick else 1
 
 
