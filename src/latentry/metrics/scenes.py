@@ -74,7 +74,9 @@ def _seen(image: Tensor, ground: Tensor, far: Tensor, numbers: Tensor) -> Seen:
         around = (_grown(part) & ((numbers == 0) | part)).float()
         mask = opacity(image[None], ground[None], paint[None], empty=0)[0] * around
         if (mask >= 0.5).sum() > least:
-            masks.append(mask), insides.append(mask >= 0.5), paints.append(paint)
+            masks.append(mask)
+            insides.append(mask >= 0.5)
+            paints.append(paint)
     if not masks:
         return Seen((), semantic)
     overlap, best = best_overlap(torch.stack(masks))

@@ -31,9 +31,8 @@ def write(
     if count < 1:
         raise UsageError(f"shapes: count {count}; at least 1 image is needed. Ask for more.")
     out, lines = Path(out), []
-    drawings: Iterator[Drawing] | Iterator[Scene] = (generate_scenes if scenes else generate)(
-        count, size, seed, exclude
-    )
+    arguments = (count, size, seed, exclude)
+    drawings: Iterator[Drawing | Scene] = generate_scenes(*arguments) if scenes else generate(*arguments)
     for index, drawing in enumerate(drawings):
         name = f"{index:06d}.png"
         if index == 0:
