@@ -86,6 +86,7 @@ def test_the_command_writes_a_folder_that_tells_the_truth_and_trains_as_it_is(tm
         assert (line["text"], line["label"], line["count"]) == (scene.text, scene.label, len(scene.things))
         sample = data.sample(index, frozenset({"image", "caption", "label", "boxes", "semantic"}))
         assert (sample.caption, sample.label) == (scene.text, scene.label)
+        assert sample.semantic is not None
         assert np.array_equal(sample.semantic, scene.semantic)
         corners = np.array([[x, y, x + w, y + h] for _, _, (x, y, w, h) in scene.things]) / (48, 32, 48, 32)
         assert sample.boxes is not None
