@@ -32,13 +32,14 @@ def shapes(
     count: Annotated[int, typer.Option(min=1, max=10_000_000, help="How many images.")],
     size: Annotated[str, typer.Option(metavar="HxW", help="Size of the images.")] = "64",
     seed: Annotated[int, typer.Option(min=0, max=(1 << 63) - 1, help="Another seed, other images.")] = 0,
+    scenes: Annotated[bool, typer.Option("--scenes", help="One to three shapes an image, of several sizes.")] = False,
 ) -> None:
     """Write coloured shapes on backgrounds, with captions, labels, boxes and semantic maps."""
     shape = parse_size(size) or (64, 64)
     from latentry.data.shapes import write
 
     try:
-        write(out, count, size=shape, seed=seed)
+        write(out, count, size=shape, seed=seed, scenes=scenes)
     except OSError as error:
         if error.errno not in durable.FULL:
             raise

@@ -16,3 +16,13 @@ def lab(rgb: Tensor) -> Tensor:
     cubic = torch.where(xyz > (6 / 29) ** 3, xyz.clamp(min=1e-9) ** (1 / 3), xyz * (29 / 6) ** 2 / 3 + 4 / 29)
     x, y, z = cubic.unbind(-1)
     return torch.stack((116 * y - 16, 500 * (x - y), 200 * (y - z)), -1)
+
+
+def colour_change(before: Tensor, after: Tensor, mask: Tensor) -> Tensor:
+    """Distance in CIELAB (CIE 1976) between the mean colours of two images inside a mask, (B,); NaN for an empty one.
+
+    before, after: (B, 3, H, W) sRGB in [0, 1]. mask: (B, H, W) bool.
+    """
+    inside = mask.to(before)[:, None]
+    means = [(lab(x.movedim(1, -1)).movedim(-1, 1) * inside).sum((2, 3)) / inside.sum((2, 3)) for x in (before, after)]
+    return (means[0] - means[1]).norm(dim=1)

@@ -92,11 +92,11 @@ def foreground_colour(images: Tensor, far: Tensor, differs: Tensor) -> Tensor:
     return torch.stack(colours)
 
 
-def opacity(images: Tensor, ground: Tensor, paint: Tensor) -> Tensor:
-    """How far each pixel lies on the way from background to foreground colour, (B, H, W) in [0, 1]; a little is 0."""
+def opacity(images: Tensor, ground: Tensor, paint: Tensor, empty: float = 0.15) -> Tensor:
+    """How far each pixel lies on the way from background to foreground colour, (B, H, W) in [0, 1]; `empty` is 0."""
     way = paint[:, :, None, None] - ground
     share = ((images - ground) * way).sum(1) / way.square().sum(1).clamp(min=1e-4)
-    return ((share - 0.15) / 0.85).clamp(0, 1)
+    return ((share - empty) / (1 - empty)).clamp(0, 1)
 
 
 def blob(differs: Tensor) -> Tensor:

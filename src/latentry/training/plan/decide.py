@@ -26,6 +26,7 @@ from latentry.training.plan.images import Images, check_images
 from latentry.training.plan.plan import Plan, StageName
 from latentry.training.plan.recipes import Recipe
 from latentry.training.plan.sources import Sources, read_sources
+from latentry.training.recipe.drawn import drawn_folder
 from latentry.training.recipe.memory import check_memory
 from latentry.training.stages import STAGES
 from latentry.training.stages.classifier.classes import settle_classifier
@@ -57,11 +58,10 @@ def plan(
     _check_stage(stage)
     wanted = recipe if isinstance(recipe, Recipe) else recipes.load(recipe, overrides)
     selected = _selected(wanted, stage)
-    if data is None:
-        raise UsageError("data: name the folder of images (--data DIR)")
     world, out = world or join(), Path(out)
     _check_batches(wanted, world)
     check_memory(wanted)
+    data = data or _drawn(wanted, report)
     doing("reading the folder of images")
     earlier = record.earlier_recipe(out)
     wanted = resolve(record.as_begun(wanted, out), Path(data), report)
@@ -95,6 +95,13 @@ def plan(
         report(f"data: {line}")
     _advise(wanted, earlier, out, stages, report)
     return precision.settle(replace(made, held_out=_held_out(images, report), images=listing), doing)
+
+
+def _drawn(recipe: Recipe, report: Report) -> Path:
+    """The folder of the images that the recipe brings itself. Raises UsageError where it brings none."""
+    if recipe.images is None:
+        raise UsageError("data: name the folder of images (--data DIR)")
+    return drawn_folder(recipe.images, recipe.data.height_width, report)
 
 
 def read_images(recipe: Recipe, data: str | Path, selected: Sequence[StageName], report: Report) -> ImageData:

@@ -14,6 +14,7 @@ from latentry.metrics import JUDGES
 from latentry.models.config import SampleOptions, check_size
 from latentry.training.recipe.autoencoder import AutoencoderSection
 from latentry.training.recipe.diffusion import DiffusionSection
+from latentry.training.recipe.drawn import DrawnOptions
 from latentry.training.recipe.training import StageOptions
 
 
@@ -22,6 +23,7 @@ class Recipe(Options):
 
     extends: a recipe's name, or a file's path from here: what this one does not say is taken from there (`load`).
     data_from, licence: of the images, in words, for the model card.
+    images: those that latentry draws itself, where no folder is named to train on.
     made_with: versions and data of the run that wrote the file; read by people alone.
     Further stages of the table have a section of their own; without it they take no part (`recipe_class`).
     """
@@ -32,6 +34,7 @@ class Recipe(Options):
     data_from: str = ""
     licence: str = ""
     seed: Seed = 0
+    images: DrawnOptions | None = None
     data: DataOptions = DataOptions()
     autoencoder: AutoencoderSection = AutoencoderSection()
     diffusion: DiffusionSection = DiffusionSection()

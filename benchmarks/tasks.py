@@ -1,0 +1,109 @@
+"""The figures of one task on data whose truth is known: trains its recipe, asks for what it never saw, judges.
+
+    python benchmarks/tasks.py layout                      # minutes on two cores; also semantic, sr, inpaint, text
+    python benchmarks/tasks.py layout --seed 1 --steps 5000
+    python benchmarks/tasks.py semantic --model models/shapes
+
+The run is kept in --out, and the same command goes on where it stopped. Ends with 1 where a figure misses what is
+wanted. In the run lie task-NAME.json and task-NAME.png (of some requests the truth, and below it what came).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+from task_figures import MEASURES, SHOWN, Asked, Figure
+
+from latentry.errors import LatentryError, UsageError
+from latentry.pipeline import Pipeline, load
+from latentry.pipeline.output import grid
+from latentry.training.run import train
+
+RECIPES = {
+    "layout": "shapes-layout",
+    "semantic": "shapes-semantic",
+    "sr": "shapes-sr",
+    "inpaint": "shapes-inpaint",
+    "text": "shapes-all",
+}
+QUICK = {
+    "images.count": 40,
+    **{f"autoencoder.train.{key}": value for key, value in {"steps": 2, "warmup": 0}.items()},
+    **{f"diffusion.train.{key}": value for key, value in {"steps": 2, "warmup": 0, "batch": 4}.items()},
+}
+"""Two steps of each stage: to see that all of it runs."""
+
+
+def trained(recipe: str, out: Path, args: argparse.Namespace, **changes: object) -> Pipeline:
+    """The model of a recipe, trained now if it is not yet. changes: dotted keys, with __ for the dots."""
+    overrides: dict[str, object] = {"seed": args.seed} | (QUICK if args.quick else {})
+    if args.steps is not None:
+        overrides["diffusion.train.steps"] = args.steps
+    overrides |= {key.replace("__", "."): value for key, value in changes.items()}
+    train(recipe, None, out, overrides)
+    return load(out)
+
+
+def models(args: argparse.Namespace, out: Path) -> dict[str, Pipeline]:
+    """The model that is measured and, for super-resolution, the regression by the same networks and data."""
+    if args.model is not None:
+        return {"model": load(args.model)}
+    recipe = args.recipe or RECIPES[args.name]
+    found = {"model": trained(recipe, out, args)}
+    if args.name == "sr":
+        first = {"autoencoder__from": str(out.resolve())}
+        found["baseline"] = trained(
+            recipe, out.with_name(f"{out.name}-regression"), args, diffusion__prediction="regression", **first
+        )
+    return found
+
+
+def report(figures: list[Figure]) -> bool:
+    """One line a figure, with what is wanted; whether all of them reach it."""
+    for figure in figures:
+        wanted = "" if figure.wanted is None else f"  {figure.bound}: {'ok' if figure.ok else 'NOT'}"
+        print(f"{figure.name:52} {figure.value:9.4f}{wanted}")
+    return all(figure.ok for figure in figures)
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", choices=list(MEASURES))
+    parser.add_argument("--seed", type=int, default=0, help="of the training and of what is asked for")
+    parser.add_argument("--steps", type=int, help="of the second stage; default: the recipe's")
+    parser.add_argument("--count", type=int, default=100, help="requests")
+    parser.add_argument("--sampling", type=int, help="solver steps; default: the model's")
+    parser.add_argument("--guidance", type=float, help="default: the model's")
+    parser.add_argument("--recipe", help="another one with the condition, such as shapes-all")
+    parser.add_argument("--model", type=Path, help="a trained model; nothing is trained")
+    parser.add_argument("--out", type=Path, default=Path("runs/tasks"), help="folder of the runs")
+    parser.add_argument("--quick", action="store_true", help="two steps of everything: does it run?")
+    return parser.parse_args()
+
+
+def main() -> int:
+    args, begun = arguments(), time.monotonic()
+    if args.quick:
+        args.count, args.sampling = min(args.count, 3), 2
+    out = args.out / f"{args.recipe or args.name}-seed-{args.seed}{'-quick' * args.quick}"
+    pipes = models(args, out)
+    minutes = (time.monotonic() - begun) / 60
+    asked = Asked(args.count, args.seed, args.sampling, args.guidance)
+    figures, shown = MEASURES[args.name](pipes["model"], asked, pipes.get("baseline"))
+    figures.append(Figure("minutes of training", minutes, None))
+    out.mkdir(parents=True, exist_ok=True)
+    grid(shown, min(SHOWN, args.count)).save(out / f"task-{args.name}.png")
+    found = json.dumps({figure.name: figure.value for figure in figures}, indent=1)
+    (out / f"task-{args.name}.json").write_text(found + "\n", encoding="utf-8")
+    return 0 if report(figures) or args.quick else 1
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except (LatentryError, UsageError) as error:
+        sys.exit(str(error))
