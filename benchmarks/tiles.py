@@ -31,7 +31,7 @@ from latentry.models import tiles
 from latentry.models.autoencoder import Autoencoder
 from latentry.models.config import AutoencoderOptions
 from latentry.pipeline import Pipeline
-from latentry.pipeline.large import tiles_of
+from latentry.pipeline.pictures.large import tiles_of
 from latentry.windows import starts
 
 RANDOM = AutoencoderOptions(multipliers=(1, 2, 4, 4))

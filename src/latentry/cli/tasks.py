@@ -168,7 +168,7 @@ def _own(words: dict[str, Any]) -> dict[str, Any]:
 
 
 def _saved(output: Any, line: Line, sheet: bool) -> list[str]:
-    from latentry.pipeline.large import LargeOutput
+    from latentry.pipeline.pictures.large import LargeOutput
 
     how = {"metadata": False} if line.no_metadata else {}
     if isinstance(output, LargeOutput):

@@ -20,7 +20,7 @@ from latentry.conditioning.boxes import Told
 from latentry.data.files.saving import default_suffix, in_units, quantise, refuse_suffix, save
 from latentry.data.ranges.meaning import Units
 from latentry.errors import LatentryError, UsageError
-from latentry.pipeline.layouts import picture
+from latentry.pipeline.pictures.layouts import picture
 from latentry.pipeline.record import KEY, Made
 
 SUFFIXES = (".png", ".tif", ".tiff")

@@ -17,7 +17,7 @@ from latentry.conditioning.words.prompts import Prompts
 from latentry.data.files.saving import refuse_suffix
 from latentry.diffusion.contracts import Step
 from latentry.errors import UsageError, shown
-from latentry.kinds import KindOptions, lookup
+from latentry.kinds import lookup
 from latentry.models import tiles
 from latentry.models.autoencoder import Autoencoder
 from latentry.models.classifier import LatentClassifier
@@ -28,24 +28,22 @@ from latentry.pipeline import record as records
 from latentry.pipeline.autoguide import Autoguide, fitting, opened
 from latentry.pipeline.facts import facts
 from latentry.pipeline.images import to_unit
-from latentry.pipeline.large import LargeOutput, refuse_whole
-from latentry.pipeline.layouts import told
+from latentry.pipeline.methods import BATCH, Methods
 from latentry.pipeline.output import SUFFIXES, Output
-from latentry.pipeline.picture_facts import picture_facts
+from latentry.pipeline.pictures.facts import picture_facts
+from latentry.pipeline.pictures.large import LargeOutput, refuse_whole
+from latentry.pipeline.pictures.layouts import told
 from latentry.pipeline.record import MOST_AT_ONCE, DrawnBy, Made
 from latentry.pipeline.sampling import levels_of, solve
 from latentry.tasks import TASKS, Entry, Request, Task
-from latentry.tasks.generate import GUIDE_SCALE
 from latentry.tasks.inputs.labels import towards_labels
 from latentry.tasks.options import TaskOptions
 from latentry.tasks.sampling import Sampling
 from latentry.tasks.size import fitting_tile
 from latentry.text import printable
 
-BATCH = 16
 
-
-class Pipeline:
+class Pipeline(Methods):
     """Both stages and how to use them.
 
     denoiser: None where only a first stage was trained. classifier: of noisy latents, where there is one.
@@ -142,13 +140,12 @@ class Pipeline:
             )
         data = self.config.data
         units = request.units or ([data.units] * request.count if data.units else ())
-        drawn = {"depth": data.depth, "facts": facts, "units": units, "alpha": data.alpha, "made": made}
         if request.size[0] * request.size[1] > tiles.LARGE and entry.task.finish is Task.finish and not request.back:
             pictures = [partial(tiles.decode, self.autoencoder, one[None]) for x in latents for one in x]
-            return LargeOutput(pictures, request.size, **drawn)
-        finished = entry.task.finish(torch.cat([self.decode(x) for x in latents]), request)
-        drawn |= {"notes": request.notes, "layouts": told(self.denoiser, request.values)}
-        return Output(to_unit(finished), together=1 if request.edit is None else 2, **drawn)
+            return LargeOutput(pictures, request.size, data.depth, facts, units, data.alpha, made)
+        finished = to_unit(entry.task.finish(torch.cat([self.decode(x) for x in latents]), request))
+        together, layouts = 1 if request.edit is None else 2, told(self.denoiser, request.values)
+        return Output(finished, data.depth, facts, units, data.alpha, made, together, request.notes, layouts)
 
     def again(self, picture: str | Path, **changes: Any) -> Output:
         """The picture in a file that `save` or `save_sheet` wrote, drawn again: on the same machine equal to the bit.
@@ -175,108 +172,6 @@ class Pipeline:
         _, checked, request, chosen = self._request(task, named)
         worse, levels = self._worse(checked, chosen), levels_of(self.model, request, chosen)
         return solve(self.model, request, levels, chosen, bf16=bf16, worse=None if worse is None else worse.denoiser)
-
-    def sample(
-        self,
-        text: str | Sequence[str] | None = None,
-        *,
-        n: int = 1,
-        steps: int | None = None,
-        solver: str | KindOptions | Mapping[str, Any] | None = None,
-        levels: str | None = None,
-        guidance: float | None = None,
-        guidance_interval: tuple[float, float] | str | None = None,
-        guidance_rescale: float | None = None,
-        classifier_scale: float | None = None,
-        autoguide: str | Path | Pipeline | None = None,
-        clip: bool | None = None,
-        seed: int = 0,
-        size: int | tuple[int, int] | str | None = None,
-        guide: str | Path | Sequence[str | Path] | None = None,
-        guide_scale: float = GUIDE_SCALE,
-        guide_loss: str = "pixels",
-        tile: int | None = None,
-        overlap: int | None = None,
-        batch: int = BATCH,
-        bf16: bool = False,
-        progress: Callable[[int, int], None] | None = None,
-        **conditions: Any,
-    ) -> Output:
-        """Draw `n` images of each text (or label=, or whatever else the model takes): the task `generate`.
-
-        steps, solver, levels, guidance, clip: default to the model's own. solver: a name, or with its options, such as
-        {"kind": "ddim", "eta": 1}. levels: how noise levels are chosen. guidance: 1 is none; more follows the condition
-        more, at times in guidance_interval, with the contrast of samples without it by guidance_rescale; autoguide: a
-        worse model that it leads away from. classifier_scale: of the guidance to label= by the model's classifier.
-        guide: image files that samples are to look like. clip: hold every predicted x0 inside [-1, 1] (models of
-        pixels). size: (H, W) in pixels or one number, a multiple of f. tile, overlap: in pixels, of tiles to denoise
-        in, for sizes far beyond training. Image i has seed + i, whatever `n` and `batch` are. batch, bf16, progress: as
-        in `run`.
-        """
-        return self.run(
-            "generate",
-            text=text,
-            n=n,
-            steps=steps,
-            solver=solver,
-            levels=levels,
-            guidance=guidance,
-            guidance_interval=guidance_interval,
-            guidance_rescale=guidance_rescale,
-            classifier_scale=classifier_scale,
-            autoguide=autoguide,
-            clip=clip,
-            seed=seed,
-            size=size,
-            guide=guide,
-            guide_scale=guide_scale,
-            guide_loss=guide_loss,
-            tile=tile,
-            overlap=overlap,
-            batch=batch,
-            bf16=bf16,
-            progress=progress,
-            **conditions,
-        )
-
-    def reconstruct(self, images: Sequence[str | Path]) -> Output:
-        """Image files through the first stage and back, at their own size (cropped to what fits).
-
-        One at a time, so that an image does not depend on those beside it, to the bit.
-        """
-        return self.run("reconstruct", batch=1, images=images)
-
-    def edit(self, text: str, to: str | None = None, **options: Any) -> Output:
-        """Images of `text`, each followed by what becomes of it where its prompt is changed: the task `edit`.
-
-        to: the changed prompt. options: weight={"star": 1.5}, cross_share=, self_share=, and those of `sample`.
-        """
-        return self.run("edit", text=text, to=to, **options)
-
-    def inpaint(self, file: str | Path, text: str | Sequence[str] | None = None, **options: Any) -> Output:
-        """Fill the hole of an image file: mask=, box= or its transparency; the options of the task `inpaint`."""
-        return self.run("inpaint", file=file, text=text, **options)
-
-    def outpaint(self, file: str | Path, text: str | Sequence[str] | None = None, **options: Any) -> Output:
-        """Continue an image file by left=, right=, top=, bottom= pixels; the options of the task `outpaint`."""
-        return self.run("outpaint", file=file, text=text, **options)
-
-    def vary(self, file: str | Path, text: str | Sequence[str] | None = None, **options: Any) -> Output:
-        """Vary an image file by strength=; the options of the task `vary`."""
-        return self.run("vary", file=file, text=text, **options)
-
-    def interpolate(self, **options: Any) -> Output:
-        """Frames between two seeds=, texts=, labels= or files=; the options of the task `interpolate`."""
-        return self.run("interpolate", **options)
-
-    def colorize(self, file: str | Path, **options: Any) -> Output:
-        """Give a grey image file colours; the options of the task `colorize`."""
-        return self.run("colorize", file=file, **options)
-
-    def upscale(self, images: str | Path | Sequence[str | Path], *, batch: int = BATCH, **options: Any) -> Output:
-        """Image files several times as large: the task `upscale`; options as of `sample`, `size` of the result."""
-        paths = [images] if isinstance(images, str | Path) else images
-        return self.run("upscale", batch=batch, images=paths, **options)
 
     def unknown_words(self, text: str) -> list[str]:
         """The words of a prompt that the model has no token for; it goes by the others."""

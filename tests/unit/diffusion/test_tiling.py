@@ -11,7 +11,7 @@ from torch import Tensor
 from latentry import rng
 from latentry.conditioning import Cond
 from latentry.diffusion.contracts import Denoisers
-from latentry.diffusion.guidance import classifier_free
+from latentry.diffusion.guidance.classifier_free import classifier_free
 from latentry.diffusion.levels import LEVELS
 from latentry.diffusion.schedule import SCHEDULES, Level, ScaledLinear
 from latentry.diffusion.solvers import SOLVERS

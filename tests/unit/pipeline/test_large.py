@@ -15,8 +15,9 @@ from latentry.data.files.limits import Limits
 from latentry.errors import UsageError
 from latentry.models import tiles
 from latentry.nn.tiled import layers
-from latentry.pipeline import Pipeline, large
-from latentry.pipeline.large import LargeOutput
+from latentry.pipeline import Pipeline
+from latentry.pipeline.pictures import large
+from latentry.pipeline.pictures.large import LargeOutput
 from latentry.tasks.inputs import large as inputs
 from latentry.tasks.inputs.images import for_model
 from tests.unit.pipeline.small_pipelines import pipeline

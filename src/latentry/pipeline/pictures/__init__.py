@@ -1,0 +1,1 @@
+"""What is written of the images that were drawn, besides their pixels: large files, boxes, words."""
