@@ -41,7 +41,7 @@ def scans(folder: Path) -> None:
 def photos(folder: Path) -> None:
     """JPEG of several sizes, each with its caption in a text file."""
     for number, draw in enumerate(np.random.default_rng(1).integers(0, 256, (24, 8, 10, 3), dtype=np.uint8)):
-        kind = ("roses", "sunflowers", "tulips")[number % 3]
+        kind = ("rose", "sunflower", "tulip")[number % 3]
         name = folder / f"{kind}_{number:02}"
         Image.fromarray(draw).resize((240, 160 + number % 2)).save(name.with_suffix(".jpg"))
         name.with_suffix(".txt").write_text(f"a photo of {kind} flowers\n")
@@ -50,7 +50,7 @@ def photos(folder: Path) -> None:
 def drawings(folder: Path) -> None:
     """Transparent PNG in a folder for each class."""
     for number, draw in enumerate(np.random.default_rng(2).integers(0, 256, (32, 8, 8, 4), dtype=np.uint8)):
-        kind = folder / ("animals", "faces", "food", "places")[number % 4]
+        kind = folder / ("food", "people", "places", "symbols")[number % 4]
         kind.mkdir(exist_ok=True)
         Image.fromarray(draw, "RGBA").resize((128, 128)).save(kind / f"{number:02}.png")
 
@@ -103,7 +103,9 @@ def test_the_commands_run_in_order(page, desk, capsys):
 def test_its_pictures_were_drawn_with_its_commands(page):
     """Each shows the sheet that a command of the page draws, by the text in its file."""
     drawn = {asked["out"].stem: asked for asked in map(parse, commands(page)) if asked.get("out") and "n" in asked}
-    for name in re.findall(rf"\]\(images/{page.stem}-(\w+)\.png\)", page.read_text()):
+    shown = re.findall(rf"\]\(images/{page.stem}-(\w+)\.png\)", page.read_text())
+    assert shown
+    for name in shown:
         file = Image.open(START / "images" / f"{page.stem}-{name}.png")
         record, asked = Record.model_validate_json(file.text[KEY]), drawn[name]  # type: ignore[attr-defined]
         assert (record.n, record.seed, record.index) == (asked["n"], asked["seed"], None)
