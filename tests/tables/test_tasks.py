@@ -69,9 +69,9 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "one.png"
 
 
-def suited(task: str) -> Pipeline:
+def suited(task: str, *, classifier: bool = False) -> Pipeline:
     """A small pipeline that can do it."""
-    return pipeline(conditions=CONDITIONS.get(task, "both"))
+    return pipeline(conditions=CONDITIONS.get(task, "both"), classifier=classifier)
 
 
 def test_every_task_has_a_case() -> None:
@@ -136,7 +136,7 @@ def test_every_step_is_where_the_model_is(task: str, solver: str, device: torch.
 @pytest.mark.parametrize("task", SAMPLING)
 def test_a_classifier_guides_it_where_the_model_is(task: str, device: torch.device, file: Path) -> None:
     """Every task that takes a label; images are each guided to their own, however many are worked on at once."""
-    pipe, options = pipeline(classifier=True).to(device), {**CASES[task](file), "label": ["star", "circle"]}
+    pipe, options = suited(task, classifier=True).to(device), {**CASES[task](file), "label": ["star", "circle"]}
     guided = [*pipe.steps(task=task, classifier_scale=2.0, **options)][-1]
     assert guided.x.device.type == guided.x0.device.type == device.type
     if device.type == "cpu":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -86,13 +87,13 @@ def bind_at(
         outputs = out[..., : x.shape[-2], : x.shape[-1]].to(x.dtype).chunk(n)
         return tuple(model.prediction.x0(x, o, level.alpha, level.sigma) for o in outputs)
 
-    def at(window: Window | None) -> Denoisers:
-        concat = joined.concat
-        if concat is not None and window is not None:
-            concat = concat[..., window.top : window.bottom, window.left : window.right]
-        return lambda x, level: predict(x, level, concat)
+    return lambda window: partial(predict, concat=_part(joined.concat, window))
 
-    return at
+
+def _part(concat: Tensor | None, window: Window | None) -> Tensor | None:
+    if concat is None or window is None:
+        return concat
+    return concat[..., window.top : window.bottom, window.left : window.right]
 
 
 def mirrored(x: Tensor, multiple: int) -> Tensor:

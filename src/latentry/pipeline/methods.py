@@ -69,29 +69,12 @@ class Methods(ABC):
         """
         return self.run(
             "generate",
-            text=text,
-            n=n,
-            steps=steps,
-            solver=solver,
-            levels=levels,
-            guidance=guidance,
-            guidance_interval=guidance_interval,
-            guidance_rescale=guidance_rescale,
-            classifier_scale=classifier_scale,
-            autoguide=autoguide,
-            clip=clip,
-            seed=seed,
-            size=size,
-            guide=guide,
-            guide_scale=guide_scale,
-            guide_loss=guide_loss,
-            tile=tile,
-            overlap=overlap,
-            batch=batch,
-            bf16=bf16,
-            progress=progress,
-            **conditions,
-        )
+            text=text, n=n, steps=steps, solver=solver, levels=levels, guidance=guidance,
+            guidance_interval=guidance_interval, guidance_rescale=guidance_rescale,
+            classifier_scale=classifier_scale, autoguide=autoguide, clip=clip, seed=seed, size=size,
+            guide=guide, guide_scale=guide_scale, guide_loss=guide_loss, tile=tile, overlap=overlap,
+            batch=batch, bf16=bf16, progress=progress, **conditions
+        )  # fmt: skip
 
     def reconstruct(self, images: Sequence[str | Path]) -> Output:
         """Image files through the first stage and back, at their own size (cropped to what fits).

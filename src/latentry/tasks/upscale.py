@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -48,7 +49,7 @@ class Upscale(Sampling):
 
     @property
     def count(self) -> int:
-        return self.n * len(self.images)
+        return self.n * max(len(self.images), *map(len, self.conditions().values()), 1)
 
 
 def request(options: Upscale, model: Model) -> Request:
@@ -56,7 +57,7 @@ def request(options: Upscale, model: Model) -> Request:
     from latentry.models.bind import mirrored
 
     name, factor, folded = _condition(model)
-    values, seeds = values_and_seeds(options, model)
+    values, seeds = _values_and_seeds(options, model)
     if name in values:
         raise UsageError(f"{name}: is the image of the file here; leave it out")
     facts = model.config.data
@@ -74,11 +75,13 @@ def request(options: Upscale, model: Model) -> Request:
     same = drawn == whole == (size or whole) and not grey
     assert model.denoiser is not None  # or `why_not` has refused
     return Request(
-        {**model.denoiser.guessed(values), name: [image for image in padded for _ in range(options.n)]},
+        {**model.denoiser.guessed(values), name: _spread(padded, options)},
         seeds,
         drawn,
-        facts=[_facts(path, seed, options.n) for path, seed in zip(_each(options), seeds, strict=True)],
-        units=[unit for unit in units for _ in range(options.n)],
+        facts=[
+            _facts(path, seed, options.n) for path, seed in zip(_spread(options.images, options), seeds, strict=True)
+        ],
+        units=_spread(units, options),
         tile=_tile(drawn, model),
         back=None if same else partial(_back, whole=whole, size=size or whole, grey=grey),
     )
@@ -110,8 +113,20 @@ def _condition(model: Model) -> tuple[str, int, int]:
     return name, image.options.factor or model.autoencoder.factor, image.folded
 
 
-def _each(options: Upscale) -> list[Path]:
-    return [path for path in options.images for _ in range(options.n)]
+def _values_and_seeds(options: Upscale, model: Model) -> tuple[dict[str, list[Any]], list[int]]:
+    """As of every task that samples, of as many images as there are files, `n` of each."""
+    values, _ = values_and_seeds(options, model)
+    given, files = max((len(each) for each in options.conditions().values()), default=1), len(options.images)
+    if 1 not in (given, files) and given != files:
+        raise UsageError(f"{given} values of a condition for {files} images; give one, or as many")
+    spread = {name: each * (options.count // len(each)) for name, each in values.items()}
+    return spread, [options.seed + i for i in range(options.count)]
+
+
+def _spread(values: Sequence[Any], options: Upscale) -> list[Any]:
+    """What there is of each file, for each image that is drawn."""
+    most = options.count // options.n
+    return [values[i % len(values)] for i in range(most) for _ in range(options.n)]
 
 
 def _facts(path: Path, seed: int, n: int) -> dict[str, str]:

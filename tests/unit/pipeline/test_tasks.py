@@ -14,7 +14,7 @@ from latentry.errors import UsageError
 from latentry.models.model import Model
 from latentry.pipeline import Pipeline
 from latentry.tasks import TASKS, Entry, PerImage, Request, Task
-from latentry.tasks.sampling import Sampling, no_denoiser, values_and_seeds
+from latentry.tasks.sampling import CONDITIONS, Sampling, no_denoiser, values_and_seeds
 from tests.unit.pipeline.small_pipelines import pipeline
 
 PROMPT = "a red circle"
@@ -129,7 +129,7 @@ def test_a_wrap_may_hold_something_for_each_image(pipe: Pipeline, monkeypatch: p
 def test_the_signature_of_sample_is_that_of_its_options() -> None:
     """Defaults are written a second time there, for editors: they must not say something else."""
     fields, parameters = TASKS["generate"].task.options.model_fields, inspect.signature(Pipeline.sample).parameters
-    named = {name: field for name, field in fields.items() if name != "label"}  # one of the conditions
+    named = {name: field for name, field in fields.items() if name == "text" or name not in CONDITIONS}
     assert named.keys() == parameters.keys() - {"self", "batch", "bf16", "progress", "conditions"}
     assert {name: parameters[name].default for name in named} == {name: f.default for name, f in named.items()}
 

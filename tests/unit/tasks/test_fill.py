@@ -148,7 +148,7 @@ def test_an_inverted_mask_is_noted(tmp_path: Path) -> None:
         ("inpaint", {"box": ["1,2,0,3"]}, "accepted: X,Y,WIDTH,HEIGHT"),
         ("inpaint", {"box": ["1,2,3,4"], "resample": 0}, "resample: found 0"),
         ("outpaint", {}, "no side to continue; give pixels to add, as in --left 64"),
-        ("outpaint", {"left": 16380}, "would become 16x16396; sides are at most 16384"),
+        ("outpaint", {"left": 131060}, "would become 16x131076; sides are at most 131072"),
     ],
 )
 def test_bad_requests_are_told_before_anything_is_drawn(
