@@ -10,6 +10,8 @@ import pytest
 
 from latentry.cli import run
 from latentry.data import shapes
+from latentry.tasks import TASKS
+from latentry.tasks.sampling import Sampling
 from latentry.training.plan.recipes import read_text
 from tests.docs.blocks import ROOT, blocks, commands
 from tests.e2e.test_foreign_kinds import checkpoint
@@ -30,6 +32,7 @@ SMALL = {
     "diffusion.train.batch": 4,
     "judge": None,
 }
+SAMPLING = {entry.command for entry in TASKS.values() if issubclass(entry.task.options, Sampling)}
 needs_model = pytest.mark.skipif(not MODEL.is_dir(), reason="the shipped model models/emoji is not in this checkout")
 
 
@@ -53,7 +56,7 @@ def small(arguments: list[str]) -> list[str]:
         return arguments + [f"{key}={'null' if value is None else value}" for key, value in SMALL.items()]
     if arguments[:2] == ["data", "shapes"]:
         return ["40" if before == "--count" else word for before, word in zip(["", *arguments], arguments)]
-    return [*arguments, "--steps", "2"] if arguments[0] == "sample" else arguments
+    return [*arguments, "--steps", "2"] if arguments[0] in SAMPLING else arguments
 
 
 def here(arguments: list[str]) -> bool:
@@ -71,11 +74,18 @@ def test_the_commands_run_in_order(desk):
 @needs_model
 def test_the_commands_of_the_shipped_model_run(desk):
     asked = [arguments for arguments in commands(README) if "models/emoji" in arguments]
-    assert len(asked) == 3
+    assert len(asked) == 9
     for arguments in asked:
         assert run(small(arguments)) == 0, arguments
     assert len(list((desk / "samples").glob("*.png"))) == 4
     assert len(list((desk / "reconstructions").glob("*.png"))) == 1
+    assert {asked[-1]: len(list((desk / asked[-1]).glob("*.png"))) for asked in asked[3:] if "." not in asked[-1]} == {
+        "varied": 4,
+        "filled": 4,
+        "apples": 2,
+        "frames": 8,
+        "guided": 4,
+    }
 
 
 @needs_model
