@@ -122,7 +122,7 @@ def test_the_command_reads_files_and_draws_the_layout_beside_the_samples(trained
         ("layout", {"a": 1}, "an object of a; accepted"),
         ("semantic", np.zeros((16, 16, 3), np.uint8), "holds colours .RGB., not class numbers; save one number"),
         ("semantic", np.full((16, 16), 9, np.uint8), "256 pixels of classes that there are not .9."),
-        ("semantic", np.zeros((16, 18), np.uint8), "size 16x18 does not fit"),
+        ("semantic", np.zeros((16, 17), np.uint8), "size 16x17 does not fit"),
         ("embedding", np.zeros(4), "vectors of width 4; accepted is a vector of 3 numbers"),
         ("embedding", np.zeros((2, 3)), "2 vectors; accepted is a vector of 3 numbers"),
         ("embedding", np.array([0, np.nan, 0]), "not finite"),

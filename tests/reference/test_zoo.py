@@ -73,7 +73,7 @@ def unet(options: UNetOptions) -> UNetOptions:
 
 def conditioner(options: Any) -> dict[str, Any]:
     """Without what a recipe leaves to its data, classes and a row for none of them, or says of training alone."""
-    left = ("classes", "names", "null", "factor", "degradation")
+    left = ("classes", "names", "null", "factor", "degradation", "masks")
     return {key: value for key, value in options.model_dump().items() if key not in left}
 
 

@@ -17,20 +17,22 @@ from latentry.data.sample import Sample
 from latentry.errors import UsageError, did_you_mean
 from latentry.kinds import KindOptions
 
+HIDDEN = 256
+
 
 class EmbeddingOptions(KindOptions):
     """Options of `embedding`.
 
     width: of each vector. field: of the data, which holds the vectors of each image; default: the only such field.
-    via: `context` (attended to as they are, any number of them), or `vector`: a single one, such as some measurements,
-    which a learned linear map of `hidden` values adds to the time embedding.
+    via: `context` (attended to as they are, any number of them; null is this), or `vector`: a single one, such as some
+    measurements, which a learned linear map of `hidden` values (null: 256) adds to the time embedding.
     """
 
     kind: Literal["embedding"] = "embedding"
     width: Width = 768
     field: str | None = None
-    via: Literal["context", "vector"] = "context"
-    hidden: Width = 256
+    via: Literal["context", "vector"] | None = None
+    hidden: Width | None = None
 
 
 class Embedding(Arrays):
@@ -46,9 +48,10 @@ class Embedding(Arrays):
         self.options: EmbeddingOptions = options
         single = options.via == "vector"
         self.takes = f"a vector of {options.width} numbers" if single else f"an array (L, {options.width}) of vectors"
-        self.project = nn.Linear(options.width, options.hidden) if single else None
+        hidden = options.hidden or HIDDEN
+        self.project = nn.Linear(options.width, hidden) if single else None
         self.context_width = None if single else options.width
-        self.vector_width = options.hidden if single else None
+        self.vector_width = hidden if single else None
 
     @classmethod
     def further(cls, options: KindOptions, name: str, factor: int) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pydantic import Field
 from latentry.errors import UsageError
 from latentry.tasks.inputs.filling import Filling, fill
 from latentry.tasks.inputs.images import file_units, read_image
-from latentry.tasks.inputs.masks import BoxTexts, Hole, boxes_hole, checked, read_mask, transparent
+from latentry.tasks.inputs.masks import BoxTexts, boxes_hole, checked, read_mask, transparent
 from latentry.tasks.options import OnCommandLine
 from latentry.tasks.sampling import no_denoiser
 from latentry.tasks.task import Request, Task
@@ -18,6 +18,7 @@ from latentry.tasks.task import Request, Task
 if TYPE_CHECKING:
     from latentry.models.config import DataFacts
     from latentry.models.model import Model
+    from latentry.tasks.inputs.masks import Hole
 
 
 class Inpaint(Filling):

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from latentry.bounds import MOST_IMAGES
-from latentry.tasks.inputs.membrane import membrane
 from latentry.tasks.inputs.window import Window, around, multiple_of
 from latentry.tasks.options import Between, OnCommandLine
 from latentry.tasks.sampling import Sampling, values_and_seeds
@@ -83,6 +82,7 @@ def _replacing(model: Model, picture: Tensor, gap: Tensor, seeds: list[int], tim
     from latentry import rng
     from latentry.diffusion.contracts import Denoise
     from latentry.diffusion.masking import latent_hole, replaced, resampled
+    from latentry.tasks.inputs.membrane import membrane
 
     # A film over the hole: what was there shall not show in the latents around it.
     latent = model.encode(membrane(picture, gap)[None])  # (1, c, h, w)
@@ -104,6 +104,8 @@ def pasted(image: Tensor, hole: Tensor, place: Window, drawn: Tensor, *, reach: 
     reach: the hole alone is taken, shifted by a smooth offset that meets the known pixels around it and falls to 1/e
     within so many pixels; None: the window as it is. Source: Perez et al. 2003, section 3: cloning without a seam.
     """
+    from latentry.tasks.inputs.membrane import membrane
+
     result = image.expand(len(drawn), *image.shape).clone()
     inside = place.uncut(drawn)  # (B, C, height, width)
     target, gap = place_of(result, place), place_of(hole, place)

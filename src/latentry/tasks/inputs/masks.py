@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 from annotated_types import MaxLen
-from numpy.typing import NDArray
 from pydantic import BeforeValidator
 
 from latentry.bounds import LARGEST_SIDE
@@ -16,10 +14,13 @@ from latentry.errors import UsageError, shown
 from latentry.text import number
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from latentry.data.files.limits import Limits
 
-Hole = NDArray[np.bool_]
-"""(H, W), True where the image is to be filled."""
+    Hole = NDArray[np.bool_]
+    """(H, W), True where the image is to be filled."""
 
 MOST_BOXES = 1000
 NEARLY_ALL = 0.9
@@ -52,6 +53,8 @@ BoxTexts = Annotated[tuple[str, ...], BeforeValidator(_box_texts), MaxLen(MOST_B
 
 def boxes_hole(boxes: Sequence[str], size: tuple[int, int]) -> Hole:
     """The union of boxes. Raises UsageError for one that does not lie inside an image of `size` (H, W)."""
+    import numpy as np
+
     hole = np.zeros(size, dtype=bool)
     for text in boxes:
         left, top, width, height = parse_box(text)
@@ -66,6 +69,8 @@ def boxes_hole(boxes: Sequence[str], size: tuple[int, int]) -> Hole:
 
 def read_mask(path: Path, size: tuple[int, int], limits: Limits) -> Hole:
     """A mask file, white (above half) where to fill. Raises UsageError for one of another size than `size` (H, W)."""
+    import numpy as np
+
     from latentry.data.files import images
     from latentry.data.sample import to_float
 
@@ -83,6 +88,8 @@ def read_mask(path: Path, size: tuple[int, int], limits: Limits) -> Hole:
 
 def transparent(path: Path, limits: Limits) -> Hole | None:
     """Where an image is not wholly opaque; None for one without transparency."""
+    import numpy as np
+
     from latentry.data.files import images
 
     header, array = images.decode(path, limits)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from latentry.errors import UsageError
 
 if TYPE_CHECKING:
@@ -37,6 +35,7 @@ class Window:
 
     def cut(self, image: Tensor) -> Tensor:
         """(..., H, W) of the image to (..., h, w) of the window."""
+        import numpy as np
         import torch
 
         part = image[..., self.top : self.top + self.height, self.left : self.left + self.width]
