@@ -8,6 +8,8 @@ import time
 
 import pytest
 
+from latentry.tasks import TASKS
+
 HEAVY = ["torch", "pydantic", "numpy", "yaml", "PIL", "tensorboard", "tokenizers"]
 
 
