@@ -62,9 +62,10 @@ def read(path: Path, *, averaged: bool = True, step: int | None = None) -> Model
 
 
 def _contents(path: Path) -> list[tuple[str, int]]:
-    """Which checkpoints and model are there now, to see whether any came or went."""
+    """Which checkpoints and model are there now, to see whether any came or went. No other folder is looked into, for
+    those of a model that is being replaced go away meanwhile."""
     entries = []
-    for entry in [*path.glob("*/step-*"), *path.glob("model")]:
+    for entry in [*(saved for stage in STAGES for saved in (path / stage).glob("step-*")), path / MODEL]:
         with suppress(OSError):
             entries.append((str(entry), entry.stat().st_ino))
     return sorted(entries)

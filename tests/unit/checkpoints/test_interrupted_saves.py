@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from latentry.checkpoints import DiskFull, Store, durable
+from latentry.checkpoints import DiskFull, Store, durable, run_folder
 
 HELPERS = Path(__file__).parent
 OPERATIONS = ((os, "open"), (os, "write"), (os, "fsync"), (durable, "rename"))
@@ -162,3 +162,20 @@ def test_a_reader_never_sees_half_a_checkpoint(tmp_path: Path) -> None:
     out, _ = reader.communicate(timeout=60)
     assert reader.returncode == 0, out
     assert int(out) >= 10, "the reader hardly looked"
+
+
+def test_a_reader_of_a_run_looks_into_no_folder_that_goes_away_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model that is being replaced has another name for a moment; a preview read then ended in a traceback."""
+    (tmp_path / "model.replaced.tmp").mkdir()
+    (tmp_path / "diffusion" / "step-0000001").mkdir(parents=True)
+    scan = os.scandir
+
+    def gone(place: str | os.PathLike[str]) -> Any:
+        if str(place).endswith(".tmp"):
+            raise FileNotFoundError(place)
+        return scan(place)
+
+    monkeypatch.setattr(os, "scandir", gone)
+    assert [Path(entry).name for entry, _ in run_folder._contents(tmp_path)] == ["step-0000001"]
