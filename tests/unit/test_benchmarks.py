@@ -27,6 +27,11 @@ def figures(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return importlib.import_module("task_figures")
 
 
+def part(name: str) -> ModuleType:
+    """A module of it."""
+    return importlib.import_module(f"task_figures.{name}")
+
+
 class Draws:
     """In place of a model: gives images by their size, whatever is asked; of single files in turn."""
 
@@ -52,7 +57,7 @@ def measured(figures: ModuleType, name: str, model: Draws, baseline: Draws | Non
 
 
 def truth(figures: ModuleType, count: int = 30, size: tuple[int, int] = (64, 64)) -> Tensor:
-    images: Tensor = figures.pictures(figures.Asked(count, 0, None, None).scenes(size))
+    images: Tensor = part("common").pictures(figures.Asked(count, 0, None, None).scenes(size))
     return images
 
 
@@ -72,7 +77,7 @@ def test_requests_are_not_of_the_training_set(figures: ModuleType) -> None:
 
 def test_a_hole_is_completed_by_the_truth_and_by_nothing_that_is_easy(figures: ModuleType) -> None:
     real = truth(figures)
-    masks, _ = figures.holes(figures.Asked(30, 0, None, None).scenes(), 0)
+    masks, _ = part("inpaint").holes(figures.Asked(30, 0, None, None).scenes(), 0)
     share = masks.float().mean((1, 2))
     assert share.min() > 0.005
     assert share.max() < 0.35
@@ -88,7 +93,7 @@ def test_a_hole_is_completed_by_the_truth_and_by_nothing_that_is_easy(figures: M
 
 def test_an_enlargement_is_held_against_truth_input_and_regression(figures: ModuleType) -> None:
     real = truth(figures)
-    small = figures.shrunk(real)
+    small = part("sr").shrunk(real)
     pillow = Image.fromarray((real[0] * 255).byte().movedim(0, -1).numpy()).resize((16, 16), Image.Resampling.BICUBIC)
     assert np.array_equal((small[0] * 255).round().byte().movedim(0, -1).numpy(), np.asarray(pillow))
     smooth = functional.interpolate(small, scale_factor=4, mode="bicubic").clamp(0, 1)

@@ -1,0 +1,27 @@
+"""What `tasks.py` measures: for each task, requests that no training image was, and figures of what comes of them.
+
+Not a benchmark itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from latentry.pipeline import Pipeline
+from task_figures.common import SHOWN, Asked, Figure, Measured
+from task_figures.inpaint import inpaint
+from task_figures.layout import layout
+from task_figures.semantic import semantic
+from task_figures.sr import sr
+from task_figures.text import text
+
+MEASURES: dict[str, Callable[[Pipeline, Asked, Pipeline | None], Measured]] = {
+    "layout": layout,
+    "semantic": semantic,
+    "sr": sr,
+    "inpaint": inpaint,
+    "text": text,
+}
+"""task -> its figures, of a model and, for super-resolution, the regression by the same networks"""
+
+__all__ = ["MEASURES", "SHOWN", "Asked", "Figure", "Measured"]
