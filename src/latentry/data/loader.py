@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -36,8 +36,9 @@ FORKS = sys.platform == "linux"
 class _Part:
     """What a worker sends: small numbers, pickled through the pipe rather than through /dev/shm.
 
-    pixels: (B, H, W, C), and values: what each condition is fed of each sample, pickled here since torch would send
-    their tensors through /dev/shm; or the samples as they are. bad: the files met. error: what ended the reading.
+    pixels: (B, H, W, C), or samples: as they are, or bare of what was read of them. values: what each condition is fed
+    of each sample, pickled here since torch would send their tensors through /dev/shm. bad: the files met. error: what
+    ended the reading.
     """
 
     positions: list[int]
@@ -49,12 +50,19 @@ class _Part:
 
 
 class _Fetch(Dataset[Any]):
-    """Reads the samples of some places, each a position in the stream or a pick. whole: they are sent as they are."""
+    """Reads the samples of some places, each a position in the stream or a pick.
+
+    sends: their pixels, the bare samples, or the samples as they are; besides the values, but with the last.
+    """
 
     def __init__(
-        self, data: ImageData, reads: frozenset[str], values: Values | None = None, whole: bool = False
+        self,
+        data: ImageData,
+        reads: frozenset[str],
+        values: Values | None = None,
+        sends: Literal["pixels", "bare", "whole"] = "pixels",
     ) -> None:
-        self.data, self.reads, self.values, self.whole = data, reads, values, whole
+        self.data, self.reads, self.values, self.sends = data, reads, values, sends
 
     def __getitems__(self, places: Sequence[int | Pick]) -> _Part:
         picks = [place if isinstance(place, Pick) else self.data.pick(place) for place in places]
@@ -67,12 +75,14 @@ class _Fetch(Dataset[Any]):
             if sample is None:
                 return _Part(positions, bad, error=self.data.nothing_readable(met))
             samples.append(sample)
-        if self.whole:
+        if self.sends == "whole":
             return _Part(positions, bad, samples=samples)
         try:
             values = pickle.dumps([self.values(sample) for sample in samples]) if self.values else None
         except LatentryError as error:  # torch would wrap it in the worker's traceback
             return _Part(positions, bad, error=error)
+        if self.sends == "bare":
+            return _Part(positions, bad, values=values, samples=[sample.bare for sample in samples])
         return _Part(positions, bad, _stacked(samples), values)
 
 
@@ -99,11 +109,16 @@ def batches(
     Raises `LatentryError` once more than `max_bad` files are bad.
     """
     of = positions_of or (lambda step: range(step * batch, (step + 1) * batch))
-    in_workers = bool(workers) and FORKS  # a spawned worker cannot carry what `values` may hold, such as networks
-    fetch = _Fetch(data, reads | IMAGE, values if in_workers else None, whole=values is not None and not in_workers)
+    here = values is not None and not _forked(workers)
+    fetch = _Fetch(data, reads | IMAGE, None if here else values, "whole" if here else "pixels")
     with _parts(fetch, (list(of(step)) for step in itertools.count(start)), workers) as parts:
         for part in parts:
             yield _example(part, values, pin)
+
+
+def _forked(workers: int) -> bool:
+    """Whether values can be made by workers: a spawned one cannot carry what `values` may hold, such as networks."""
+    return bool(workers) and FORKS
 
 
 def samples(
@@ -113,9 +128,22 @@ def samples(
 
     workers: processes that decode ahead. reads: the fields to read. Raises as `batches`.
     """
-    with _parts(_Fetch(data, reads, whole=True), (list(group) for group in picks), workers) as parts:
+    with _parts(_Fetch(data, reads, sends="whole"), (list(group) for group in picks), workers) as parts:
         for part in parts:
             yield part.samples or []
+
+
+def valued(
+    data: ImageData, picks: Iterable[Sequence[Pick]], values: Values, reads: frozenset[str], workers: int = 0
+) -> Iterator[tuple[list[Sample], dict[str, list[Any]]]]:
+    """As `samples`, the samples bare, with what each condition is fed of them. values, reads: as of `batches`."""
+    here = not _forked(workers)
+    fetch = _Fetch(data, reads, None if here else values, "whole" if here else "bare")
+    with _parts(fetch, (list(group) for group in picks), workers) as parts:
+        for part in parts:
+            group = part.samples or []
+            rows = pickle.loads(part.values) if part.values is not None else [values(sample) for sample in group]
+            yield [sample.bare for sample in group], joined(rows)
 
 
 def _example(part: _Part, values: Values | None, pin: bool) -> Example:

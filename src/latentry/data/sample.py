@@ -45,6 +45,11 @@ class Sample:
     arrays: Mapping[str, Array] = field(default_factory=dict)
 
     @property
+    def bare(self) -> Sample:
+        """Which image it is, and how drawn, without what was read of it."""
+        return Sample(self.position, self.index, self.flip)
+
+    @property
     def image(self) -> Tensor:
         """(C, H, W) fp32 in [-1, 1]."""
         assert self.pixels is not None

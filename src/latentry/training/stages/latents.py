@@ -14,8 +14,8 @@ from torch import Tensor
 
 from latentry.checkpoints import durable
 from latentry.data.dataset import ImageData, Pick
-from latentry.data.loader import IMAGE, Values, samples
-from latentry.data.sample import Example, Sample, joined
+from latentry.data.loader import IMAGE, Values, samples, valued
+from latentry.data.sample import Example, Sample
 from latentry.models.autoencoder import Autoencoder
 from latentry.training.loop.waiting import Waiting
 from latentry.training.loop.world import World
@@ -121,14 +121,9 @@ class LatentCache:
         stand-ins are read.
         """
         really = ([replace(pick, index=int(self.used[pick.index])) for pick in group] for group in picks)
-        groups: Iterator[list[Sample]]
-        if reads <= WITHOUT_FILES:
-            groups = ([data.load(pick, reads) for pick in group] for group in really)
-        else:
-            groups = samples(data, really, workers, reads)
-        for group in groups:
+        for group, rows in valued(data, really, values, reads, 0 if reads <= WITHOUT_FILES else workers):
             moments = self([sample.index for sample in group], [sample.flip for sample in group])
-            yield Example(None, moments, joined([values(s) for s in group]), [sample.position for sample in group])
+            yield Example(None, moments, rows, [sample.position for sample in group])
 
     def __call__(self, indices: list[int], flips: list[bool]) -> Tensor:
         """Moments (B, c or 2c, h, w) of these images."""
