@@ -3,6 +3,7 @@
     python benchmarks/tasks.py layout                      # minutes on two cores; also semantic, sr, inpaint, text
     python benchmarks/tasks.py layout --seed 1 --steps 5000
     python benchmarks/tasks.py semantic --model models/shapes
+    python benchmarks/tasks.py bccd --data bccd            # real images with boxes, half an hour; all figures are told only
 
 The run is kept in --out, and the same command goes on where it stopped. Ends with 1 where a figure misses what is
 wanted. In the run lie task-NAME.json and task-NAME.png (of some requests the truth, and below it what came).
@@ -17,6 +18,7 @@ import time
 from pathlib import Path
 
 from task_figures import MEASURES, SHOWN, Asked, Figure
+from task_figures.bccd import SIZE, held_out, unpacked
 
 from latentry.errors import LatentryError, UsageError
 from latentry.pipeline import Pipeline, load
@@ -29,9 +31,10 @@ RECIPES = {
     "sr": "shapes-sr",
     "inpaint": "shapes-inpaint",
     "text": "shapes-all",
+    "bccd": "small-layout",
 }
 QUICK = {
-    "images.count": 40,
+    "autoencoder.objective.perceptual": "none",
     **{f"autoencoder.train.{key}": value for key, value in {"steps": 2, "warmup": 0}.items()},
     **{f"diffusion.train.{key}": value for key, value in {"steps": 2, "warmup": 0, "batch": 4}.items()},
 }
@@ -41,10 +44,14 @@ QUICK = {
 def trained(recipe: str, out: Path, args: argparse.Namespace, **changes: object) -> Pipeline:
     """The model of a recipe, trained now if it is not yet. changes: dotted keys, with __ for the dots."""
     overrides: dict[str, object] = {"seed": args.seed} | (QUICK if args.quick else {})
+    if args.name == "bccd":
+        overrides["data.size"] = list(SIZE)
+    elif args.quick:
+        overrides["images.count"] = 40
     if args.steps is not None:
         overrides["diffusion.train.steps"] = args.steps
     overrides |= {key.replace("__", "."): value for key, value in changes.items()}
-    train(recipe, None, out, overrides)
+    train(recipe, args.data, out, overrides)
     return load(out)
 
 
@@ -80,6 +87,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--guidance", type=float, help="default: the model's")
     parser.add_argument("--recipe", help="another one with the condition, such as shapes-all")
     parser.add_argument("--model", type=Path, help="a trained model; nothing is trained")
+    parser.add_argument("--data", type=Path, help="the images of bccd; default: unpacked from ../shared, where it is")
     parser.add_argument("--out", type=Path, default=Path("runs/tasks"), help="folder of the runs")
     parser.add_argument("--quick", action="store_true", help="two steps of everything: does it run?")
     return parser.parse_args()
@@ -90,9 +98,12 @@ def main() -> int:
     if args.quick:
         args.count, args.sampling = min(args.count, 3), 2
     out = args.out / f"{args.recipe or args.name}-seed-{args.seed}{'-quick' * args.quick}"
+    if args.name == "bccd":
+        args.data = args.data or unpacked(args.out)
+        args.count = min(args.count, len(held_out(args.data)))
     pipes = models(args, out)
     minutes = (time.monotonic() - begun) / 60
-    asked = Asked(args.count, args.seed, args.sampling, args.guidance)
+    asked = Asked(args.count, args.seed, args.sampling, args.guidance, args.data)
     figures, shown = MEASURES[args.name](pipes["model"], asked, pipes.get("baseline"))
     figures.append(Figure("minutes of training", minutes, None))
     out.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from latentry.pipeline import Pipeline
+from task_figures.bccd import bccd
 from task_figures.common import SHOWN, Asked, Figure, Measured
 from task_figures.inpaint import inpaint
 from task_figures.layout import layout
@@ -21,6 +22,7 @@ MEASURES: dict[str, Callable[[Pipeline, Asked, Pipeline | None], Measured]] = {
     "sr": sr,
     "inpaint": inpaint,
     "text": text,
+    "bccd": bccd,
 }
 """task -> its figures, of a model and, for super-resolution, the regression by the same networks"""
 

@@ -40,12 +40,13 @@ class Figure(NamedTuple):
 
 @dataclass(frozen=True)
 class Asked:
-    """How many requests, of which seed, and how they are sampled; None: as the model says."""
+    """How many requests, of which seed, and how they are sampled; None: as the model says. data: a folder of images."""
 
     count: int
     seed: int
     steps: int | None
     guidance: float | None
+    data: Path | None = None
 
     def scenes(self, size: int | tuple[int, int] = 64, count: int | None = None) -> list[Scene]:
         return list(generate_scenes(count or self.count, size, UNSEEN + self.seed))
