@@ -35,6 +35,7 @@ RECIPES = {
 }
 QUICK = {
     "autoencoder.objective.perceptual": "none",
+    "sample.steps": 2,
     **{f"autoencoder.train.{key}": value for key, value in {"steps": 2, "warmup": 0}.items()},
     **{f"diffusion.train.{key}": value for key, value in {"steps": 2, "warmup": 0, "batch": 4}.items()},
 }

@@ -59,7 +59,7 @@ def bccd(pipe: Pipeline, asked: Asked, _: Pipeline | None) -> Measured:
     made = pipe.sample(layout=[told(layout) for layout in layouts], size=SIZE, **asked.how).tensor
     found = [find(image.movedim(0, -1).numpy()) for image in made]
     figures = against("real", layouts, [find(image.movedim(0, -1).numpy()) for image in real])
-    figures += against("samples", layouts, found) + against("samples of other layouts", layouts, found[1:] + found[:1])
+    figures += against("samples", layouts, found) + against("shuffled", layouts, found[1:] + found[:1])
     drawn = torch.stack([outlines(layout) for layout in layouts])
     return figures, rows(drawn, *(images.repeat_interleave(2, 2).repeat_interleave(2, 3) for images in (real, made)))
 
@@ -93,10 +93,10 @@ def against(whose: str, layouts: Sequence[Boxes], found: Sequence[Cells]) -> lis
         as_many.append(len(boxes["WBC"]) == len(cells.white))
         platelets += [any(holds(box, one) for one in cells.platelets) for box in boxes["Platelets"]]
     told: dict[str, Sequence[float]] = {
-        "IoU of what cells and boxes cover": overlap,
-        "share of a red cell's box that is cell": filled,
-        "IoU of white cells' boxes": white,
-        "white cells found (IoU at least 0.3)": [iou >= 0.3 for iou in white],
+        "IoU of cells and boxes": overlap,
+        "red boxes filled": filled,
+        "IoU of white boxes": white,
+        "white cells found (IoU 0.3)": [iou >= 0.3 for iou in white],
         "images with as many white cells": as_many,
         "platelets found": platelets,
     }
