@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from tests.docs.blocks import ROOT, blocks, commands, parse
 
 START = ROOT / "docs" / "start"
 PAGES = sorted(START.glob("*.md"))
+PICTURED = [page for page in PAGES if "](images/" in page.read_text(encoding="utf-8")]
 FEW = {
     "autoencoder.channels": 8,
     "autoencoder.multipliers": [1, 1],
@@ -55,17 +57,38 @@ def drawings(folder: Path) -> None:
         Image.fromarray(draw, "RGBA").resize((128, 128)).save(kind / f"{number:02}.png")
 
 
-FOLDERS = {"grey": scans, "photographs": photos, "drawings": drawings}
+def cells(folder: Path) -> None:
+    """JPEG with boxes of three classes, some of them kept from training by the metadata."""
+    (folder / "images").mkdir()
+    lines = []
+    for number, draw in enumerate(np.random.default_rng(3).integers(0, 256, (24, 6, 8, 3), dtype=np.uint8)):
+        name = f"images/smear-{number:03}.jpg"
+        Image.fromarray(draw).resize((640, 480)).save(folder / name)
+        boxes = [[20 * number, 30, 100, 90], [9, 300, 100, 90], [9, 9, 200, 200], [300, 200, 40, 40]]
+        names = ["RBC", "RBC", "WBC", "Platelets"]
+        kept = 4 - (number > 12)
+        objects = {"bbox": boxes[:kept], "category": names[:kept]}
+        lines.append({"file_name": name, "split": ("val", "train", "test", "train")[number % 4], "objects": objects})
+    (folder / "metadata.jsonl").write_text("\n".join(map(json.dumps, lines)))
+
+
+FOLDERS = {"grey": scans, "photographs": photos, "drawings": drawings, "boxes": cells}
 
 
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working folder of a reader with images of all three kinds."""
+    """The working folder of a reader with images of all kinds, and with the file of boxes that a page shows."""
     monkeypatch.chdir(tmp_path)
     for make in FOLDERS.values():
         (tmp_path / make.__name__).mkdir()
         make(tmp_path / make.__name__)
+    (tmp_path / "boxes.json").write_text(asked_boxes())
     return tmp_path
+
+
+def asked_boxes() -> str:
+    (text,) = blocks(START / "boxes.md", "json")
+    return text
 
 
 def small(arguments: list[str]) -> list[str]:
@@ -82,6 +105,7 @@ def said(line: str) -> str:
 
 def test_there_is_a_page_for_each_way_to_begin():
     assert [page.stem for page in PAGES] == sorted(FOLDERS)
+    assert {page.stem for page in PICTURED} >= set(FOLDERS) - {"boxes"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
@@ -99,7 +123,7 @@ def test_the_commands_run_in_order(page, desk, capsys):
         assert (desk / name).is_file()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", PICTURED, ids=lambda page: page.stem)
 def test_its_pictures_were_drawn_with_its_commands(page):
     """Each shows the sheet that a command of the page draws, by the text in its file."""
     drawn = {asked["out"].stem: asked for asked in map(parse, commands(page)) if asked.get("out") and "n" in asked}
@@ -110,5 +134,6 @@ def test_its_pictures_were_drawn_with_its_commands(page):
         record, asked = Record.model_validate_json(file.text[KEY]), drawn[name]  # type: ignore[attr-defined]
         assert (record.n, record.seed, record.index) == (asked["n"], asked["seed"], None)
         given = {key: [asked[key]] for key in ("text", "label") if asked.get(key) is not None}
+        given |= {"layout": [json.loads(asked_boxes())]} if asked.get("layout") else {}
         assert record.conditions == given
         assert record.model.source == str(asked["model"])

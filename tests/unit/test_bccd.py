@@ -153,7 +153,9 @@ def test_the_command_trains_on_an_archive_and_keeps_what_it_found(
     for number in range(10):
         planted = SMEARS[number % 3]
         smear(planted, scale=2).save(tmp_path / "bccd" / f"{number}.jpg")
-        bboxes = [[2 * left, 2 * top, 2 * (right - left), 2 * (bottom - top)] for _, (left, top, right, bottom) in planted]
+        bboxes = [
+            [2 * left, 2 * top, 2 * (right - left), 2 * (bottom - top)] for _, (left, top, right, bottom) in planted
+        ]
         objects = {"bbox": bboxes, "category": [name for name, _ in planted]}
         lines.append({"file_name": f"{number}.jpg", "split": ("train", "test")[number >= 8], "objects": objects})
     (tmp_path / "bccd" / "metadata.jsonl").write_text("\n".join(map(json.dumps, lines)))
