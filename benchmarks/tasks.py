@@ -3,7 +3,7 @@
     python benchmarks/tasks.py layout                      # minutes on two cores; also semantic, sr, inpaint, text
     python benchmarks/tasks.py layout --seed 1 --steps 5000
     python benchmarks/tasks.py semantic --model models/shapes
-    python benchmarks/tasks.py bccd --data bccd            # real images with boxes, half an hour; all figures are told only
+    python benchmarks/tasks.py bccd --data bccd           # real images with boxes, half an hour; only told
 
 The run is kept in --out, and the same command goes on where it stopped. Ends with 1 where a figure misses what is
 wanted. In the run lie task-NAME.json and task-NAME.png (of some requests the truth, and below it what came).

@@ -26,7 +26,7 @@ LEAST = 4
 
 @dataclass(frozen=True)
 class Cells:
-    """covered: (H, W) what is cell of any kind. white, platelets: boxes around what is stained blue, large and small."""
+    """covered: (H, W) what is cell of any kind. white, platelets: boxes around what is blue, large and small."""
 
     covered: Mask
     white: list[Box]
