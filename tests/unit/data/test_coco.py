@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from latentry.data.dataset import ImageData
 from latentry.data.folders.check import check
 from latentry.data.folders.records import read_folder, real_root
+from latentry.errors import UsageError
 from tests.unit.data.files import options
 
 CATEGORIES = [{"id": 7, "name": "cat"}, {"id": 2, "name": "dog"}]
@@ -104,3 +106,34 @@ def test_the_check_counts_boxes_by_class(tmp_path: Path) -> None:
     assert (report.objects, report.boxed) == ({"cat": 2, "dog": 1}, 1)
     annotate(tmp_path / "annotations.json", a=[([0, 0, -2, 2], 7)])
     assert "data.boxes: a.png: objects has the box [0, 0, -2, 2]" in check(tmp_path).problems[0]
+
+
+def test_boxes_as_two_corners_are_told_of(tmp_path: Path) -> None:
+    """VOC's way, [left, top, right, bottom]: read as a size, most such boxes reach beyond their image."""
+    draw(tmp_path, "a.png", "b.png")
+    annotate(tmp_path / "annotations.json", a=[([4, 4, 8, 8], 7), ([0, 0, 3, 3], 7)], b=[([0, 0, 8, 8], 2)])
+    for asked in (options(size=8, boxes="objects"), None):
+        (told,) = check(tmp_path, asked).warnings
+        assert told.startswith(
+            "1 of 3 boxes leave their images and are cut to them (first: a.png: [4, 4, 8, 8] of 8x8)"
+        )
+    lines: list[str] = []
+    ImageData(options(size=8, boxes="objects"), tmp_path, report=lines.append)
+    assert f"warning: {told}" in lines
+    annotate(tmp_path / "annotations.json", a=[([4, 4, 4.1, 4], 7), ([0, 0, 3, 3], 7)], b=[([-0.1, 0, 8, 8], 2)])
+    assert check(tmp_path, options(size=8, boxes="objects")).warnings == []
+
+
+def test_boxes_in_shares_of_the_image_are_refused(tmp_path: Path) -> None:
+    """YOLO's way: as pixels all of them would lie in the upper left one, and train a model of nothing."""
+    draw(tmp_path, "a.png", "b.png")
+    annotate(tmp_path / "annotations.json", a=[([0.5, 0.25, 0.5, 0.75], 7)], b=[([0, 0, 0.5, 1], 2)])
+    (problem,) = check(tmp_path, options(size=8, boxes="objects")).problems
+    assert problem.startswith("data.boxes: objects: no number of the 2 boxes is above 1")
+    with pytest.raises(UsageError, match="Multiply x and width by"):
+        ImageData(options(size=8, boxes="objects"), tmp_path)
+
+
+def test_where_there_are_no_boxes_it_is_said_how_to_bring_them(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"as annotations\.json"):
+        ImageData(options(size=8, boxes="objects"), draw(tmp_path, "a.png"))

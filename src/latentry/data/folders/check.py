@@ -14,7 +14,7 @@ from latentry.data.files import images
 from latentry.data.files.header import BadImage, Header
 from latentry.data.folders import pixel_fields, select
 from latentry.data.folders.foreign import sorted_out
-from latentry.data.folders.framing import cut_away
+from latentry.data.folders.framing import boxes_astray, cut_away
 from latentry.data.folders.metadata.coco import FIELD
 from latentry.data.folders.record import Record
 from latentry.data.folders.records import known_fields, read_folder
@@ -96,6 +96,8 @@ def check(
         _count_usual(report, records)
     headers = _decode_all(report, records, options or DataOptions(), options is not None, progress)
     _mixtures(report, headers, options)
+    if report.boxed and not report.problems:
+        report.warnings += boxes_astray(headers, records, options or DataOptions(boxes=FIELD))
     pointers = [path for path, reason in report.bad if reason == POINTER]
     if pointers:
         report.bad = [(path, reason) for path, reason in report.bad if reason != POINTER]

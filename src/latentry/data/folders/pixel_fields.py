@@ -98,8 +98,7 @@ def check(root: Path, records: Sequence[Record], options: DataOptions, most: int
     most: of more records than this an even sample is looked up on disk; each is again when it is read.
     """
     if options.boxes:
-        for record in records:
-            boxes_of(record, options.boxes)
+        _refuse_shares([boxes_of(record, options.boxes)[0] for record in records], options.boxes)
     for option, field in file_fields(options):
         without = [r.path for r in records if value_of(r, field) is None]
         if without:
@@ -120,6 +119,16 @@ def check(root: Path, records: Sequence[Record], options: DataOptions, most: int
                 f"data.{option}: {field} names {len(absent)} of {len(sample)} files that do not exist in the folder: "
                 f"{_first(absent)}. Add them or correct the metadata."
             )
+
+
+def _refuse_shares(corners: Sequence[NDArray[np.float64]], field: str) -> None:
+    """Raise `UsageError` for boxes that all lie in the first pixel: they are told in shares of the image."""
+    told = np.concatenate([np.zeros((0, 4)), *corners])
+    if len(told) and told.max() <= 1 + 1e-6:
+        raise UsageError(
+            f"data.boxes: {field}: no number of the {len(told)} boxes is above 1, so they seem to be shares of the "
+            "image; accepted: pixels of the file. Multiply x and width by its width, y and height by its height."
+        )
 
 
 def _first(paths: Sequence[str]) -> str:

@@ -22,6 +22,7 @@ Split = Literal["train", "held_out"]
 FOLDER = "folder"
 ANY = "*"
 """In `where`: images that have any value of the field."""
+ANNOTATIONS = " Name the one with boxes, or put a file of COCO's format into the folder as annotations.json."
 
 
 def value_of(record: Record, field: str) -> Any:
@@ -41,8 +42,9 @@ def require_fields(records: Sequence[Record], options: DataOptions) -> None:
     for key, field in named:
         if field not in existing and not (field == FOLDER and any(value_of(r, FOLDER) is not None for r in records)):
             have = ", ".join(map(one_line, existing)) or "none (there is no metadata, and no NAME.txt beside an image)"
+            further = ANNOTATIONS if key == "boxes" else ""
             raise UsageError(
-                f'data.{key}: no image has a field "{field}"; fields: {have}{did_you_mean(field, existing)}.'
+                f'data.{key}: no image has a field "{field}"; fields: {have}{did_you_mean(field, existing)}.{further}'
             )
 
 

@@ -14,7 +14,7 @@ from latentry.data.content import POINTER
 from latentry.data.files import images
 from latentry.data.files.header import BadImage, BadValues, Header, shown
 from latentry.data.folders import pixel_fields, select
-from latentry.data.folders.framing import cut_away
+from latentry.data.folders.framing import boxes_astray, cut_away
 from latentry.data.folders.record import Record, Remarks
 from latentry.data.folders.records import not_entered, read_folder, real_root
 from latentry.data.options import DataOptions
@@ -57,6 +57,7 @@ class Source:
         self.records = [record for record in self.records if record.path not in self.bad]
         refuse_mixed_channels(headers, options)
         self.warnings = grey_in_colour(headers, options) + cut_away(headers, options)
+        self.warnings += boxes_astray(headers, self.records, options)
         for line in self.warnings:
             report(f"warning: {line}")
         self._headers = headers
