@@ -57,7 +57,7 @@ def shares(image: Image.Image) -> NDArray[np.float64]:
 
 
 def layout(planted: Planted) -> Boxes:
-    corners = np.array([box for _, box in planted], dtype=np.float32) / np.array([128, 96, 128, 96], dtype=np.float32)
+    corners = np.divide([box for _, box in planted], [128, 96, 128, 96]).astype(np.float32)
     return Boxes(corners, tuple(name for name, _ in planted))
 
 

@@ -61,6 +61,17 @@ def test_the_small_recipes_take_any_folder(name, tmp_path):
         assert list(made.recipe.diffusion.conditioning) == conditions
 
 
+def test_the_small_recipe_of_layouts_takes_any_folder_with_boxes(tmp_path):
+    shapes.write(tmp_path / "data", 6, size=16)
+    few = ["autoencoder.objective.perceptual=none", "data.enlarge=100", *PRECISION]
+    recipe = load("small-layout", [*few, "data.size=[48,64]"])
+    made = plan(recipe, tmp_path / "data", tmp_path / "run", report=lambda _: None)
+    (layout,) = made.recipe.diffusion.conditioning.values()
+    assert layout.room == 30
+    with pytest.raises(UsageError, match="annotations.json"):
+        plan(recipe, tmp_path / "data" / "images", tmp_path / "run", report=lambda _: None)
+
+
 def test_all_errors_are_told_at_once(tmp_path):
     shapes.write(tmp_path / "data", 6, size=16)
     changes = {"data.size": 36, "diffusion.unet.head_channels": 24, "data.enlarge": 100, "data.split_by": None}
