@@ -44,20 +44,22 @@ def _kept(height: int, width: int, options: DataOptions) -> float:
 
 def boxes_astray(headers: Mapping[str, Header], records: Sequence[Record], options: DataOptions) -> list[str]:
     """A line where many boxes leave their images, as two corners that are read as corner and size do."""
-    astray, count = list[str](), 0
+    astray, count, first = 0, 0, ""
     for record in records if options.boxes else ():
-        header, (corners, _) = headers.get(record.path), boxes_of(record, options.boxes or "")
-        if header is None or not len(corners):
+        header = headers.get(record.path)
+        if header is None:
             continue
+        corners, _ = boxes_of(record, options.boxes or "")
         shares = corners / ([header.width, header.height] * 2)
         outside = np.flatnonzero((shares < -OVER).any(axis=1) | (shares > 1 + OVER).any(axis=1))
-        left, top, right, bottom = corners[outside[0] if len(outside) else 0]
-        box = f"[{left:g}, {top:g}, {right - left:g}, {bottom - top:g}]"
-        astray += [f"{shown(record.path)}: {box} of {header.width}x{header.height}"] * len(outside)
-        count += len(corners)
-    if len(astray) <= FEW * count:
+        if len(outside) and not astray:
+            left, top, right, bottom = corners[outside[0]]
+            box = f"[{left:g}, {top:g}, {right - left:g}, {bottom - top:g}]"
+            first = f"{shown(record.path)}: {box} of {header.width}x{header.height}"
+        astray, count = astray + len(outside), count + len(corners)
+    if astray <= FEW * count:
         return []
     return [
-        f"{len(astray)} of {count} boxes leave their images and are cut to them (first: {astray[0]}). Boxes are "
+        f"{astray} of {count} boxes leave their images and are cut to them (first: {first}). Boxes are "
         "[x, y, width, height] in pixels of the file: of [left, top, right, bottom] the last two are too large."
     ]

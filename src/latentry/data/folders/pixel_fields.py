@@ -6,7 +6,7 @@ All of it describes the image as it is seen: upright, in pixels of the upright f
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +98,7 @@ def check(root: Path, records: Sequence[Record], options: DataOptions, most: int
     most: of more records than this an even sample is looked up on disk; each is again when it is read.
     """
     if options.boxes:
-        _refuse_shares([boxes_of(record, options.boxes)[0] for record in records], options.boxes)
+        _refuse_shares((boxes_of(record, options.boxes)[0] for record in records), options.boxes)
     for option, field in file_fields(options):
         without = [r.path for r in records if value_of(r, field) is None]
         if without:
@@ -121,12 +121,14 @@ def check(root: Path, records: Sequence[Record], options: DataOptions, most: int
             )
 
 
-def _refuse_shares(corners: Sequence[NDArray[np.float64]], field: str) -> None:
+def _refuse_shares(corners: Iterable[NDArray[np.float64]], field: str) -> None:
     """Raise `UsageError` for boxes that all lie in the first pixel: they are told in shares of the image."""
-    told = np.concatenate([np.zeros((0, 4)), *corners])
-    if len(told) and told.max() <= 1 + 1e-6:
+    count, most = 0, 0.0
+    for some in corners:
+        count, most = count + len(some), max(most, some.max(initial=0.0))
+    if count and most <= 1 + 1e-6:
         raise UsageError(
-            f"data.boxes: {field}: no number of the {len(told)} boxes is above 1, so they seem to be shares of the "
+            f"data.boxes: {field}: no number of the {count} boxes is above 1, so they seem to be shares of the "
             "image; accepted: pixels of the file. Multiply x and width by its width, y and height by its height."
         )
 
