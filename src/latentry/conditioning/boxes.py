@@ -11,6 +11,8 @@ from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
+from torch import Tensor, nn
 
 from latentry.errors import UsageError, shown
 
@@ -18,6 +20,8 @@ Corners = tuple[float, float, float, float]
 """left, top, right, bottom as shares of the image's width and height, 0 to 1."""
 WHOLE: Corners = (0.0, 0.0, 1.0, 1.0)
 WANTED = '{"label": NAME, "bbox": [x, y, width, height]}'
+SLOWEST = 0.25
+"""Turns over the side of an image that the slowest of the waves makes which say where a place is."""
 MOST = 1e9
 SLACK = 1e-6
 """By how many of its sides a box may leave the image: what rounding does to shares."""
@@ -71,6 +75,25 @@ def boxes(numbers: Sequence[int], *, vocabulary: int, objects: int) -> list[tupl
     triples = (tuple(numbers[3 * i : 3 * i + 3]) for i in range(objects))
     whole = (triple for triple in triples if len(triple) == 3 and vocabulary - 1 not in triple)
     return [(row, (*point(start, vocabulary), *point(end, vocabulary))) for row, start, end in whole]
+
+
+@torch.no_grad()
+def begin(tokens: Tensor, positions: Tensor, vocabulary: int) -> None:
+    """First weights of a layout's tokens (vocabulary, D) and of their positions, in place, which were drawn already.
+
+    To a place's token is added where it is, as sines and cosines of x and of y: nearby places begin alike, so that one
+    box teaches of others, which places drawn by themselves take hundreds of thousands of images to learn. Positions are
+    drawn as large as tokens: they alone say which three tokens are one box.
+    """
+    side, quarter = sections(vocabulary), tokens.shape[1] // 4
+    if side < 2 or not quarter:
+        return
+    turns = SLOWEST * (side / 2 / SLOWEST) ** torch.linspace(0, 1, quarter)  # over the image's side
+    angles = 2 * math.pi * torch.linspace(0, 1, side)[:, None] * turns
+    one = math.sqrt(2) * torch.cat([angles.sin(), angles.cos()], 1)  # (side, D / 2), of variance 1
+    x, y = one[None].expand(side, side, -1), one[:, None].expand(side, side, -1)
+    tokens[: side * side, : 4 * quarter] += torch.cat([x, y], 2).flatten(0, 1)
+    nn.init.normal_(positions)
 
 
 def told(value: Any, size: tuple[int, int] | None) -> list[Told]:

@@ -49,8 +49,8 @@ def where(keep: Tensor, kept: Cond, dropped: Cond) -> Cond:
 def combine(conds: Sequence[Cond]) -> Cond:
     """One condition of several, in order: contexts joined on L, concats on C, vectors added.
 
-    A vector beside one of (B, N, E) is added to each of its N. Contexts must have one width D. Where only some contexts
-    have a mask, the others are attended to wholly.
+    Vectors of (B, N, E) are joined on N, and one beside them is added to each of the N. Contexts must have one width D.
+    Where only some contexts have a mask, the others are attended to wholly.
     """
     contexts = [cond for cond in conds if cond.context is not None]
     concats = [cond.concat for cond in conds if cond.concat is not None]
@@ -65,9 +65,11 @@ def combine(conds: Sequence[Cond]) -> Cond:
 
 
 def _added(vectors: Sequence[Tensor]) -> Tensor:
-    most = max(vector.ndim for vector in vectors)
-    together = [vector if vector.ndim == most else vector.unsqueeze(1) for vector in vectors]
-    return sum(together[1:], together[0])
+    single = [vector for vector in vectors if vector.ndim == 2]
+    several = [vector for vector in vectors if vector.ndim == 3]
+    if not several:
+        return sum(single[1:], single[0])
+    return sum((vector.unsqueeze(1) for vector in single), torch.cat(several, 1))
 
 
 def batch(conds: Sequence[Cond]) -> Cond:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from latentry.bounds import Width
@@ -26,15 +26,24 @@ class SemanticOptions(KindOptions):
 
     classes: of the maps, numbered from 0; `auto`: up to the largest number in the maps of the data. channels: of what
     is concatenated, a learned mixture of the classes; null: the classes as they are. stages: how often the map is
-    halved, so f = 2^stages. unlabelled: the number of pixels of no class, such as 0 or 255: their share of every class
-    is zero.
+    halved, so f = 2^stages. rescale: `bilinear`, as published, which keeps the classes' shares in a pixel of the
+    latent; or `conv`, by a convolution of all that it covers, so that also where they lie is kept; for latents of which
+    a pixel covers much; it needs channels. unlabelled: the number of pixels of no class, such as 0 or 255: their share
+    of every class is zero.
     """
 
     kind: Literal["semantic"] = "semantic"
     classes: Width | Literal["auto"] = 182
     channels: Width | None = 3
     stages: int = Field(default=2, ge=0, le=12)
+    rescale: Literal["bilinear", "conv"] = "bilinear"
     unlabelled: Annotated[int, Field(ge=0, le=65_535)] | None = None
+
+    @model_validator(mode="after")
+    def _learned(self) -> SemanticOptions:
+        if self.rescale == "conv" and self.channels is None:
+            raise ValueError("rescale conv gives as many channels as are asked for; set channels, such as 16")
+        return self
 
 
 class Semantic(Arrays):
@@ -54,7 +63,10 @@ class Semantic(Arrays):
         self.takes = f"a map (H, W) of classes from 0 to {self.classes - 1}{none}, or shares ({self.classes}, H, W)"
         self.concat_channels = options.channels or self.classes
         self.shrinks: int = 2**options.stages
-        self.project = nn.Conv2d(self.classes, options.channels, 1, bias=False) if options.channels else None
+        covers = self.shrinks if options.rescale == "conv" else 1
+        self.project = (
+            nn.Conv2d(self.classes, options.channels, covers, stride=covers, bias=False) if options.channels else None
+        )
 
     def value(self, sample: Sample, rng: Callable[[], np.random.Generator]) -> NDArray[np.int64] | None:
         return sample.semantic
@@ -92,7 +104,7 @@ class Semantic(Arrays):
         (shares,) = columns  # (B, classes, H, W)
         if self.project is not None:
             shares = shares.to(self.project.weight)
-        for _ in range(self.options.stages):
+        for _ in range(self.options.stages if self.options.rescale == "bilinear" else 0):
             shares = F.interpolate(shares, scale_factor=0.5, mode="bilinear", align_corners=False)
         return Cond(concat=shares if self.project is None else self.project(shares))  # (B, C, h, w)
 

@@ -17,7 +17,7 @@ from latentry.errors import UsageError
 
 SMALLEST = 32
 """Pixels a side at which the smallest shape can still be told."""
-RADII = {1: (0.2, 0.42), 2: (0.15, 0.3), 3: (0.13, 0.23)}
+RADII = {1: (0.24, 0.42), 2: (0.2, 0.3), 3: (0.17, 0.22)}
 """Least and greatest radius by the number of shapes, as a share of the shorter side."""
 APART = 0.05
 """Between two shapes' disks, as a share of the shorter side, and at least 3 pixels."""
