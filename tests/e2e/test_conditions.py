@@ -51,18 +51,6 @@ def run(arguments: list[Any]) -> int:
     return cli.run([str(one) for one in arguments])
 
 
-def errors(run: Path) -> list[Any]:
-    rows = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    return [row["error"] for row in rows if "error" in row]
-
-
-def test_cached_latents_are_trained_on_with_the_same_conditions(trained: Path, tmp_path: Path) -> None:
-    """The cache opens boxes, maps and arrays again, mirrored as its latents are."""
-    changes = {**CONDITIONS, "diffusion.train.cache_latents": False}
-    run_tiny(tmp_path, images(tmp_path / "data"), changes)
-    np.testing.assert_allclose(errors(tmp_path / "run"), errors(trained), rtol=1e-4)
-
-
 def boxes(*rows: tuple[str, list[float]]) -> list[dict[str, Any]]:
     return [{"label": label, "bbox": bbox} for label, bbox in rows]
 

@@ -25,6 +25,7 @@ from latentry.models.config import ModelConfig, SampleOptions
 from latentry.models.latent_diffusion import LatentDiffusion
 from latentry.models.model import Model
 from latentry.pipeline import record as records
+from latentry.pipeline.able import can, check_given
 from latentry.pipeline.autoguide import Autoguide, fitting, opened
 from latentry.pipeline.facts import facts
 from latentry.pipeline.images import to_unit
@@ -215,7 +216,7 @@ class Pipeline(Methods):
         entry: Entry = lookup(TASKS, task, "task")
         why_not = entry.task.why_not(self.model)
         if why_not is not None:
-            raise UsageError(f"{self.source}: {why_not}")
+            raise UsageError(f"{self.source}: {why_not} {can(self.model)}")
         return entry
 
     def _request(self, task: str, options: Mapping[str, Any]) -> tuple[Entry, TaskOptions, Request, SampleOptions]:
@@ -229,6 +230,7 @@ class Pipeline(Methods):
         tile = fitting_tile(checked.tile, checked.overlap, self.model) if isinstance(checked, Sampling) else None
         request = entry.task.request(checked, self.model)
         if isinstance(checked, Sampling):
+            check_given(self.model, request.values)
             request = towards_labels(request, checked, chosen.classifier_scale, self.model)
         return entry, checked, replace(request, tile=tile or request.tile), chosen
 
