@@ -148,6 +148,14 @@ class Pipeline(Methods):
         together, layouts = 1 if request.edit is None else 2, told(self.denoiser, request.values)
         return Output(finished, data.depth, facts, units, data.alpha, made, together, request.notes, layouts)
 
+    def check(self, task: str, /, **options: Any) -> None:
+        """Raise what `run` would raise for what was asked, before a network is called."""
+        entry = self._check(task)
+        if entry.task.check is None:
+            self._request(task, options)
+        else:
+            entry.task.check(config.validate(entry.task.options, dict(options), entry.command), self.model)
+
     def again(self, picture: str | Path, **changes: Any) -> Output:
         """The picture in a file that `save` or `save_sheet` wrote, drawn again: on the same machine equal to the bit.
 
