@@ -66,7 +66,7 @@ def conditioning(which: str) -> dict[str, Any]:
     return {CASES[entry][0]: {"kind": entry, **CASES[entry][1]} for entry in MODELS[which]}
 
 
-def values(which: str, *, named: bool) -> dict[str, list[Any]]:
+def values(which: str, *, named: bool) -> dict[str, Any]:
     """Two values of each condition of a model; named: of those alone that every task can be given."""
     found = {CASES[entry][0]: CASES[entry][2] for entry in MODELS[which]}
     return {name: both for name, both in found.items() if name in NAMED or not named}

@@ -18,6 +18,7 @@ import torch
 import latentry as lt
 from latentry import devices
 from latentry.checkpoints import model_folder
+from latentry.cli import run as command
 from latentry.conditioning import CONDITIONERS
 from latentry.errors import UsageError
 from latentry.pipeline import Output, Pipeline
@@ -25,6 +26,8 @@ from latentry.pipeline.able import able
 from latentry.tasks import TASKS
 from latentry.tasks.sampling import Sampling
 from latentry.training.loop.signals import Stopped
+from latentry.training.plan.decide import plan
+from latentry.training.plan.recipes import load
 from tests.e2e.test_resume import stop_at
 from tests.e2e.tiny import same
 from tests.tables import sweep_models
@@ -32,7 +35,7 @@ from tests.tables.sweep_models import MODELS, Sweep
 from tests.tables.task_cases import CASES, PER_SEED, asked, write_files
 
 STEP = 1
-FAST = {"steps": 2, "guidance": 2.0}
+FAST: dict[str, Any] = {"steps": 2, "guidance": 2.0}
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +117,7 @@ def test_without_cached_latents_it_learns_the_same(sweep: Sweep, which: str, who
 def test_each_of_its_conditions_is_heard(which: str, pipe: Pipeline) -> None:
     """Two values of one condition, all others absent, are two pictures."""
     for name, both in sweep_models.values(which, named=False).items():
-        one, other = (pipe.run("generate", **{name: [value]}, **FAST).tensor for value in both)
+        one, other = (run(pipe, "generate", {name: [value]}).tensor for value in both)
         assert not torch.equal(one, other), name
 
 
@@ -141,11 +144,25 @@ def test_it_does_what_it_can_and_a_seed_alone_is_that_seed_among_others(
 
 def test_saved_and_loaded_it_gives_the_same_pictures(which: str, whole: Path, tmp_path: Path) -> None:
     """From its run, its model folder, and the folder written again from what was read."""
-    options = {**sweep_models.values(which, named=False), "seed": 3, **FAST}
+    options: dict[str, Any] = {**sweep_models.values(which, named=False), "seed": 3, **FAST}
     model_folder.write(tmp_path / "copy", model_folder.read(whole / "model"))
     out, *others = (lt.load(path, device="cpu").run("generate", **options) for path in (whole, whole / "model"))
     for other in (*others, lt.load(tmp_path / "copy", device="cpu").run("generate", **options)):
         assert torch.equal(other.tensor, out.tensor)
+
+
+def test_a_recipe_made_of_it_trains_it_further_on_the_same_images(
+    sweep: Sweep, which: str, whole: Path, tmp_path: Path
+) -> None:
+    """Of `latentry recipes from`, with the fields of the data that it names itself; eight images are too few to see
+    that their labels are classes."""
+    assert command(["recipes", "from", str(whole / "model"), "--out", str(tmp_path / "further.yaml")]) == 0
+    recipe = load(str(tmp_path / "further.yaml"), ["diffusion.train.precision=fp32", "data.label=label"])
+    made = plan(recipe, sweep.data, tmp_path / "run", report=lambda _: None)
+    assert made.stages == ("diffusion",)
+    assert made.model.diffusion is not None
+    kinds = {name: options.kind for name, options in made.model.diffusion.conditioning.items()}
+    assert kinds == {name: options["kind"] for name, options in sweep_models.conditioning(which).items()}
 
 
 @pytest.mark.parametrize("kind", ["meta", *devices.KINDS])

@@ -43,7 +43,8 @@ def check_judge(recipe: Recipe, data: ImageData) -> None:
             f"judge: {recipe.judge} asks whether samples show what they were asked for, and diffusion.conditioning is "
             "empty. Give it a condition, or set judge null."
         )
-    asks, kinds = JUDGES[recipe.judge].asks, [o.kind for o in recipe.diffusion.conditioning.values()]
+    conditioning = recipe.diffusion.conditioning
+    asks, kinds = JUDGES[recipe.judge].asks, [o.kind for o in conditioning.values()] if conditioning != "auto" else []
     read = frozenset().union(*(CONDITIONERS[kind].conditioner.reads for kind in kinds))
     if "" not in asks and not read & asks.keys():
         raise UsageError(
