@@ -320,8 +320,8 @@ def test_weights_of_another_model_are_refused_by_name(go, desk, tmp_path):
 def test_images_that_cannot_be_reconstructed(go, tmp_path):
     Image.new("RGB", (1, 1)).save(tmp_path / "one.png")
     for code, image, part in (
-        (1, "none.png", "none.png: no such file"),
-        (1, "tiny.yaml", "not an image"),
+        (2, "none.png", "none.png: no such file"),
+        (2, "tiny.yaml", "not an image"),
         (2, "plain", "is a folder; name image files"),
         (2, tmp_path / "one.png", "smaller than 2x2"),
     ):

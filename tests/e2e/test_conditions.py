@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -49,18 +48,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(arguments: list[Any]) -> int:
     return cli.run([str(one) for one in arguments])
-
-
-def errors(run: Path) -> list[Any]:
-    rows = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    return [row["error"] for row in rows if "error" in row]
-
-
-def test_cached_latents_are_trained_on_with_the_same_conditions(trained: Path, tmp_path: Path) -> None:
-    """The cache opens boxes, maps and arrays again, mirrored as its latents are."""
-    changes = {**CONDITIONS, "diffusion.train.cache_latents": False}
-    run_tiny(tmp_path, images(tmp_path / "data"), changes)
-    np.testing.assert_allclose(errors(tmp_path / "run"), errors(trained), rtol=1e-4)
 
 
 def boxes(*rows: tuple[str, list[float]]) -> list[dict[str, Any]]:
@@ -110,40 +97,6 @@ def test_the_command_reads_files_and_draws_the_layout_beside_the_samples(trained
     others = ["--semantic", tmp_path / "map.png", "--embedding", tmp_path / "vector.npy", "-n", 1]
     assert run(["sample", trained, *others, "--out", tmp_path / "large.png"]) == 0
     assert Image.open(tmp_path / "large.png").size == (48, 32)
-
-
-@pytest.mark.parametrize(
-    ("option", "content", "said"),
-    [
-        ("layout", [{"label": "stra", "bbox": [0, 0, 1, 1]}], 'layout: no class "stra"; known: circle'),
-        ("layout", [{"label": "star", "bbox": [8, 8, 9, 2]}], r"layout: box 1 \(star\): .* leaves the image"),
-        ("layout", [{"label": "star", "bbox": [8, 8, 0, 2]}], r"layout: box 1 \(star\): .* is empty"),
-        ("layout", [], "holds no box"),
-        ("layout", {"a": 1}, "an object of a; accepted"),
-        ("semantic", np.zeros((16, 16, 3), np.uint8), "holds colours .RGB., not class numbers; save one number"),
-        ("semantic", np.full((16, 16), 9, np.uint8), "256 pixels of classes that there are not .9."),
-        ("semantic", np.zeros((16, 17), np.uint8), "size 16x17 does not fit"),
-        ("embedding", np.zeros(4), "vectors of width 4; accepted is a vector of 3 numbers"),
-        ("embedding", np.zeros((2, 3)), "2 vectors; accepted is a vector of 3 numbers"),
-        ("embedding", np.array([0, np.nan, 0]), "not finite"),
-        ("embedding", None, "no such file"),
-    ],
-)
-def test_bad_input_is_one_line_and_nothing_is_written(
-    option: str, content: Any, said: str, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    file = tmp_path / {"layout": "a.json", "semantic": "a.png", "embedding": "a.npy"}[option]
-    if option == "layout":
-        file.write_text(json.dumps(content))
-    elif option == "semantic":
-        Image.fromarray(content).save(file)
-    elif content is not None:
-        np.save(file, content)
-    assert run(["sample", trained, f"--{option}", file, "--out", tmp_path / "out"]) == 2
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1
-    assert re.search(said, error)
-    assert not (tmp_path / "out").exists()
 
 
 def test_a_map_that_does_not_come_out_as_large_as_the_latent_is_refused_at_once(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from latentry import config
 from latentry.cli import run as command
 from latentry.errors import UsageError
 from tests.e2e.small_runs import noise, recipe, run_tiny, write_images, write_metadata
+from tests.unit.training.small_stages import CLASSIFIER
 
 AUTO: dict[str, Any] = {"data.text": "auto", "data.label": "auto", "diffusion.conditioning": "auto"}
 LABEL = {"kind": "class_label", "via": "vector", "width": 8}
@@ -167,6 +168,9 @@ REFUSED: dict[str, dict[str, Any]] = {
     "a field that is not there": {"data.text": "txet"},
     "channels": {"data.channels": 4},
     "a share that leaves none": {"data.held_out": 0.9999},
+    "no classes for a classifier": {"classifier": CLASSIFIER},
+    "a field of classes that is not there": {"classifier": {**CLASSIFIER, "field": "kind"}},
+    "one class": {"classifier": CLASSIFIER, "data.label": "folder"},
     "no such value": {"data.where": {"kind": "x"}},
 }
 

@@ -38,26 +38,6 @@ def test_files_become_four_times_as_large(trained: Path, tmp_path: Path, capsys:
     }
 
 
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (["--size", "8x8"], "larger than asked for; this model makes it up to 4 times as large, 36x52"),
-        (["--tile", "5"], "tile: 5; accepted: multiples of 4"),
-        (["--n", "2"], "No such option"),
-    ],
-)
-def test_a_mistake_is_one_line_and_nothing_is_written(
-    words: list[str], said: str, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    Image.new("RGB", (13, 9)).save(tmp_path / "a.png")
-    line = ["upscale", str(trained), str(tmp_path / "a.png"), "--out", str(tmp_path / "out"), *words]
-    assert run(line) == 2
-    error = " ".join(capsys.readouterr().err.replace("│", " ").split())
-    assert said in error
-    assert "Traceback" not in error
-    assert not (tmp_path / "out").exists()
-
-
 def test_a_factor_that_does_not_fit_is_told_before_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_images(tmp_path / "data", noise(3, (18, 18, 3)))
     path = recipe(tmp_path, {**LOW, "data.size": 24, "diffusion.conditioning.low.factor": 3})

@@ -124,6 +124,10 @@ def draw(task: str, entry: Entry, words: dict[str, Any], line: Line) -> None:
         pipe.check_target(line.out, getattr(checked, "size", None))
     unknown = _unknown_words(pipe, options.get("text"), options.get("to"))
     runs = [options] if each is None else [{**options, each: (value,)} for value in options[each]]
+    for one in (
+        runs if len(runs) > 1 else ()
+    ):  # what is wrong with the last shall not be told after the first is written
+        pipe.check(task, **one)
     with working(), bar(entry.command) as progress:
         outputs = (pipe.run(task, **one, progress=progress) for one in runs)
         paths = [_saved(output, line, sheet) for output in outputs]

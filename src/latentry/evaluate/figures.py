@@ -20,14 +20,12 @@ from latentry.data.folders.select import name_of, value_of
 from latentry.data.sample import Sample, joined
 from latentry.errors import LatentryError
 from latentry.evaluate.noisy import judged
-from latentry.metrics import JUDGES, METRICS
+from latentry.metrics import JUDGES, METRICS, Judge
 from latentry.models.latent_diffusion import LatentDiffusion
 from latentry.pipeline import Pipeline, load
 from latentry.pipeline.images import to_unit
 
 RECONSTRUCTED = 256
-SAMPLED = 500
-SAMPLED_UNSEEN = 240
 FILE = "figures.json"
 
 
@@ -122,7 +120,7 @@ def classified(pipe: Pipeline, data: ImageData, samples: Sequence[Sample], split
 
 
 def real_judged(
-    judge: Any, split: str, records: Sequence[dict[str, Any]], real: Tensor, again: Tensor
+    judge: Judge, split: str, records: Sequence[dict[str, Any]], real: Tensor, again: Tensor
 ) -> dict[str, float]:
     """How often the judge finds in real images and in their reconstructions what their records say."""
     shares = {
@@ -132,19 +130,22 @@ def real_judged(
     return {name: round(float(share), 4) for name, share in shares.items()}
 
 
-def samples_judged(pipe: Pipeline, data: ImageData, held_out: ImageData, judge: Any, seed: int) -> dict[str, float]:
+def samples_judged(pipe: Pipeline, data: ImageData, held_out: ImageData, judge: Judge, seed: int) -> dict[str, float]:
     """How often the judge finds in samples what was asked for: captions of training, and those only held out."""
     figures: dict[str, float] = {}
     if pipe.denoiser is None:
         return figures
     seen = _first_of_each(data)
     unseen = {text: i for text, i in _first_of_each(held_out).items() if text not in seen}
-    kinds = (("", data, seen, SAMPLED), (" of pairs never trained on", held_out, unseen, SAMPLED_UNSEEN))
-    for what, source, chosen, count in kinds:
-        if chosen:
-            indices = [list(chosen.values())[i % len(chosen)] for i in range(count)]
-            share = _sampled(pipe, source, indices, judge, seed)
-            figures[f"shape and colour right in {count} samples{what}"] = round(share, 4)
+    kinds = [("", data, seen, judge.counts[0])]
+    kinds += [(f" of {judge.unseen} never trained on", held_out, unseen, judge.counts[1])]
+    for field, (key, words) in judge.asks.items():
+        names = [n for n, one in pipe.denoiser.named_conditioners().items() if field in one.reads or not field]
+        for what, source, chosen, count in kinds if field != "label" else kinds[:1]:  # classes are few
+            if chosen and names:
+                indices = _spread(list(chosen.values()), count)
+                share = _sampled(pipe, source, indices, judge, seed, names)[key]
+                figures[f"{words} in {count} samples{what}"] = round(share, 4)
     return figures
 
 
@@ -156,6 +157,12 @@ def _first_of_each(data: ImageData) -> dict[str, int]:
     return dict(sorted(first.items()))
 
 
+def _spread(values: Sequence[int], count: int) -> list[int]:
+    """`count` of the values: each about as often, or evenly spaced ones where there are more."""
+    step = max(len(values) / count, 1)
+    return [values[int(i * step) % len(values)] for i in range(count)]
+
+
 def condition_values(
     model: LatentDiffusion, data: ImageData, indices: Sequence[int], seed: int
 ) -> dict[str, list[Any]]:
@@ -165,8 +172,11 @@ def condition_values(
     return joined([values_of(conditioners, seed, sample) for sample in samples])
 
 
-def _sampled(pipe: Pipeline, data: ImageData, indices: Sequence[int], judge: Any, seed: int) -> float:
+def _sampled(
+    pipe: Pipeline, data: ImageData, indices: Sequence[int], judge: Judge, seed: int, names: Sequence[str]
+) -> dict[str, float]:
     assert pipe.denoiser is not None
     values = condition_values(pipe.denoiser, data, indices, seed)
-    images = pipe.sample(n=1, seed=seed, batch=100, **values).tensor  # type: ignore[arg-type]
-    return float(judge.score(images, [dict(data.records[i].fields) for i in indices])["shape_and_colour"])
+    asked: dict[str, Any] = {name: values[name] for name in names}
+    images = pipe.sample(n=1, seed=seed, batch=100, **asked).tensor
+    return judge.score(images, [dict(data.records[i].fields) for i in indices])

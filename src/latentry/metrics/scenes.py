@@ -5,13 +5,15 @@ As the judge of one shape (`metrics.shapes`), for every connected part of what d
 
 from __future__ import annotations
 
+from functools import cache
+from math import pi
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from latentry.data.shapes import COLOURS, SHAPES
+from latentry.data.shapes import COLOURS, SHAPES, coverage
 from latentry.metrics.colour import lab
 from latentry.metrics.shapes import BATCH, DIFFERS, NEAR, OVERLAP, background, best_overlap, opacity, palette
 
@@ -39,6 +41,25 @@ class Seen(NamedTuple):
 def look(images: Tensor) -> list[Seen]:
     """What each image shows: (B, 3, H, W) in [0, 1], any device, from 32 pixels."""
     return [seen for part in images.split(BATCH) for seen in _look(part)]
+
+
+def largest(seen: Seen) -> Found | None:
+    """What has the largest disk around it, by which scenes are ordered: of two of one disk a star has half a circle's
+    area. None where there is nothing."""
+
+    def squared_radius(found: Found) -> float:
+        left, top, width, height = found.bbox
+        number = UNKNOWN if found.shape is None else 1 + list(SHAPES).index(found.shape)
+        area = int((seen.semantic[top : top + height, left : left + width] == number).sum())
+        return area / (pi if found.shape is None else areas()[found.shape])
+
+    return max(seen.things, key=squared_radius, default=None)
+
+
+@cache
+def areas() -> dict[str, float]:
+    """The area of each shape in a disk of radius 1."""
+    return {shape: float(coverage(shape, 200, 200, 100, 100, 90, 0).sum()) / 90**2 for shape in SHAPES}
 
 
 def _look(images: Tensor) -> list[Seen]:

@@ -25,6 +25,7 @@ from latentry.models.config import ModelConfig, SampleOptions
 from latentry.models.latent_diffusion import LatentDiffusion
 from latentry.models.model import Model
 from latentry.pipeline import record as records
+from latentry.pipeline.able import can, check_given
 from latentry.pipeline.autoguide import Autoguide, fitting, opened
 from latentry.pipeline.facts import facts
 from latentry.pipeline.images import to_unit
@@ -147,6 +148,14 @@ class Pipeline(Methods):
         together, layouts = 1 if request.edit is None else 2, told(self.denoiser, request.values)
         return Output(finished, data.depth, facts, units, data.alpha, made, together, request.notes, layouts)
 
+    def check(self, task: str, /, **options: Any) -> None:
+        """Raise what `run` would raise for what was asked, before a network is called."""
+        entry = self._check(task)
+        if entry.task.check is None:
+            self._request(task, options)
+        else:
+            entry.task.check(config.validate(entry.task.options, dict(options), entry.command), self.model)
+
     def again(self, picture: str | Path, **changes: Any) -> Output:
         """The picture in a file that `save` or `save_sheet` wrote, drawn again: on the same machine equal to the bit.
 
@@ -215,7 +224,7 @@ class Pipeline(Methods):
         entry: Entry = lookup(TASKS, task, "task")
         why_not = entry.task.why_not(self.model)
         if why_not is not None:
-            raise UsageError(f"{self.source}: {why_not}")
+            raise UsageError(f"{self.source}: {why_not} {can(self.model)}")
         return entry
 
     def _request(self, task: str, options: Mapping[str, Any]) -> tuple[Entry, TaskOptions, Request, SampleOptions]:
@@ -229,6 +238,7 @@ class Pipeline(Methods):
         tile = fitting_tile(checked.tile, checked.overlap, self.model) if isinstance(checked, Sampling) else None
         request = entry.task.request(checked, self.model)
         if isinstance(checked, Sampling):
+            check_given(self.model, request.values)
             request = towards_labels(request, checked, chosen.classifier_scale, self.model)
         return entry, checked, replace(request, tile=tile or request.tile), chosen
 

@@ -100,4 +100,4 @@ def relit(images: Tensor, grey: Tensor) -> Tensor:
     return torch.cat([grey + fits * chroma, images[:, 3:]], 1)
 
 
-TASK = Task(Colorize, request, why_not=why_not)
+TASK = Task(Colorize, request, why_not=why_not, gives="grey")

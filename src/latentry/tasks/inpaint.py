@@ -63,4 +63,4 @@ def _hole(options: Inpaint, size: tuple[int, int], facts: DataFacts) -> tuple[Ho
     return hole, checked(hole, str(options.mask or "--box"))
 
 
-TASK = Task(Inpaint, request, why_not=no_denoiser)
+TASK = Task(Inpaint, request, why_not=no_denoiser, gives="masked")

@@ -54,4 +54,4 @@ def request(options: Outpaint, model: Model) -> Request:
     return fill(options, model, F.pad(image, sides), hole, kept, facts=name)
 
 
-TASK = Task(Outpaint, request, why_not=no_denoiser)
+TASK = Task(Outpaint, request, why_not=no_denoiser, gives="masked")

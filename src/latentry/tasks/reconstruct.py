@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from latentry.errors import UsageError
-from latentry.tasks.inputs.images import crop_to_multiple, read_image
+from latentry.tasks.inputs.images import crop_to_multiple, named_by_hand, read_image, refuse_folder
 from latentry.tasks.options import OnCommandLine, TaskOptions
 from latentry.tasks.task import Request, Task
 
@@ -62,9 +62,25 @@ def _encoded(path: Path, model: Model) -> tuple[Tensor, Units | None]:
             return model.encode_source(large), large.units
     whole, own = read_image(path, model.config.data)
     image = crop_to_multiple(whole, factor)
-    if 0 in image.shape:
-        raise UsageError(f"{path}: smaller than {factor}x{factor}, one latent of this model; give a larger image")
+    _check_least(path, (whole.shape[1], whole.shape[2]), factor)
     return model.encode(image[None]), own
 
 
-TASK = Task(Reconstruct, request)
+def check(options: Reconstruct, model: Model) -> None:
+    """Whether each file is an image that is large enough, by its header."""
+    from latentry.data.files import images
+    from latentry.tasks.inputs.large import LIMITS
+
+    for path in options.images:
+        refuse_folder(path)
+        with named_by_hand():
+            header = images.header(path, LIMITS)
+        _check_least(path, (header.height, header.width), model.autoencoder.factor)
+
+
+def _check_least(path: Path, size: tuple[int, int], factor: int) -> None:
+    if min(size) < factor:
+        raise UsageError(f"{path}: smaller than {factor}x{factor}, one latent of this model; give a larger image")
+
+
+TASK = Task(Reconstruct, request, check=check)

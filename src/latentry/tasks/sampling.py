@@ -40,8 +40,14 @@ CONDITIONS = ("text", "label", "layout", "semantic", "embedding")
 
 
 def _pair(value: Any) -> Any:
-    """`0.2,0.8` as two numbers."""
-    return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
+    """`0.2,0.8` as two numbers. Raises ValueError."""
+    if not isinstance(value, str):
+        return value
+    try:
+        first, last = map(float, value.split(","))
+    except ValueError:
+        raise ValueError(f'found "{shown(value)}"; accepted: two shares from 0 to 1, as in 0.2,0.8') from None
+    return first, last
 
 
 class Sampling(TaskOptions):
@@ -179,7 +185,9 @@ def values_and_seeds(
     conditions, classified = options.conditions(), model.classifier is not None
     for name in conditions:
         if name not in accepted and not (name == "label" and classified):
-            fields = [field for field in type(options).model_fields if field not in CONDITIONS]
+            fields = (
+                [] if name in CONDITIONS else [field for field in type(options).model_fields if field not in CONDITIONS]
+            )
             raise UsageError(
                 f"{shown(name)}: this model takes no such condition; it takes: {', '.join(accepted) or 'none'}"
                 f"{did_you_mean(name, [*accepted, *fields])}. Leave it out."

@@ -110,9 +110,13 @@ class Task(Generic[OptionsOf]):
     request: checked options and the model -> what is to be drawn. Raises UsageError for what this model cannot do.
     why_not: why a model cannot do it at all; None where it can.
     finish: (decoded images (B, C, H, W), about [-1, 1], on the CPU, request) -> the images of the result.
+    gives: the kind of the condition that it makes of its file, for models that have one.
+    check: raises what `request` would without the networks, where `request` needs them; None: `request` does not.
     """
 
     options: type[OptionsOf]
     request: Callable[[OptionsOf, Model], Request]
     why_not: Callable[[Model], str | None] = _always
     finish: Callable[[Tensor, Request], Tensor] = _back
+    gives: str | None = None
+    check: Callable[[OptionsOf, Model], None] | None = None

@@ -178,4 +178,4 @@ def _back(images: Tensor, *, whole: tuple[int, int], size: tuple[int, int], grey
     return images.mean(1, keepdim=True) if grey else images
 
 
-TASK = Task(Upscale, request, why_not=why_not)
+TASK = Task(Upscale, request, why_not=why_not, gives="image")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,8 +15,10 @@ from skimage.metrics import peak_signal_noise_ratio
 from torch import Tensor
 
 from latentry.data.shapes import SHAPES, Scene, generate, generate_scenes
+from latentry.errors import UsageError
+from latentry.metrics import JUDGES
 from latentry.metrics.maps import mean_iou
-from latentry.metrics.scenes import UNKNOWN, Found, Seen, components, look
+from latentry.metrics.scenes import UNKNOWN, Found, Seen, areas, components, largest, look
 from tests.unit.metrics.test_shapes_judge import blurred, noisy
 
 COUNT = 200
@@ -75,6 +78,47 @@ def test_scenes_as_a_first_stage_gives_them_back_are_read_rightly(spoil: Callabl
     right, maps = share_right(again, truth, 0.7)
     assert right >= 0.99
     assert maps >= 0.98
+
+
+def records(truth: list[Scene]) -> list[dict[str, Any]]:
+    return [{"text": scene.text, "label": scene.label} for scene in truth]
+
+
+def test_the_judge_of_recipes_is_right_on_real_scenes_and_wrong_on_others() -> None:
+    """A caption is right where just its pairs are shown; a class where it is that of the largest disk."""
+    truth, real = drawn(64)
+    judge, told = JUDGES["scenes"], records(truth)
+    judge.check(3, told)
+    figures = judge.score(real, told)
+    assert min(figures.values()) >= 0.99
+    assert figures.keys() == {"shape_and_colour", "shape", "label"}
+    others = judge.score(real.roll(1, 0), told)
+    assert others["shape_and_colour"] < 0.05
+    assert others["label"] < 0.4  # one of six by chance
+    swapped = judge.score(real.flip(1), told)  # red for blue
+    assert swapped["shape_and_colour"] < 0.5 < 0.99 <= swapped["shape"]
+    assert "label" not in judge.score(real[:2], [{"text": scene.text} for scene in truth[:2]])
+
+
+def test_areas_are_those_of_geometry() -> None:
+    """Of a disk, and of an equilateral triangle in it: the largest shape is else another one."""
+    assert areas()["circle"] == pytest.approx(np.pi * 0.88**2, rel=0.01)
+    assert areas()["triangle"] == pytest.approx(3 * 3**0.5 / 4, rel=0.01)
+    flat = Seen((), torch.zeros(4, 4))
+    assert largest(flat) is None
+
+
+@pytest.mark.parametrize("text", ["a photo", "", "a red star, a thing and a blue ring", "a star"])
+def test_a_caption_of_no_scene_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="known: a colour"):
+        JUDGES["scenes"].check(3, [{"text": text}])
+
+
+def test_other_images_and_numbers_are_refused() -> None:
+    with pytest.raises(UsageError, match="1 channels"):
+        JUDGES["scenes"].check(1, [])
+    with pytest.raises(UsageError, match="2 images and 1 records"):
+        JUDGES["scenes"].score(torch.zeros(2, 3, 64, 64), [{"text": "a red star"}])
 
 
 def test_one_large_shape_is_read_as_well() -> None:

@@ -11,6 +11,7 @@ import torch
 from latentry.data import shapes
 from latentry.data.dataset import ImageData
 from latentry.errors import UsageError
+from latentry.metrics import JUDGES
 from latentry.training.advice.latent import small_latent
 from latentry.training.plan.recipes import Recipe, load
 from latentry.training.run import train
@@ -88,6 +89,26 @@ def test_the_made_shapes_are_what_the_recipe_is_for(tmp_path: Path) -> None:
     changes |= {"diffusion.conditioning": {"text": TEXT}}
     figures = run_tiny(tmp_path, tmp_path / "shapes", changes).figures
     assert any("judge" in name for name in figures)
+
+
+def test_scenes_are_judged_by_what_is_asked_for_each_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(JUDGES["scenes"], "counts", (6, 5))
+    shapes.write(tmp_path / "scenes", 12, 32, 0, scenes=True)
+    label: dict[str, Any] = {"kind": "class_label", "via": "vector", "width": 8}
+    grey: dict[str, Any] = {"kind": "grey", "factor": 2}
+    changes: dict[str, Any] = {"data.size": 32, "data.text": "text", "data.label": "label", "judge": "scenes"}
+    conditions = {"text": TEXT, "label": label, "grey": grey}
+    run = run_tiny(
+        tmp_path, tmp_path / "scenes", {**changes, "diffusion.conditioning": conditions, "data.held_out": 0.3}
+    )
+    assert run.figures["judge right on real held-out images"] == 1
+    named = ["captions right in 6 samples", "captions right in 5 samples of captions never trained on"]
+    named.append("classes right in 6 samples")
+    assert [name for name in run.figures if " in " in name] == named
+    card = (run.path / "model" / "README.md").read_text()
+    assert all(f"| {name} | " in card for name in named)
+    with pytest.raises(UsageError, match=r"judges .* by caption or label, and .* has grey\. Set judge null"):
+        run_tiny(tmp_path / "grey", tmp_path / "scenes", {**changes, "diffusion.conditioning": {"grey": grey}})
 
 
 def test_other_errors_of_a_recipe_are_not_about_the_images(tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from latentry.data.files.header import BadImage
 from latentry.diffusion.contracts import Denoise
 from latentry.diffusion.guidance.image import image
 from latentry.errors import LatentryError, UsageError
@@ -49,8 +48,8 @@ def guided_by(
 def _image(path: Path, model: Model) -> Tensor:
     try:
         return read_image(path, model.config.data)[0]
-    except BadImage as error:
-        raise UsageError(f"guide: {error}; accepted: an image file. Give such a one.") from None
+    except UsageError as error:
+        raise UsageError(f"guide: {error}") from None
 
 
 def _check(path: Path, given: Tensor, first: Tensor, size: tuple[int, int]) -> None:

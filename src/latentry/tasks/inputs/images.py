@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,17 +21,35 @@ if TYPE_CHECKING:
 def read_image(path: Path, facts: DataFacts) -> tuple[Tensor, Units | None]:
     """A file as (C, H, W) fp32 in [-1, 1], with the model's channels, at its own size; and the units it goes back to.
 
-    Raises UsageError for channels that cannot become the model's, and for values that it knows no range of.
+    Raises UsageError for what is no image, for channels that cannot become the model's, and for values that it knows
+    no range of.
     """
     import torch
 
     from latentry.data.files import images
 
-    if path.is_dir():
-        raise UsageError(f"{path}: is a folder; name image files, as in {path}/*.png")
-    header, array = images.decode(path, facts.options().limits)
+    refuse_folder(path)
+    with named_by_hand():
+        header, array = images.decode(path, facts.options().limits)
     fitted, units = for_model(path, header, array, facts)
     return torch.from_numpy(fitted.transpose(2, 0, 1).copy()), units
+
+
+def refuse_folder(path: Path) -> None:
+    """Raise UsageError for a folder in place of an image."""
+    if path.is_dir():
+        raise UsageError(f"{path}: is a folder; name image files, as in {path}/*.png")
+
+
+@contextmanager
+def named_by_hand() -> Iterator[None]:
+    """A file that cannot be read is the mistake of who named it: raises UsageError in place of BadImage."""
+    from latentry.data.files.header import BadImage
+
+    try:
+        yield
+    except BadImage as error:
+        raise UsageError(f"{error}; accepted: an image file. Name another.") from None
 
 
 def for_model(path: Path, header: Header, array: Array, facts: DataFacts) -> tuple[NDArray[Any], Units | None]:

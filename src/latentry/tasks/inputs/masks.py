@@ -73,10 +73,12 @@ def read_mask(path: Path, size: tuple[int, int], limits: Limits) -> Hole:
 
     from latentry.data.files import images
     from latentry.data.sample import to_float
+    from latentry.tasks.inputs.images import named_by_hand
 
     if path.is_dir():
         raise UsageError(f"{path}: is a folder; name a mask file, white where the image is to be filled")
-    header, array = images.picture(path, limits)
+    with named_by_hand():
+        header, array = images.picture(path, limits)
     if array.shape[:2] != size:
         raise UsageError(
             f"{path}: a mask of {array.shape[0]}x{array.shape[1]} pixels (height x width) for an image of "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from latentry.conditioning import CONDITIONERS
 from latentry.data.dataset import ImageData
 from latentry.errors import UsageError
 from latentry.metrics import JUDGES
@@ -41,6 +42,14 @@ def check_judge(recipe: Recipe, data: ImageData) -> None:
         raise UsageError(
             f"judge: {recipe.judge} asks whether samples show what they were asked for, and diffusion.conditioning is "
             "empty. Give it a condition, or set judge null."
+        )
+    conditioning = recipe.diffusion.conditioning
+    asks, kinds = JUDGES[recipe.judge].asks, [o.kind for o in conditioning.values()] if conditioning != "auto" else []
+    read = frozenset().union(*(CONDITIONERS[kind].conditioner.reads for kind in kinds))
+    if "" not in asks and not read & asks.keys():
+        raise UsageError(
+            f"judge: {recipe.judge} judges by what samples are asked for by {' or '.join(asks)}, and "
+            f"diffusion.conditioning has {', '.join(kinds)}. Set judge null."
         )
     for split in (data, data.other("held_out")):
         JUDGES[recipe.judge].check(recipe.data.channels, [record.fields for record in split.records])

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from itertools import chain
 from pathlib import Path
 
-from latentry.data.dataset import ImageData
 from latentry.errors import LatentryError, UsageError
-from latentry.kinds import KindOptions
 from latentry.training.plan.conditions import check_fields
 from latentry.training.plan.decide import read_images
 from latentry.training.plan.recipes import Recipe
 from latentry.training.stages import STAGES
+from latentry.training.stages.classifier.classes import check_classes
 
 
 def problems(recipe: Recipe, folder: Path) -> list[str]:
@@ -27,12 +29,13 @@ def problems(recipe: Recipe, folder: Path) -> list[str]:
         return []
     conditioning = recipe.diffusion.conditioning
     conditions = conditioning.items() if isinstance(conditioning, dict) else ()
-    return [problem for name, options in conditions for problem in _problem_of(name, options, images)]
+    checks = [partial(check_fields, name, options, images) for name, options in conditions]
+    return [*chain.from_iterable(map(_problem_of, [*checks, partial(check_classes, recipe, images)]))]
 
 
-def _problem_of(name: str, options: KindOptions, images: ImageData) -> list[str]:
+def _problem_of(check: Callable[[], None]) -> list[str]:
     try:
-        check_fields(name, options, images)
+        check()
     except UsageError as error:
         return [str(error)]
     return []

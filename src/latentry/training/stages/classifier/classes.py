@@ -24,15 +24,10 @@ def settle_classifier(recipe: Recipe, data: ImageData, out: Path) -> ClassifierO
 
     None where it asks for none. Raises UsageError for images without classes, and for new ones on a resume.
     """
-    section = recipe.section(NAME)
-    if not isinstance(section, ClassifierSection):
+    found = classes_of(recipe, data)
+    if found is None:
         return None
-    field = section.field or data.options.label
-    if field is None:
-        raise UsageError(
-            "classifier: the data has no labels; set data.label to a metadata field or `folder`, or classifier.field"
-        )
-    names = _names(data, field)
+    section, field, names = found
     saved = Store(out / NAME, report=lambda _: None).newest()
     if saved is not None:
         known = config.validate(ModelConfig, saved.state["model"], str(saved.path)).classifier
@@ -44,12 +39,36 @@ def settle_classifier(recipe: Recipe, data: ImageData, out: Path) -> ClassifierO
                 f"{', '.join(map(shown, known.names[:NAMED]))}. Take these images out, or choose another --out."
             )
         return known
+    _check_several(field, names)
+    return ClassifierOptions(**{**section.architecture().model_dump(), "field": field, "names": names})
+
+
+def check_classes(recipe: Recipe, data: ImageData) -> None:
+    """Raise UsageError for images that have no classes for the classifier of a recipe, where it has one."""
+    found = classes_of(recipe, data)
+    if found is not None:
+        _check_several(*found[1:])
+
+
+def classes_of(recipe: Recipe, data: ImageData) -> tuple[ClassifierSection, str, tuple[str, ...]] | None:
+    """The section of a recipe, the field of its classes, and their names; None where it has no classifier."""
+    section = recipe.section(NAME)
+    if not isinstance(section, ClassifierSection):
+        return None
+    field = section.field or data.options.label
+    if field is None:
+        raise UsageError(
+            "classifier: the data has no labels; set data.label to a metadata field or `folder`, or classifier.field"
+        )
+    return section, field, _names(data, field)
+
+
+def _check_several(field: str, names: tuple[str, ...]) -> None:
     if len(names) < 2:
         raise UsageError(
             f'classifier: every image has the {field} "{shown(names[0])}"; a classifier needs two classes or more. '
             "Choose another classifier.field, or take the section out."
         )
-    return ClassifierOptions(**{**section.architecture().model_dump(), "field": field, "names": names})
 
 
 def numbers_of(options: ClassifierOptions, data: ImageData) -> list[int]:
