@@ -86,7 +86,8 @@ class Methods(ABC):
     def edit(self, text: str, to: str | None = None, **options: Any) -> Output:
         """Images of `text`, each followed by what becomes of it where its prompt is changed: the task `edit`.
 
-        to: the changed prompt. options: weight={"star": 1.5}, cross_share=, self_share=, and those of `sample`.
+        to: the changed prompt. options: image=, a file that `text` describes, instead of drawing one; weight={"star":
+        1.5}, cross_share=, self_share=, and those of `sample`.
         """
         return self.run("edit", text=text, to=to, **options)
 
