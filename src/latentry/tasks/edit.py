@@ -153,10 +153,10 @@ def request(options: EditOptions, model: Model) -> Request:
     }
     stems = [f"seed-{seed}" for seed in seeds] if options.image is None else [printable(options.image.stem)]
     named = [{"name": f"{stem}-{what}", **facts} for stem in stems for what in ("original", "edit")]
-    seeds, values = [seed for seed in seeds for _ in range(2)], model.denoiser.guessed(doubled)
+    seeds, guessed = [seed for seed in seeds for _ in range(2)], model.denoiser.guessed(doubled)
     if options.image is not None:
-        return _of_image(options, options.image, model, Request(values, seeds, (0, 0), facts=named, edit=edit))
-    return Request(values, seeds, fitting_size(options.size, model), facts=named, edit=edit)
+        return _of_image(options, options.image, model, Request(guessed, seeds, (0, 0), facts=named, edit=edit))
+    return Request(guessed, seeds, fitting_size(options.size, model), facts=named, edit=edit)
 
 
 def _of_image(options: EditOptions, path: Path, model: Model, request: Request) -> Request:
