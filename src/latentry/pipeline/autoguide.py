@@ -33,40 +33,40 @@ class Autoguide:
         return f"{self.drawn_by.source}, {self.drawn_by}"
 
 
-def opened(given: Any) -> tuple[Model, DrawnBy]:
-    """The model of `PATH`, `RUN@step-N`, or of a record, on the CPU.
+def opened(given: Any, option: str = "autoguide") -> tuple[Model, DrawnBy]:
+    """The model of `PATH`, `RUN@step-N`, or of a record, on the CPU. option: that names it, for errors.
 
     Raises UsageError for what is none, and for a model that is no longer what the record says.
     """
-    wanted = given if isinstance(given, DrawnBy) else _named(given)
+    wanted = given if isinstance(given, DrawnBy) else _named(given, option)
     path = Path(wanted.source)
     if not wanted.source or not path.exists():
         raise UsageError(
-            f"autoguide: {shown(wanted.source) or 'a model of an unknown place'}: no such file or folder; accepted: a "
-            "run, a model folder, or RUN@step-N. Name the model: --autoguide PATH."
+            f"{option}: {shown(wanted.source) or 'a model of an unknown place'}: no such file or folder; accepted: a "
+            f"run, a model folder, or RUN@step-N. Name the model: --{option} PATH."
         )
     step = wanted.step if run_folder.is_run(path) or not wanted.hash else None
     folder = opening.read(path, wanted.config, wanted.weights, step, wanted.vocabulary)
     found = opening.hash_of(folder)
     if wanted.hash and wanted.hash != found:
         raise UsageError(
-            f"autoguide: {path} is now {found}, and the picture was guided by {shown(wanted)}. "
-            "Name the model it was guided by: --autoguide PATH."
+            f"{option}: {path} is now {found}, and the picture was guided by {shown(wanted)}. "
+            f"Name the model it was guided by: --{option} PATH."
         )
     model = opening.networks(folder, str(path))
     return model, wanted.model_copy(update={"hash": found, "step": folder.step})
 
 
-def _named(given: Any) -> DrawnBy:
+def _named(given: Any, option: str) -> DrawnBy:
     if not isinstance(given, str | Path):
-        raise UsageError(f"autoguide: {shown(given)}; accepted: a run, a model folder, RUN@step-N, or what load gives")
+        raise UsageError(f"{option}: {shown(given)}; accepted: a run, a model folder, RUN@step-N, or what load gives")
     whole = str(given)
     path, mark, digits = whole.rpartition(AT_STEP)
     if not mark or Path(whole).exists():
         return DrawnBy(source=printable(whole))
     step = number(digits)
     if step is None or step < 0:
-        raise UsageError(f'autoguide: "{shown(whole)}": no step; accepted: RUN{AT_STEP}N, as in runs/a{AT_STEP}2000')
+        raise UsageError(f'{option}: "{shown(whole)}": no step; accepted: RUN{AT_STEP}N, as in runs/a{AT_STEP}2000')
     return DrawnBy(source=printable(path), step=step)
 
 
@@ -79,7 +79,7 @@ def fitting(worse: Model, drawn_by: DrawnBy, main: Model, guidance: float) -> Au
         raise UsageError(
             f"{where}: guidance is 1, which leaves it without effect; accepted: more than 1. Give --guidance 2."
         )
-    if other := _other_latents(worse, main):
+    if other := other_latents(worse, main):
         raise UsageError(
             f"{where}: has another first stage ({other}), so that its latents mean something else; accepted: an "
             "earlier checkpoint, or a model trained on the same first stage. Name such a one."
@@ -91,7 +91,7 @@ def fitting(worse: Model, drawn_by: DrawnBy, main: Model, guidance: float) -> Au
     return Autoguide(worse.denoiser if there else copy.deepcopy(worse.denoiser).to(main.device), drawn_by)
 
 
-def _other_latents(worse: Model, main: Model) -> str | None:
+def other_latents(worse: Model, main: Model) -> str | None:
     """The first tensor that two encoders differ in; None where they are one."""
     ours, others = (
         {name: t for name, t in model.autoencoder.state_dict().items() if name.startswith(OF_LATENTS)}

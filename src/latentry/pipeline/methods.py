@@ -43,6 +43,7 @@ class Methods(ABC):
         guidance_rescale: float | None = None,
         classifier_scale: float | None = None,
         autoguide: str | Path | Methods | None = None,
+        classifier: str | Path | Methods | None = None,
         clip: bool | None = None,
         seed: int = 0,
         size: int | tuple[int, int] | str | None = None,
@@ -61,7 +62,8 @@ class Methods(ABC):
         steps, solver, levels, guidance, clip: default to the model's own. solver: a name, or with its options, such as
         {"kind": "ddim", "eta": 1}. levels: how noise levels are chosen. guidance: 1 is none; more follows the condition
         more, at times in guidance_interval, with the contrast of samples without it by guidance_rescale; autoguide: a
-        worse model that it leads away from. classifier_scale: of the guidance to label= by the model's classifier.
+        worse model that it leads away from. classifier_scale: of the guidance to label= by the model's classifier, or
+        that of another model, classifier.
         guide: image files that samples are to look like. clip: hold every predicted x0 inside [-1, 1] (models of
         pixels). size: (H, W) in pixels or one number, a multiple of f. tile, overlap: in pixels, of tiles to denoise
         in, for sizes far beyond training. Image i has seed + i, whatever `n` and `batch` are. batch, bf16, progress: as
@@ -71,8 +73,8 @@ class Methods(ABC):
             "generate",
             text=text, n=n, steps=steps, solver=solver, levels=levels, guidance=guidance,
             guidance_interval=guidance_interval, guidance_rescale=guidance_rescale,
-            classifier_scale=classifier_scale, autoguide=autoguide, clip=clip, seed=seed, size=size,
-            guide=guide, guide_scale=guide_scale, guide_loss=guide_loss, tile=tile, overlap=overlap,
+            classifier_scale=classifier_scale, autoguide=autoguide, classifier=classifier, clip=clip, seed=seed,
+            size=size, guide=guide, guide_scale=guide_scale, guide_loss=guide_loss, tile=tile, overlap=overlap,
             batch=batch, bf16=bf16, progress=progress, **conditions
         )  # fmt: skip
 
@@ -86,7 +88,8 @@ class Methods(ABC):
     def edit(self, text: str, to: str | None = None, **options: Any) -> Output:
         """Images of `text`, each followed by what becomes of it where its prompt is changed: the task `edit`.
 
-        to: the changed prompt. options: weight={"star": 1.5}, cross_share=, self_share=, and those of `sample`.
+        to: the changed prompt. options: image=, a file that `text` describes, instead of drawing one; weight={"star":
+        1.5}, cross_share=, self_share=, and those of `sample`.
         """
         return self.run("edit", text=text, to=to, **options)
 

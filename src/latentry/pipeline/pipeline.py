@@ -29,6 +29,7 @@ from latentry.pipeline.able import can, check_given
 from latentry.pipeline.autoguide import Autoguide, fitting, opened
 from latentry.pipeline.facts import facts
 from latentry.pipeline.images import to_unit
+from latentry.pipeline.lent import lent
 from latentry.pipeline.methods import BATCH, Methods
 from latentry.pipeline.output import SUFFIXES, Output
 from latentry.pipeline.pictures.facts import picture_facts
@@ -110,7 +111,7 @@ class Pipeline(Methods):
         progress: called with (network calls done, of how many).
         Raises UsageError for options that the class does not accept, and for what the model cannot do.
         """
-        entry, checked, request, chosen = self._request(task, options)
+        entry, checked, request, chosen, classified = self._request(task, options)
         worse, files = self._worse(checked, chosen), records.files_of(checked) if isinstance(checked, Sampling) else {}
         if not 1 <= batch <= MOST_AT_ONCE:
             raise UsageError(f"batch: {shown(batch)}; must be at least 1 and at most {MOST_AT_ONCE}")
@@ -137,8 +138,11 @@ class Pipeline(Methods):
             made = Made(
                 *(task, checked, chosen, request.size, batch, precision, str(self.device), self.drawn_by()),
                 autoguide=None if worse is None else worse.drawn_by,
+                classifier=classified,
                 files=files,
             )
+        if classified is not None:
+            facts = [{**one, "classifier": f"{classified.source}, {classified}"} for one in facts]
         data = self.config.data
         units = request.units or ([data.units] * request.count if data.units else ())
         if request.size[0] * request.size[1] > tiles.LARGE and entry.task.finish is Task.finish and not request.back:
@@ -178,7 +182,7 @@ class Pipeline(Methods):
         Each `Step` has the level reached, scaled latents x and the x0 predicted. A task that does not sample has none.
         """
         named = options if text is None else {"text": text, **options}
-        _, checked, request, chosen = self._request(task, named)
+        _, checked, request, chosen, _ = self._request(task, named)
         worse, levels = self._worse(checked, chosen), levels_of(self.model, request, chosen)
         return solve(self.model, request, levels, chosen, bf16=bf16, worse=None if worse is None else worse.denoiser)
 
@@ -227,8 +231,13 @@ class Pipeline(Methods):
             raise UsageError(f"{self.source}: {why_not} {can(self.model)}")
         return entry
 
-    def _request(self, task: str, options: Mapping[str, Any]) -> tuple[Entry, TaskOptions, Request, SampleOptions]:
-        """The options, checked and as a request, and how it is sampled: as the model says, but for what they say."""
+    def _request(
+        self, task: str, options: Mapping[str, Any]
+    ) -> tuple[Entry, TaskOptions, Request, SampleOptions, DrawnBy | None]:
+        """The options, checked and as a request, and how it is sampled: as the model says, but for what they say.
+
+        Last the model whose classifier guides it, where the options name one.
+        """
         entry = self._check(task)
         checked = config.validate(entry.task.options, dict(options), entry.command)
         own = self.config.sample.model_dump()
@@ -236,11 +245,21 @@ class Pipeline(Methods):
         if self.denoiser is not None and self.denoiser.prediction.regresses:
             chosen = chosen.model_copy(update={"steps": 1, "levels": "trailing"})
         tile = fitting_tile(checked.tile, checked.overlap, self.model) if isinstance(checked, Sampling) else None
-        request = entry.task.request(checked, self.model)
+        model, classified = self._classified(checked)
+        request = entry.task.request(checked, model)
         if isinstance(checked, Sampling):
             check_given(self.model, request.values)
-            request = towards_labels(request, checked, chosen.classifier_scale, self.model)
-        return entry, checked, replace(request, tile=tile or request.tile), chosen
+            request = towards_labels(request, checked, chosen.classifier_scale, model)
+        return entry, checked, replace(request, tile=tile or request.tile), chosen, classified
+
+    def _classified(self, options: TaskOptions) -> tuple[Model, DrawnBy | None]:
+        """The model, with the classifier of another where the options name one, and which that is."""
+        given = options.classifier if isinstance(options, Sampling) else None
+        if given is None:
+            return self.model, None
+        named = (given.model, given.drawn_by()) if isinstance(given, Pipeline) else given
+        classifier, drawn_by = lent(named, self.model)
+        return replace(self.model, classifier=classifier), drawn_by
 
     def _worse(self, options: TaskOptions, chosen: SampleOptions) -> Autoguide | None:
         """The second model of autoguidance, where the options name one."""

@@ -54,7 +54,8 @@ class Record(Options):
     """One picture, or a sheet of several, as a request.
 
     conditions: of each a value for every image, or one for all. options: the task's others, none left to a default.
-    autoguide: the worse model that guided. files: by option, the files it names, each with its SHA-256.
+    autoguide: the worse model that guided. classifier: the model whose classifier did. files: by option, the
+    files it names, each with its SHA-256.
     batch: how many images were worked on at once, on which the last bits depend. index: of these the picture; null: all
     of them on one sheet. incomplete: what text cannot hold, such as a condition that is an array.
     """
@@ -71,6 +72,7 @@ class Record(Options):
     device: str = Field("cpu", max_length=40)
     model: DrawnBy = DrawnBy()
     autoguide: DrawnBy | None = None
+    classifier: DrawnBy | None = None
     files: dict[str, Annotated[dict[str, str], Field(max_length=MOST_IMAGES)]] = Field({}, max_length=100)
     software: str = Field("", max_length=200)
 
@@ -90,6 +92,7 @@ class Record(Options):
             n, seed = 1, seed + self.index
         how: dict[str, Any] = {} if changes else {"batch": self.batch}
         how |= {} if self.autoguide is None else {"autoguide": self.autoguide}
+        how |= {} if self.classifier is None else {"classifier": self.classifier}
         bf16 = self.precision == "bf16"
         return {**conditions, **self.options, "n": n, "seed": seed, "bf16": bf16, **how, **changes}
 
@@ -111,6 +114,7 @@ class Made:
     device: str
     model: DrawnBy
     autoguide: DrawnBy | None = None
+    classifier: DrawnBy | None = None
     files: Mapping[str, dict[str, str]] = field(default_factory=dict)
     first: int = 0
 
@@ -156,6 +160,7 @@ class Made:
             device=self.device,
             model=self.model,
             autoguide=self.autoguide,
+            classifier=self.classifier,
             files=dict(self.files),
             software=SOFTWARE,
         ).text()

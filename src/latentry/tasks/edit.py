@@ -1,26 +1,40 @@
-"""Prompt-to-prompt: the image of a prompt, and what becomes of it where words are swapped, added or stressed."""
+"""Prompt-to-prompt: an image, drawn or one's own, and what becomes of it where words of its prompt change."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from latentry.bounds import LONGEST_PROMPT, MOST_IMAGES
 from latentry.errors import UsageError, did_you_mean, shown
+from latentry.kinds import KindOptions
+from latentry.tasks.inputs.images import file_units, read_image
+from latentry.tasks.inputs.window import check_least, multiple_of
+from latentry.tasks.inputs.window import whole as all_of
 from latentry.tasks.options import Between, OnCommandLine
 from latentry.tasks.sampling import Sampling, no_denoiser, values_and_seeds
 from latentry.tasks.size import Size, fitting_size
 from latentry.tasks.task import Request, Task
-from latentry.text import whole
+from latentry.text import printable, whole
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from latentry.diffusion.contracts import Denoise, Step
+    from latentry.diffusion.masking import Solve
+    from latentry.diffusion.schedule import Level
     from latentry.models.model import Model
+    from latentry.tasks.inputs.window import Window
 
 PROMPTS = "text"
 """The condition that is edited."""
+INVERTIBLE = {"kind": "ddim"}
+"""The solver whose steps are taken back for an image of one's own."""
 
 
 def weights_of(value: Any) -> Any:
@@ -56,6 +70,9 @@ class EditOptions(Sampling):
         BeforeValidator(weights_of),
         OnCommandLine(metavar="WORD=FACTOR"),
     ] = Field(None, description="Stress words of the changed prompt, as in star=1.5; below 1 says less of it.")
+    image: Annotated[Path | None, OnCommandLine(metavar="FILE")] = Field(
+        None, description="The image file that TEXT describes and that is edited; default: one is drawn."
+    )
     cross_share: float = Field(0.8, ge=0, le=1, description="Share of the steps that keep where each word is.")
     self_share: float = Field(0.4, ge=0, le=1, description="Share of the steps that keep the shapes.")
     n: Annotated[int, Between(1, "ask for at least one image", MOST_IMAGES), OnCommandLine(flags=("-n", "--count"))] = (
@@ -77,9 +94,35 @@ class EditOptions(Sampling):
             raise ValueError("nothing is changed; give the changed prompt (--to) or stress words (--weight star=1.5)")
         return self
 
+    @model_validator(mode="after")
+    def _can_be_inverted(self) -> EditOptions:
+        if self.image is None:
+            return self
+        if self.solver is not None and self.sampling()["solver"] not in (INVERTIBLE, {**INVERTIBLE, "eta": 0}):
+            found = ", ".join(map(str, self.sampling()["solver"].values()))
+            raise ValueError(
+                f"solver: {shown(found)} cannot be taken back from an image to its noise; accepted with an image: ddim "
+                "with eta 0. Leave it out."
+            )
+        if self.tile is not None:
+            raise ValueError("tile: an image is edited whole, for words look at all of it; leave it out")
+        if self.count != 2:
+            raise ValueError(
+                f"n: {self.count // 2} edits of an image; nothing is drawn at random, so all would be one. Ask for one."
+            )
+        return self
+
     @property
     def count(self) -> int:
         return 2 * super().count
+
+    def sampling(self) -> dict[str, Any]:
+        chosen = super().sampling()
+        if self.image is None:
+            return chosen
+        given = chosen.get("solver", INVERTIBLE)
+        named = given.model_dump() if isinstance(given, KindOptions) else given
+        return {**chosen, "solver": {"kind": named} if isinstance(named, str) else named}
 
     @property
     def prompts(self) -> tuple[str, str]:
@@ -92,7 +135,6 @@ def request(options: EditOptions, model: Model) -> Request:
     from latentry.models.editing import PromptEdit
 
     assert model.denoiser is not None  # or `why_not` has refused
-    size = fitting_size(options.size, model)
     values, seeds = values_and_seeds(options, model)
     edit = PromptEdit(
         PROMPTS, *options.prompts, options.weight or {}, cross_share=options.cross_share, self_share=options.self_share
@@ -109,14 +151,60 @@ def request(options: EditOptions, model: Model) -> Request:
             {"weight": ", ".join(f"{word}={factor:g}" for word, factor in edit.weights.items())} if edit.weights else {}
         ),
     }
-    named = [{"name": f"seed-{seed}-{what}", **facts} for seed in seeds for what in ("original", "edit")]
-    seeds = [seed for seed in seeds for _ in range(2)]
-    return Request(model.denoiser.guessed(doubled), seeds, size, facts=named, edit=edit)
+    stems = [f"seed-{seed}" for seed in seeds] if options.image is None else [printable(options.image.stem)]
+    named = [{"name": f"{stem}-{what}", **facts} for stem in stems for what in ("original", "edit")]
+    seeds, guessed = [seed for seed in seeds for _ in range(2)], model.denoiser.guessed(doubled)
+    if options.image is not None:
+        return _of_image(options, options.image, model, Request(guessed, seeds, (0, 0), facts=named, edit=edit))
+    return Request(guessed, seeds, fitting_size(options.size, model), facts=named, edit=edit)
+
+
+def _of_image(options: EditOptions, path: Path, model: Model, request: Request) -> Request:
+    """The request, begun from an image: its latent is taken back to noise, and its own row follows that."""
+    data = model.config.data
+    image, units = read_image(path, data)
+    size = (image.shape[1], image.shape[2])
+    check_least(path, size)
+    place = all_of(size, multiple_of(model))
+    if options.size is not None and fitting_size(options.size, model) != place.size:
+        raise UsageError(f"size: an image is edited at its own, {size[0]}x{size[1]}. Leave it out.")
+    latent = model.encode(place.cut(image)[None])
+    told = {**request.facts[0], "image": printable(str(path))}
+    return replace(
+        request,
+        size=place.size,
+        start=(latent.expand(2, -1, -1, -1), None),
+        walk=partial(_inverting, model, {name: each[:1] for name, each in request.values.items()}),
+        back=partial(_uncut, place),
+        facts=[{**told, "name": one["name"]} for one in request.facts],
+        units=[units or file_units(path, data)] * 2,
+    )
+
+
+def _inverting(model: Model, values: Mapping[str, Sequence[Any]], solve: Solve) -> Solve:
+    """The solver along the inversion of an image under the values of its own row, without guidance."""
+    from latentry.diffusion.guidance.classifier_free import classifier_free
+    from latentry.diffusion.inversion import along
+    from latentry.models.bind import bind
+
+    denoiser = model.denoiser
+    assert denoiser is not None
+
+    def walk(denoise: Denoise, x: Tensor, levels: Sequence[Level], **how: Any) -> Iterator[Step]:
+        told = denoiser.condition(values, 1, (x.shape[2], x.shape[3]))
+        return along(solve, classifier_free(bind(denoiser, (told,), levels), 1.0))(denoise, x, levels, **how)
+
+    return walk
+
+
+def _uncut(place: Window, images: Tensor) -> Tensor:
+    return place.uncut(images)
 
 
 def finish(images: Tensor, request: Request) -> Tensor:
     """Where nothing is changed, the originals stand for their edits too: they are the same to the bit."""
     same = request.edit is not None and request.edit.changes_nothing
+    images = images if request.back is None else request.back(images)
     return images.repeat_interleave(2, dim=0) if same else images
 
 

@@ -105,6 +105,10 @@ class Sampling(TaskOptions):
         description="A run or model that is worse than this one, such as an earlier checkpoint: guidance then leads "
         "away from it, also without conditions.",
     )
+    classifier: Annotated[Any, OnCommandLine(metavar="PATH")] = Field(
+        None,
+        description="A run or model whose classifier of noisy latents guides to the label; default: the model's own.",
+    )
     clip: Annotated[bool | None, OnCommandLine(hidden=True)] = Field(
         None, description="Hold every predicted x0 inside [-1, 1], for models of pixels; default: the model's."
     )

@@ -17,7 +17,7 @@ from latentry.tasks.task import PerImage, Request
 
 HOW = (
     "Train one: the command that made the run with `classifier={}` and --stage classifier trains it beside what is "
-    "there; docs/recipes.md has its options."
+    "there; docs/recipes.md has its options. Or name a run that has one: --classifier PATH."
 )
 
 
