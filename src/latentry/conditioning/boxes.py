@@ -78,12 +78,13 @@ def boxes(numbers: Sequence[int], *, vocabulary: int, objects: int) -> list[tupl
 
 
 @torch.no_grad()
-def begin(tokens: Tensor, positions: Tensor, vocabulary: int) -> None:
+def begin(tokens: Tensor, positions: Tensor, vocabulary: int, classes: int) -> None:
     """First weights of a layout's tokens (vocabulary, D) and of their positions, in place, which were drawn already.
 
-    To a place's token is added where it is, as sines and cosines of x and of y: nearby places begin alike, so that one
-    box teaches of others, which places drawn by themselves take hundreds of thousands of images to learn. Positions are
-    drawn as large as tokens: they alone say which three tokens are one box.
+    A place's token begins as where it is, in sines and cosines of x and of y: nearby places are alike, so that one box
+    teaches of others, which places drawn by themselves take hundreds of thousands of images to learn. Those that are
+    also one of so many classes keep what was drawn besides. Positions are drawn as large as tokens: they alone say
+    which three tokens are one box.
     """
     side, quarter = sections(vocabulary), tokens.shape[1] // 4
     if side < 2 or not quarter:
@@ -92,6 +93,7 @@ def begin(tokens: Tensor, positions: Tensor, vocabulary: int) -> None:
     angles = 2 * math.pi * torch.linspace(0, 1, side)[:, None] * turns
     one = math.sqrt(2) * torch.cat([angles.sin(), angles.cos()], 1)  # (side, D / 2), of variance 1
     x, y = one[None].expand(side, side, -1), one[:, None].expand(side, side, -1)
+    tokens[classes:] = 0
     tokens[: side * side, : 4 * quarter] += torch.cat([x, y], 2).flatten(0, 1)
     nn.init.normal_(positions)
 

@@ -98,7 +98,8 @@ class Layout(Conditioner):
             heads=options.heads,
             head_channels=options.head_channels,
         )
-        boxes.begin(self.transformer.token.weight, self.transformer.position.weight, options.vocabulary)
+        tokens, positions = self.transformer.token.weight, self.transformer.position.weight
+        boxes.begin(tokens, positions, options.vocabulary, len(self.names))
         self.vector_width = options.width if options.pooled else None
         self.pool = nn.Linear(3 * options.width, options.width) if options.pooled else None
 

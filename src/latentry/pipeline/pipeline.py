@@ -26,10 +26,10 @@ from latentry.models.latent_diffusion import LatentDiffusion
 from latentry.models.model import Model
 from latentry.pipeline import record as records
 from latentry.pipeline.able import can, check_given
-from latentry.pipeline.autoguide import Autoguide, fitting, opened
 from latentry.pipeline.facts import facts
+from latentry.pipeline.guides.autoguide import Autoguide, fitting, opened
+from latentry.pipeline.guides.lent import lent
 from latentry.pipeline.images import to_unit
-from latentry.pipeline.lent import lent
 from latentry.pipeline.methods import BATCH, Methods
 from latentry.pipeline.output import SUFFIXES, Output
 from latentry.pipeline.pictures.facts import picture_facts

@@ -7,7 +7,7 @@ from typing import Any
 
 from latentry.diffusion.guidance.interval import WHOLE
 from latentry.models.config import SampleOptions
-from latentry.pipeline.autoguide import Autoguide
+from latentry.pipeline.guides.autoguide import Autoguide
 from latentry.pipeline.record import SOFTWARE
 from latentry.tasks import Request
 

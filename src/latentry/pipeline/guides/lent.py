@@ -11,7 +11,7 @@ from latentry.diffusion.schedule import build_schedule
 from latentry.errors import UsageError
 from latentry.models.classifier import LatentClassifier
 from latentry.models.model import Model
-from latentry.pipeline.autoguide import opened, other_latents
+from latentry.pipeline.guides.autoguide import opened, other_latents
 from latentry.pipeline.record import DrawnBy
 
 
