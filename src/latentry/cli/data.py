@@ -32,7 +32,7 @@ def shapes(
     count: Annotated[int, typer.Option(min=1, max=10_000_000, help="How many images.")],
     size: Annotated[str, typer.Option(metavar="HxW", help="Size of the images.")] = "64",
     seed: Annotated[int, typer.Option(min=0, max=(1 << 63) - 1, help="Another seed, other images.")] = 0,
-    scenes: Annotated[bool, typer.Option("--scenes", help="One to three shapes an image, of several sizes.")] = False,
+    scenes: Annotated[bool, typer.Option("--scenes", help="One or two shapes an image, of several sizes.")] = False,
 ) -> None:
     """Write coloured shapes on backgrounds, with captions, labels, boxes and semantic maps."""
     shape = parse_size(size) or (64, 64)

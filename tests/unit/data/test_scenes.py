@@ -43,7 +43,7 @@ def test_boxes_map_and_colours_are_those_of_the_picture(size: int | tuple[int, i
 def test_number_place_and_size_vary_and_no_pair_comes_twice_in_an_image() -> None:
     scenes = list(shapes.generate_scenes(300))
     counts = Counter(len(scene.things) for scene in scenes)
-    assert set(counts) == {1, 2, 3}
+    assert set(counts) == {1, 2}
     assert min(counts.values()) > 70
     things = [thing for scene in scenes for thing in scene.things]
     assert {thing.pair for thing in things} == set(shapes.PAIRS)
@@ -51,8 +51,8 @@ def test_number_place_and_size_vary_and_no_pair_comes_twice_in_an_image() -> Non
     x, y, w, h = np.array([thing.bbox for thing in things]).T
     assert w.min() < 21
     assert w.max() > 48
-    assert np.ptp(x + w / 2) > 38
-    assert np.ptp(y + h / 2) > 38
+    assert np.ptp(x + w / 2) > 30
+    assert np.ptp(y + h / 2) > 30
 
 
 def test_the_largest_comes_first_and_names_the_label() -> None:

@@ -1,7 +1,7 @@
 """The procedural data: coloured shapes on muted backgrounds, with every truth about them known.
 
 `shapes` has one shape an image; pairs of colour and shape come in shuffled rounds of all allowed ones: any set is
-balanced. Scenes have one to three. Image i of a seed depends on (seed, i) and the allowed pairs alone, so a longer set
+balanced. Scenes have one or two. Image i of a seed depends on (seed, i) and the allowed pairs alone, so a longer set
 begins with the shorter one.
 """
 

@@ -1,4 +1,4 @@
-"""Scenes: one to three coloured shapes of several sizes that do not overlap, with every truth about them known.
+"""Scenes: one or two coloured shapes of several sizes that do not overlap, with every truth about them known.
 
 Scene i of a seed depends on (seed, i) and the allowed pairs alone.
 """
@@ -17,7 +17,9 @@ from latentry.errors import UsageError
 
 SMALLEST = 32
 """Pixels a side at which the smallest shape can still be told."""
-RADII = {1: (0.24, 0.42), 2: (0.2, 0.3), 3: (0.17, 0.22)}
+USUAL = 2
+"""The most shapes of a set's own choice: of which a first stage can draw each well at 64 pixels."""
+RADII = {1: (0.24, 0.42), 2: (0.2, 0.29), 3: (0.17, 0.22)}
 """Least and greatest radius by the number of shapes, as a share of the shorter side."""
 APART = 0.05
 """Between two shapes' disks, as a share of the shorter side, and at least 3 pixels."""
@@ -91,8 +93,8 @@ def draw_scene(
     """Scene `index` of the endless set of a seed.
 
     size: side, or (height, width), in pixels; >= 32. exclude: pairs such as "red star" never drawn. count: how many
-    shapes, 1 to 3, instead of the set's own choice. Errors: UsageError for a size that is too small, an unknown or
-    fewer than 3 allowed pairs, another count.
+    shapes, 1 to 3, instead of the set's own choice of 1 or 2. Errors: UsageError for a size that is too small, an
+    unknown or fewer than 3 allowed pairs, another count.
     """
     height, width = (size, size) if isinstance(size, int) else size
     if min(height, width) < SMALLEST:
@@ -106,7 +108,7 @@ def draw_scene(
             f"shapes, and at least {max(RADII)} pairs. Exclude fewer pairs, or ask for fewer shapes."
         )
     chance = rng.generator(seed, "shapes/scene", index)
-    number = int(chance.integers(1, max(RADII), endpoint=True))
+    number = int(chance.integers(1, USUAL, endpoint=True))
     number = count or number
     chosen = [pairs[i].split(" ") for i in chance.choice(len(pairs), number, replace=False)]
     return _render(chosen, _places(number, height, width, chance), height, width, chance)

@@ -20,7 +20,7 @@ from latentry.nn.weights import cache
 class DrawnOptions(Options):
     """Images that latentry draws itself, as `latentry data shapes` does, at `data.size`.
 
-    kind: `shapes`, one an image, or `scenes`, one to three. count: how many images. seed: another one, other images.
+    kind: `shapes`, one an image, or `scenes`, one or two. count: how many images. seed: another one, other images.
     """
 
     kind: Literal["shapes", "scenes"] = "scenes"
