@@ -8,8 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from latentry.pipeline import Pipeline
+from task_figures.autoguide import autoguide
 from task_figures.bccd import bccd
+from task_figures.classifier import classifier
 from task_figures.common import SHOWN, Asked, Figure, Measured
+from task_figures.guide import guide
 from task_figures.inpaint import inpaint
 from task_figures.layout import layout
 from task_figures.semantic import semantic
@@ -23,6 +26,9 @@ MEASURES: dict[str, Callable[[Pipeline, Asked, Pipeline | None], Measured]] = {
     "inpaint": inpaint,
     "text": text,
     "bccd": bccd,
+    "classifier": classifier,
+    "guide": guide,
+    "autoguide": autoguide,
 }
 """task -> its figures, of a model and, for super-resolution, the regression by the same networks"""
 
