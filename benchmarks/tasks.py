@@ -1,6 +1,6 @@
 """The figures of one task on data whose truth is known: trains its recipe, asks for what it never saw, judges.
 
-    python benchmarks/tasks.py layout                      # minutes on two cores; also semantic, sr, inpaint, text
+    python benchmarks/tasks.py layout                   # minutes on two cores; also semantic, sr, inpaint, text, edit
     python benchmarks/tasks.py layout --seed 1 --steps 5000
     python benchmarks/tasks.py semantic --model models/shapes
     python benchmarks/tasks.py bccd --data bccd           # real images with boxes, half an hour; only told
@@ -34,6 +34,7 @@ RECIPES = {
     "sr": "shapes-sr",
     "inpaint": "shapes-inpaint",
     "text": "shapes-all",
+    "edit": "shapes-text",
     "bccd": "small-layout",
     **dict.fromkeys(("classifier", "guide", "autoguide"), "shapes-classifier"),
 }

@@ -12,6 +12,7 @@ from task_figures.autoguide import autoguide
 from task_figures.bccd import bccd
 from task_figures.classifier import classifier
 from task_figures.common import SHOWN, Asked, Figure, Measured
+from task_figures.edit import edit
 from task_figures.guide import guide
 from task_figures.inpaint import inpaint
 from task_figures.layout import layout
@@ -25,6 +26,7 @@ MEASURES: dict[str, Callable[[Pipeline, Asked, Pipeline | None], Measured]] = {
     "sr": sr,
     "inpaint": inpaint,
     "text": text,
+    "edit": edit,
     "bccd": bccd,
     "classifier": classifier,
     "guide": guide,
