@@ -1,6 +1,6 @@
 """The figures of one task on data whose truth is known: trains its recipe, asks for what it never saw, judges.
 
-    python benchmarks/tasks.py layout                   # minutes on two cores; also semantic, sr, inpaint, text, edit
+    python benchmarks/tasks.py layout                   # minutes on two cores; semantic, sr, inpaint, text, edit, conv
     python benchmarks/tasks.py layout --seed 1 --steps 5000
     python benchmarks/tasks.py semantic --model models/shapes
     python benchmarks/tasks.py bccd --data bccd           # real images with boxes, half an hour; only told
@@ -35,6 +35,7 @@ RECIPES = {
     "inpaint": "shapes-inpaint",
     "text": "shapes-all",
     "edit": "shapes-text",
+    "conv": "shapes-semantic",
     "bccd": "small-layout",
     **dict.fromkeys(("classifier", "guide", "autoguide"), "shapes-classifier"),
 }
@@ -78,6 +79,9 @@ def models(args: argparse.Namespace, out: Path) -> dict[str, Pipeline]:
         found["baseline"] = trained(
             recipe, out.with_name(f"{out.name}-regression"), args, diffusion__prediction="regression", **first
         )
+    if args.name == "conv":
+        first = {"autoencoder__from": str(out.resolve()), "autoencoder__latent_scale": 1.0}
+        found["baseline"] = trained(recipe, out.with_name(f"{out.name}-unscaled"), args, **first)
     return found
 
 

@@ -156,3 +156,73 @@ def test_the_command_edits_and_an_edit_that_changes_nothing_is_its_original(
     found = json.loads(next((tmp_path / "runs").rglob("task-edit.json")).read_text())
     assert found["no change: largest difference, drawn or not"] == 0
     assert found["originals beside edits and alone: largest difference"] < 1e-3
+
+
+class Large:
+    """In place of a model: noise for latents, with a jump at what the tiles' borders are, and the truth of the maps.
+
+    worse: by how many times the jump's energy is that of other neighbours."""
+
+    def __init__(self, worse: float) -> None:
+        self.worse, self.maps = worse, list[Tensor]()
+        self.autoencoder = SimpleNamespace(factor=4, latent_scale=torch.tensor(0.5))
+
+    def sample(self, *, semantic: list[Tensor], **_: Any) -> SimpleNamespace:
+        return SimpleNamespace(tensor=torch.cat([shown(map_) for map_ in semantic]))
+
+    def steps(self, _: None, *, seed: int, semantic: list[Tensor], tile: int = 0, **asked: Any) -> list[Any]:
+        """Differences along rows, and along columns, of variance 2 within tiles, `worse` times that across borders."""
+        assert asked["size"] == (512, 1024) == tuple(semantic[0].shape)
+        self.maps.append(semantic[0])
+        x = torch.randn(1, 4, 128, 256, generator=torch.Generator().manual_seed(seed))
+        if tile:
+            start = [i * (128 - 16) // 10 for i in range(11)]  # evenly, over one another by 4 or more
+            at = sorted({p for s in start for p in (s, s + 16) if 0 < p < 128})
+            jump = (2 * (self.worse - 1)) ** 0.5
+            x = x + jump * torch.tensor([sum(p <= row for p in at) for row in range(128)]).view(1, 1, -1, 1)
+        return [SimpleNamespace(x=None), SimpleNamespace(x=x)]
+
+    def decode(self, _: Tensor) -> Tensor:
+        return shown(self.maps[-1]) * 2 - 1
+
+
+def shown(map_: Tensor) -> Tensor:
+    """(1, 3, H, W) grey, where the shapes of a map are red."""
+    red, grey = (torch.tensor(colour)[:, None, None] / 255 for colour in (COLOURS["red"], (128, 128, 128)))
+    return torch.where(map_ > 0, red, grey)[None]
+
+
+def test_a_seam_at_the_tiles_borders_is_measured_and_none_elsewhere(figures: ModuleType) -> None:
+    """Planted: no seam, and one of the rows' borders alone, twice the energy there, in a known share of borders."""
+    asked = figures.Asked(3, 0, None, None)
+    none = {figure.name: figure for figure in figures.MEASURES["conv"](Large(1), asked, Large(1))[0]}
+    assert none["in tiles: energy at borders over whole, mean"].value == pytest.approx(1, abs=1e-6)
+    assert none["in tiles: mean IoU of maps, cell by cell"].value > 0.9
+    assert all(figure.ok for figure in none.values())
+    for side in (64, 128, 192):
+        assert none[f"latents as they come: mean IoU of maps, {side}x{side}"].value > 0.9
+    assert none["latents as they come: deviation"].value == 2
+    seam = {figure.name: figure for figure in figures.MEASURES["conv"](Large(2), asked, None)[0]}
+    rows, columns = 20 * 256, 40 * 128  # pairs across borders: of 11 tiles down, and 21 across
+    assert seam["in tiles: energy at borders over whole, mean"].value == pytest.approx(
+        (2 * rows + columns) / (rows + columns), rel=0.03
+    )
+    assert not seam["in tiles: energy at borders over whole, off 1 by"].ok
+
+
+def test_the_interval_is_students(figures: ModuleType) -> None:
+    mean, half = part("conv").interval([1.0, 2.0, 3.0, 4.0])
+    assert mean == 2.5
+    assert half == pytest.approx(3.1824 * (5 / 3) ** 0.5 / 2, rel=1e-4)  # of a printed table, 3 degrees of freedom
+
+
+def test_a_large_map_is_of_whole_scenes_and_its_cells_are_these(figures: ModuleType) -> None:
+    conv, asked = part("conv"), figures.Asked(3, 0, None, None)
+    first, second = (conv.mosaic(asked, number) for number in (0, 1))
+    assert tuple(first.shape) == (512, 1024)
+    assert not torch.equal(first, second)
+    scenes = [torch.from_numpy(scene.semantic).long() for scene in asked.scenes(count=9 * 17)]
+    cells = conv.cells(first[None])[:, 0]
+    assert len(cells) == 7 * 15
+    assert torch.equal(cells[0], scenes[17 + 1])  # the first row and column are cut
+    assert torch.equal(cells[16], scenes[2 * 17 + 2])
