@@ -1,12 +1,14 @@
 """The figures of one task on data whose truth is known: trains its recipe, asks for what it never saw, judges.
 
-    python benchmarks/tasks.py layout                      # minutes on two cores; also semantic, sr, inpaint, text
+    python benchmarks/tasks.py layout                   # minutes on two cores; semantic, sr, inpaint, text, edit, conv
     python benchmarks/tasks.py layout --seed 1 --steps 5000
     python benchmarks/tasks.py semantic --model models/shapes
     python benchmarks/tasks.py bccd --data bccd           # real images with boxes, half an hour; only told
+    python benchmarks/tasks.py classifier                  # also guide, autoguide: one model, trained once
 
-The run is kept in --out, and the same command goes on where it stopped. Ends with 1 where a figure misses what is
-wanted. In the run lie task-NAME.json and task-NAME.png (of some requests the truth, and below it what came).
+The run is kept in --out by its recipe and seed: the same command goes on where it stopped, and tasks of one recipe
+train once. Ends with 1 where a figure misses what is wanted. In the run lie task-NAME.json and task-NAME.png (of some
+requests the truth, and below it what came).
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from task_figures.bccd import SIZE, held_out, unpacked
 from latentry.errors import LatentryError, UsageError
 from latentry.pipeline import Pipeline, load
 from latentry.pipeline.output import grid
+from latentry.training.recipe.files import read
 from latentry.training.run import train
 
 RECIPES = {
@@ -31,28 +34,37 @@ RECIPES = {
     "sr": "shapes-sr",
     "inpaint": "shapes-inpaint",
     "text": "shapes-all",
+    "edit": "shapes-text",
+    "conv": "shapes-semantic",
     "bccd": "small-layout",
+    **dict.fromkeys(("classifier", "guide", "autoguide"), "shapes-classifier"),
 }
 QUICK = {
     "autoencoder.objective.perceptual": "none",
     "sample.steps": 2,
     **{f"autoencoder.train.{key}": value for key, value in {"steps": 2, "warmup": 0}.items()},
-    **{f"diffusion.train.{key}": value for key, value in {"steps": 2, "warmup": 0, "batch": 4}.items()},
+    **{
+        f"diffusion.train.{key}": value for key, value in {"steps": 2, "warmup": 0, "batch": 4, "save_every": 1}.items()
+    },
 }
 """Two steps of each stage: to see that all of it runs."""
+QUICK_CLASSIFIER = {"classifier.train.steps": 2, "classifier.train.warmup": 0, "classifier.train.batch": 4}
 
 
 def trained(recipe: str, out: Path, args: argparse.Namespace, **changes: object) -> Pipeline:
-    """The model of a recipe, trained now if it is not yet. changes: dotted keys, with __ for the dots."""
+    """The model of a recipe, trained now if it is not yet. changes: dotted keys, with __ for the dots, over --set."""
     overrides: dict[str, object] = {"seed": args.seed} | (QUICK if args.quick else {})
     if args.name == "bccd":
         overrides["data.size"] = list(SIZE)
     elif args.quick:
         overrides["images.count"] = 40
+    if args.quick and "classifier" in read(recipe):
+        overrides |= QUICK_CLASSIFIER
     if args.steps is not None:
         overrides["diffusion.train.steps"] = args.steps
-    overrides |= {key.replace("__", "."): value for key, value in changes.items()}
-    train(recipe, args.data, out, overrides)
+    last = {key.replace("__", "."): value for key, value in changes.items()}
+    first, then = ([f"{key}={json.dumps(value)}" for key, value in each.items()] for each in (overrides, last))
+    train(recipe, args.data, out, [*first, *args.set, *then])
     return load(out)
 
 
@@ -67,6 +79,9 @@ def models(args: argparse.Namespace, out: Path) -> dict[str, Pipeline]:
         found["baseline"] = trained(
             recipe, out.with_name(f"{out.name}-regression"), args, diffusion__prediction="regression", **first
         )
+    if args.name == "conv":
+        first = {"autoencoder__from": str(out.resolve()), "autoencoder__latent_scale": 1.0}
+        found["baseline"] = trained(recipe, out.with_name(f"{out.name}-unscaled"), args, **first)
     return found
 
 
@@ -83,10 +98,14 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("name", choices=list(MEASURES))
     parser.add_argument("--seed", type=int, default=0, help="of the training and of what is asked for")
     parser.add_argument("--steps", type=int, help="of the second stage; default: the recipe's")
-    parser.add_argument("--count", type=int, default=100, help="requests")
+    parser.add_argument("--count", type=int, default=100, help="requests; autoguide takes ten images for each")
     parser.add_argument("--sampling", type=int, help="solver steps; default: the model's")
     parser.add_argument("--guidance", type=float, help="default: the model's")
+    parser.add_argument("--autoguide", metavar="RUN@step-N", help="the worse model; default: the earliest checkpoint")
     parser.add_argument("--recipe", help="another one with the condition, such as shapes-all")
+    parser.add_argument(
+        "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="changes of the recipe"
+    )
     parser.add_argument("--model", type=Path, help="a trained model; nothing is trained")
     parser.add_argument("--data", type=Path, help="the images of bccd; default: unpacked from ../shared, where it is")
     parser.add_argument("--out", type=Path, default=Path("runs/tasks"), help="folder of the runs")
@@ -98,13 +117,13 @@ def main() -> int:
     args, begun = arguments(), time.monotonic()
     if args.quick:
         args.count, args.sampling = min(args.count, 3), 2
-    out = args.out / f"{args.recipe or args.name}-seed-{args.seed}{'-quick' * args.quick}"
+    out = args.out / f"{args.recipe or RECIPES[args.name]}-seed-{args.seed}{'-quick' * args.quick}"
     if args.name == "bccd":
         args.data = args.data or unpacked(args.out)
         args.count = min(args.count, len(held_out(args.data)))
     pipes = models(args, out)
     minutes = (time.monotonic() - begun) / 60
-    asked = Asked(args.count, args.seed, args.sampling, args.guidance, args.data)
+    asked = Asked(args.count, args.seed, args.sampling, args.guidance, args.data, args.autoguide)
     figures, shown = MEASURES[args.name](pipes["model"], asked, pipes.get("baseline"))
     figures.append(Figure("minutes of training", minutes, None))
     out.mkdir(parents=True, exist_ok=True)

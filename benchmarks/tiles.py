@@ -27,6 +27,7 @@ from torch import Tensor
 
 import latentry as lt
 from latentry.data.files.large import save_tiles
+from latentry.metrics.gradients import seam_ratio
 from latentry.models import tiles
 from latentry.models.autoencoder import Autoencoder
 from latentry.models.config import AutoencoderOptions
@@ -158,21 +159,19 @@ def seams(arguments: argparse.Namespace) -> None:
     print(f"tiles over whole: {ratios['tiles'] / ratios['whole']:.3f} (wanted: 0.95 to 1.05)")
 
 
-def final(pipe: Pipeline, prompt: str, options: dict[str, object]) -> Tensor:
+def final(pipe: Pipeline, prompt: str | None, options: dict[str, object]) -> Tensor:
     return [*pipe.steps(prompt, **options)][-1].x
 
 
 def ratio(x: Tensor, side: int, overlap: int) -> float:
-    """Squares of neighbours' differences across the first and last pixel of every tile's overlap, over all others'."""
-    at, elsewhere = [], []
-    for dim in (-2, -1):
-        length = x.shape[dim]
-        squares = x.diff(dim=dim).square().movedim(dim, 0).flatten(1).mean(1)
-        first = starts(length, side, overlap)
-        borders = {p for s in first for p in (s - 1, s + side - 1) if 0 <= p < length - 1}
-        for place, square in enumerate(squares.tolist()):
-            (at if place in borders else elsewhere).append(square)
-    return float(np.mean(at) / np.mean(elsewhere))
+    """Energy across the first and last pixel of every tile's overlap over that of all other neighbours."""
+    rows, columns = (borders(length, side, overlap) for length in x.shape[2:])
+    return float(seam_ratio(x, rows, columns).mean())
+
+
+def borders(length: int, side: int, overlap: int) -> set[int]:
+    """The first pixel of each tile, and the first behind it."""
+    return {p for s in starts(length, side, overlap) for p in (s, s + side) if 0 < p < length}
 
 
 def main() -> None:

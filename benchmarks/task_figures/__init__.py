@@ -8,8 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from latentry.pipeline import Pipeline
+from task_figures.autoguide import autoguide
 from task_figures.bccd import bccd
+from task_figures.classifier import classifier
 from task_figures.common import SHOWN, Asked, Figure, Measured
+from task_figures.conv import conv
+from task_figures.edit import edit
+from task_figures.guide import guide
 from task_figures.inpaint import inpaint
 from task_figures.layout import layout
 from task_figures.semantic import semantic
@@ -22,8 +27,14 @@ MEASURES: dict[str, Callable[[Pipeline, Asked, Pipeline | None], Measured]] = {
     "sr": sr,
     "inpaint": inpaint,
     "text": text,
+    "edit": edit,
+    "conv": conv,
     "bccd": bccd,
+    "classifier": classifier,
+    "guide": guide,
+    "autoguide": autoguide,
 }
-"""task -> its figures, of a model and, for super-resolution, the regression by the same networks"""
+"""task -> its figures, of a model and, for super-resolution, the regression by the same networks; for conv, the one of
+latents as they come"""
 
 __all__ = ["MEASURES", "SHOWN", "Asked", "Figure", "Measured"]

@@ -40,13 +40,17 @@ class Figure(NamedTuple):
 
 @dataclass(frozen=True)
 class Asked:
-    """How many requests, of which seed, and how they are sampled; None: as the model says. data: a folder of images."""
+    """How many requests, of which seed, and how they are sampled; None: as the model says. data: a folder of images.
+
+    worse: the model that autoguidance leads away from; None: an earlier checkpoint.
+    """
 
     count: int
     seed: int
     steps: int | None
     guidance: float | None
     data: Path | None = None
+    worse: str | None = None
 
     def scenes(self, size: int | tuple[int, int] = 64, count: int | None = None) -> list[Scene]:
         return list(generate_scenes(count or self.count, size, UNSEEN + self.seed))

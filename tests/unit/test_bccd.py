@@ -165,6 +165,6 @@ def test_the_command_trains_on_an_archive_and_keeps_what_it_found(
     monkeypatch.setattr(sys, "argv", ["tasks.py", "bccd", "--quick", "--out", str(tmp_path / "runs")])
     assert importlib.import_module("tasks").main() == 0
     assert "real: white cells found" in capsys.readouterr().out
-    out = tmp_path / "runs" / "bccd-seed-0-quick"
+    out = tmp_path / "runs" / "small-layout-seed-0-quick"
     assert json.loads((out / "task-bccd.json").read_text())["real: white cells found (IoU 0.3)"] == 1
     assert Image.open(out / "task-bccd.png").width > 2 * 256

@@ -115,7 +115,7 @@ def test_the_command_trains_asks_judges_and_keeps_what_it_found(
     monkeypatch.setattr(sys, "argv", ["tasks.py", "semantic", "--quick", "--out", str(tmp_path / "runs")])
     assert importlib.import_module("tasks").main() == 0
     assert "mean IoU of maps, 64x192" in capsys.readouterr().out
-    out = tmp_path / "runs" / "semantic-seed-0-quick"
+    out = tmp_path / "runs" / "shapes-semantic-seed-0-quick"
     assert json.loads((out / "task-semantic.json").read_text())["judge right on real images"] >= 0.99
     assert (out / "task-semantic.png").is_file()
     assert (out / "model" / "model.yaml").is_file()

@@ -15,7 +15,10 @@ from latentry.training.plan.recipes import dump, load, names, plain, zoo
 
 
 def test_the_promised_recipes_are_there():
-    shapes = ["shapes", *(f"shapes-{task}" for task in ("all", "inpaint", "layout", "semantic", "sr"))]
+    shapes = [
+        "shapes",
+        *(f"shapes-{task}" for task in ("all", "classifier", "inpaint", "layout", "semantic", "sr", "text")),
+    ]
     assert plain() == ["emoji", *shapes, "small-64", "small-128", "small-256", "small-layout", "tiny-shapes"]
     assert names() == [*plain(), *zoo()]
 

@@ -1,0 +1,36 @@
+"""Classifier guidance: how often an unconditional model draws the class that its classifier guides it to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+from torch import Tensor
+
+from latentry.data.shapes import SHAPES
+from latentry.metrics.scenes import largest, look
+from latentry.pipeline import Pipeline
+from task_figures.common import Asked, Figure, Measured, pictures, rows
+
+SCALES = (0.0, 1.0, 3.0, 10.0)
+
+
+def classifier(pipe: Pipeline, asked: Asked, _: Pipeline | None) -> Measured:
+    """Each shape in turn as the largest of a scene, by the same seeds at each scale; a row of the sheet each."""
+    scenes = asked.scenes()
+    labels = [list(SHAPES)[index % len(SHAPES)] for index in range(asked.count)]
+    made = [pipe.sample(label=labels, classifier_scale=scale, **asked.how).tensor for scale in SCALES]
+    rates = [hit_rate(images, labels) for images in made]
+    return [
+        Figure("judge right on real images", hit_rate(pictures(scenes), [scene.label for scene in scenes]), 0.99),
+        *(Figure(f"hit rate at scale {scale:g}", rate, None) for scale, rate in zip(SCALES, rates, strict=True)),
+        Figure("least rise of it from scale to scale", min(b - a for a, b in pairwise(rates)), 0.0),
+        Figure("best hit rate", max(rates), 0.9),
+    ], rows(*made)
+
+
+def hit_rate(images: Tensor, labels: Sequence[str]) -> float:
+    """The share of images (B, 3, H, W) whose largest shape the judge takes for that of the label."""
+    found = [largest(seen) for seen in look(images)]
+    return float(np.mean([one is not None and one.shape == label for one, label in zip(found, labels, strict=True)]))
