@@ -119,6 +119,7 @@ def tiles_of(image: Source, progress: Progress | None = None) -> Iterator[NDArra
     many)."""
     windows = list(cover(image.height, image.width, SIDE))
     for done, window in enumerate(windows, 1):
-        yield to_unit(image.read(window))[0].permute(1, 2, 0).numpy()
+        tile = to_unit(image.read(window))[0].permute(1, 2, 0).numpy()
         if progress is not None:
             progress(done, len(windows))
+        yield tile
