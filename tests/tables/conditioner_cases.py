@@ -42,8 +42,20 @@ CASES: list[tuple[str, dict[str, Any], list[Any], Any]] = [
         [20],
     ),
     (
+        "layout",
+        {"width": 8, "layers": 1, "heads": 2, "head_channels": 4, "objects": 2, "vocabulary": 20, "pooled": "each"},
+        [[1, 2, 3], [{"label": "circle", "bbox": [0, 0, 0.5, 1]}], torch.tensor([7])],
+        [20],
+    ),
+    (
         "semantic",
         {"classes": 5, "channels": 2},
+        [m.long() % 5 for m in torch.randn(3, 16, 16) * 9],
+        torch.ones(4, 8, 8),
+    ),
+    (
+        "semantic",
+        {"classes": 5, "channels": 2, "rescale": "conv"},
         [m.long() % 5 for m in torch.randn(3, 16, 16) * 9],
         torch.ones(4, 8, 8),
     ),

@@ -50,6 +50,12 @@ def edit(files: Sequence[Path], values: Values, places: Sequence[int]) -> Ask:
     return "edit", {"text": "a red circle", "to": "a blue star", **fixed, "n": len(places), "seed": SEED + places[0]}
 
 
+def edit_image(files: Sequence[Path], values: Values) -> Ask:
+    """An image of one's own and its edit: a pair, whatever the seed."""
+    fixed = {name: each[0] for name, each in values.items() if name != "text"}
+    return "edit", {"text": "a red circle", "to": "a blue star", "image": files[0], **fixed}
+
+
 def interpolate(files: Sequence[Path], values: Values, places: Sequence[int]) -> Ask:
     if len(places) == 1:
         ends = {name: each[places[0] if name in ("text", "label") else 0] for name, each in values.items()}

@@ -39,7 +39,8 @@ def test_the_cond_is_what_the_conditioner_announces(case: tuple[Conditioner, lis
         assert cond.context.shape[0] == 3
         assert cond.context.shape[2] == conditioner.context_width
     if cond.vector is not None:
-        assert cond.vector.shape == (3, conditioner.vector_width)
+        assert cond.vector.ndim in (2, 3)  # of (B, N, E) each is embedded by itself
+        assert (cond.vector.shape[0], cond.vector.shape[-1]) == (3, conditioner.vector_width)
     assert (cond.concat.shape[1] if cond.concat is not None else 0) == conditioner.concat_channels
 
 

@@ -32,7 +32,7 @@ from tests.e2e.test_resume import stop_at
 from tests.e2e.tiny import same
 from tests.tables import sweep_models
 from tests.tables.sweep_models import MODELS, Sweep
-from tests.tables.task_cases import CASES, PER_SEED, asked, write_files
+from tests.tables.task_cases import CASES, PER_SEED, asked, edit_image, write_files
 
 STEP = 1
 FAST: dict[str, Any] = {"steps": 2, "guidance": 2.0}
@@ -140,6 +140,19 @@ def test_it_does_what_it_can_and_a_seed_alone_is_that_seed_among_others(
     assert together.shape == (2 * each, 3, 16, 16)
     assert (together[each:] - alone).abs().max() < 1e-4
     assert (together[:each] - alone).abs().max() > 1e-3
+
+
+def test_what_edits_edits_an_image_of_ones_own(which: str, pipe: Pipeline, files: list[Path]) -> None:
+    """The original comes back as the first stage keeps it; the edit is another picture."""
+    options = edit_image(files, sweep_models.values(which, named=True))
+    if "edit" not in able(pipe.model):
+        with pytest.raises(UsageError, match=r"It can: "):
+            run(pipe, *options)
+        return
+    original, edit = run(pipe, *options).tensor
+    (kept,) = pipe.reconstruct(files[:1]).tensor
+    assert (original - kept).abs().max() < 1e-3
+    assert (edit - original).abs().max() > 1e-3
 
 
 def test_saved_and_loaded_it_gives_the_same_pictures(which: str, whole: Path, tmp_path: Path) -> None:

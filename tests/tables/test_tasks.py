@@ -16,7 +16,7 @@ from latentry.pipeline import Pipeline
 from latentry.tasks import TASKS
 from latentry.tasks.options import TaskOptions
 from latentry.tasks.sampling import Sampling
-from tests.tables.task_cases import PER_SEED, asked, write_files
+from tests.tables.task_cases import PER_SEED, asked, edit_image, write_files
 from tests.unit.pipeline.small_pipelines import pipeline
 
 VALUES = {"text": ["a red circle", "a blue square"], "label": ["star", "circle"]}
@@ -116,6 +116,13 @@ def test_a_classifier_guides_it_where_the_model_is(task: str, device: torch.devi
         )
         assert (together - alone).abs().max() < 1e-4
         assert (together - free).abs().max() > 1e-3
+
+
+def test_an_image_is_edited_where_the_model_is(device: torch.device, files: list[Path]) -> None:
+    """Its latent, the way back to noise, and the solver along it."""
+    task, options = edit_image(files, VALUES)
+    reached = [*suited(task).to(device).steps(task=task, guidance=2.0, **options)]
+    assert [(step.x.device.type, step.x.shape) for step in reached] == [(device.type, (2, 4, 8, 8))] * 4
 
 
 def steps(pipe: Pipeline, task: str, solver: str, files: list[Path]) -> Iterator[Any]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from latentry.cli.fields import is_several, on_command_line, shown
 from latentry.cli.output import warn
 from latentry.errors import UsageError
 from latentry.tasks import TASKS, Entry
+from latentry.text import one_line
 
 if TYPE_CHECKING:
     from latentry.pipeline import Pipeline
@@ -23,9 +26,52 @@ def read(picture: Path, entry: Entry) -> Record:
     record = records.read(picture)
     drawn = TASKS.get(record.task)
     if drawn is None or drawn.command != entry.command:
-        command = f"`latentry {drawn.command} --from`" if drawn else "another version of latentry"
-        raise UsageError(f"{picture}: was not drawn by `latentry {entry.command}`. Use {command}.")
+        how = f"Draw it again by: {line_of(record, drawn)}" if drawn else "Use another version of latentry."
+        raise UsageError(f"{picture}: was not drawn by `latentry {entry.command}`. {how}")
     return record
+
+
+def line_of(record: Record, drawn: Entry, out: str = "again") -> str:
+    """The command that draws a picture again: from the picture itself, or with all that it was asked for."""
+    if not any(field.is_required() for field in drawn.task.options.model_fields.values()):
+        return f"latentry {drawn.command} --from PICTURE --out {out}"
+    words, fields = record.words({"bf16": record.precision == "bf16"}), shown(drawn.task.options)
+    line, untold = [drawn.command, record.model.source or "MODEL"], [*(record.conditions.keys() - fields.keys())]
+    for name, field in fields.items():
+        text = texts_of(words.get(name), is_several(field), name in record.conditions)
+        if text is None:
+            untold.append(name)
+        if not text:
+            continue
+        special = on_command_line(field)
+        flag = special.flags[0] if special.flags else "--" + name.replace("_", "-")
+        line += text if special.positional else [word for one in text for word in (flag, one)]
+    line += ["--weights", "raw"] if record.model.weights == "raw" else []
+    line += [] if record.model.step is None else ["--step", str(record.model.step)]
+    missing = f" with {', '.join(untold)}, which is no text of a command: by pipe.again in Python" if untold else ""
+    return one_line("latentry " + shlex.join([*line, "--out", out]) + missing)
+
+
+def texts_of(value: Any, several: bool, condition: bool) -> list[str] | None:
+    """The words of the command line for the value of an option; None for what no word can say.
+
+    several: whether there may be more than one. condition: a list is then of a value for each image.
+    """
+    from latentry.pipeline.guides.autoguide import AT_STEP
+    from latentry.pipeline.record import DrawnBy
+
+    if value is None:
+        return []
+    if isinstance(value, DrawnBy):
+        return [value.source + ("" if value.step is None else f"{AT_STEP}{value.step}")]
+    if isinstance(value, dict):
+        parts = [f"{name}={one}" for name, one in value.items() if name != "kind" and one is not None]
+        return [":".join(part for part in (str(value.get("kind", "")), ",".join(parts)) if part)]
+    if isinstance(value, list | tuple):
+        if not all(isinstance(one, str | int | float) for one in value) or (condition and len(value) > 1):
+            return None
+        return list(map(str, value)) if several else [",".join(map(str, value))] if value else []
+    return [str(value)]
 
 
 def opened(picture: Path, record: Record, model: Path | None, how: dict[str, Any], typed: set[str]) -> Pipeline:

@@ -46,6 +46,11 @@ def parameter(name: str, field: FieldInfo) -> Parameter:
     return named(name, _word_type(field), info, Parameter.empty if field.is_required() else default)
 
 
+def is_several(field: FieldInfo) -> bool:
+    """Whether an option is given once for each of its values."""
+    return isinstance(_word_type(field), GenericAlias)
+
+
 def named(name: str, type_: Any, info: Any, default: Any = Parameter.empty) -> Parameter:
     """A parameter with typer's description of it; without a default it must be there."""
     return Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[type_, info])

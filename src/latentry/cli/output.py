@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -106,3 +107,19 @@ def _bar(what: str) -> Iterator[Callable[[int, int], None]]:
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(what, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def decoding(where: str, every: float = 10.0) -> Callable[[str, int, int], None]:
+    """The progress of a large image as lines on stderr, called with (part, done, of how many).
+
+    One at most every so many seconds, and that of the last tile.
+    """
+    last = [float("-inf")]
+
+    def tell(part: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now - last[0] >= every or (part == "tile" and done == total):
+            last[0] = now
+            warn(f"{where}, decoded while they are written: {part} {done} of {total}")
+
+    return tell

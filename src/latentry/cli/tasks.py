@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from inspect import Parameter, Signature
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from latentry.cli.output import JSON, bar, emit_json, one_of, say, warn
+from latentry.cli.output import JSON, bar, decoding, emit_json, one_of, say, warn
 from latentry.errors import UsageError
 from latentry.interrupts import working
 from latentry.tasks import TASKS, Entry
@@ -62,8 +63,7 @@ def task_command(task: str) -> Any:
         named("as_json", bool, JSON, False),
     ]
     whole = not any(field.is_required() for field in entry.task.options.model_fields.values())
-    sampling = issubclass(entry.task.options, Sampling) and entry.task.options.redrawn
-    if sampling and whole:  # what must be typed anyway is not taken from a picture
+    if issubclass(entry.task.options, Sampling) and whole:  # what must be typed anyway is not taken from a picture
         help_ = "A picture or sheet to draw again; MODEL may be left out, other options replace its own."
         parameters.insert(1, named("model", Path | None, typer.Argument(help="A model folder or a run folder."), None))
         parameters.append(
@@ -130,7 +130,7 @@ def draw(task: str, entry: Entry, words: dict[str, Any], line: Line) -> None:
         pipe.check(task, **one)
     with working(), bar(entry.command) as progress:
         outputs = (pipe.run(task, **one, progress=progress) for one in runs)
-        paths = [_saved(output, line, sheet) for output in outputs]
+        paths = [_saved(output, line, sheet, progress) for output in outputs]
     _warn_of(unknown)
     if each is not None:
         _say_each(dict(zip(map(str, options[each]), paths, strict=True)), line.as_json)
@@ -148,9 +148,10 @@ def draw_again(picture: Path, entry: Entry, changes: dict[str, Any], line: Line)
     from latentry.pipeline.output import check_target
 
     record = again.read(picture, entry)
+    records.check_files(record, changes)
     words = record.words(changes)
     checked = config.validate(entry.task.options, _own(words), entry.command)
-    count = checked.count if changes or record.index is None else 1
+    count = checked.count if changes or record.index is None is record.place else 1
     sheet = count > 1 and line.out.suffix.lower() == ".png"
     check_target(line.out, 1 if sheet else count)
     pipe = again.opened(picture, record, line.model, line.how, line.typed)
@@ -158,7 +159,7 @@ def draw_again(picture: Path, entry: Entry, changes: dict[str, Any], line: Line)
         pipe.check_target(line.out, getattr(checked, "size", None))
     unknown = _unknown_words(pipe, changes.get("text"))
     with working(), bar(entry.command) as progress:
-        paths = _saved(records.again(pipe, record, changes, progress=progress), line, sheet)
+        paths = _saved(records.again(pipe, record, changes, progress=progress), line, sheet, progress)
     _warn_of(unknown)
     if line.as_json:
         emit_json({"images": paths, "from": str(picture)})
@@ -171,13 +172,15 @@ def _own(words: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in words.items() if name not in ("batch", "bf16")}
 
 
-def _saved(output: Any, line: Line, sheet: bool) -> list[str]:
+def _saved(output: Any, line: Line, sheet: bool, progress: Callable[[int, int], None] | None) -> list[str]:
+    """progress: of the bar, where there is one."""
     from latentry.pipeline.pictures.large import LargeOutput
 
-    how = {"metadata": False} if line.no_metadata else {}
-    if isinstance(output, LargeOutput):
-        height, width = output.size
-        warn(f"{line.out}: {height}x{width} pixels, decoded in tiles while they are written, without a progress bar")
+    how: dict[str, Any] = {"metadata": False} if line.no_metadata else {}
+    if isinstance(output, LargeOutput) and not sheet and not line.as_json:
+        size = "{}x{}".format(*output.size)
+        told = decoding(f"{line.out}: {size} pixels")
+        how["progress"] = told if progress is None else lambda part, done, total: progress(done, total)
     written = [output.save_sheet(line.out, **how)] if sheet else output.save(line.out, **how)
     for note in getattr(output, "notes", ()):
         warn(note)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -18,6 +19,7 @@ from latentry.nn.tiled.coder import decoded, encoded
 from latentry.nn.tiled.plane import IN_MEMORY, Mapped, Room, Source, Whole
 from latentry.windows import cover
 
+Progress = Callable[[int, int], None]
 SIDE = 512
 """Of the windows in which an image is read and written: a multiple of 16, as TIFF's tiles must be, and of any patch."""
 LARGE = 2**24
@@ -40,14 +42,15 @@ def in_tiles(autoencoder: Autoencoder, pixels: int) -> bool:
     return whole_bytes(autoencoder.options, pixels) > most
 
 
-def decode(autoencoder: Autoencoder, z: Tensor, folder: Path | None = None) -> Source:
+def decode(autoencoder: Autoencoder, z: Tensor, folder: Path | None = None, progress: Progress | None = None) -> Source:
     """Scaled latents (1, c, h, w) to the image as a source, about [-1, 1]; its last layer is computed when it is read.
 
-    folder: of temporary files. Raises LatentryError where they find no room.
+    folder: of temporary files. progress: called with (layers done, of how many). Raises LatentryError where the files
+    find no room.
     """
     if autoencoder.options.kind == "identity":
         return Mapped(Whole(z), autoencoder.decode, autoencoder.image_channels)
-    room = _room(autoencoder, autoencoder.decoder, (z.shape[2], z.shape[3]), folder)
+    room = _room(autoencoder, autoencoder.decoder, (z.shape[2], z.shape[3]), folder, progress)
 
     def latent(part: Tensor) -> Tensor:
         result: Tensor = autoencoder.post_quant_conv(autoencoder.unscaled_latent(part.to(room.device)))
@@ -75,7 +78,13 @@ def gathered(source: Source) -> Tensor:
     return whole
 
 
-def _room(autoencoder: Autoencoder, coder: Encoder | Decoder, latent: tuple[int, int], folder: Path | None) -> Room:
+def _room(
+    autoencoder: Autoencoder,
+    coder: Encoder | Decoder,
+    latent: tuple[int, int],
+    folder: Path | None,
+    progress: Progress | None = None,
+) -> Room:
     """Raises LatentryError where the disk has no room for the maps."""
     need, place = disk_bytes(coder, latent), folder or _temporary()
     free = shutil.disk_usage(place).free
@@ -85,7 +94,7 @@ def _room(autoencoder: Autoencoder, coder: Encoder | Decoder, latent: tuple[int,
             f"{need / 1e9:.1f} GB of temporary files, {free / 1e9:.1f} GB are free. Free some space, or use another "
             "disk (TMPDIR names the folder where there is no --out)."
         )
-    return Room(place, autoencoder.latent_scale.device)
+    return Room(place, autoencoder.latent_scale.device, progress=progress)
 
 
 def _temporary() -> Path:

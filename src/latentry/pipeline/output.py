@@ -20,8 +20,9 @@ from latentry.conditioning.boxes import Told
 from latentry.data.files.saving import default_suffix, in_units, quantise, refuse_suffix, save
 from latentry.data.ranges.meaning import Units
 from latentry.errors import LatentryError, UsageError
+from latentry.pipeline.made import Made
 from latentry.pipeline.pictures.layouts import picture
-from latentry.pipeline.record import KEY, Made
+from latentry.pipeline.record import KEY
 
 SUFFIXES = (".png", ".tif", ".tiff")
 OTHERS = (".jpg", ".jpeg", ".webp", ".gif", ".bmp")

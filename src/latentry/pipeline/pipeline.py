@@ -30,12 +30,13 @@ from latentry.pipeline.facts import facts
 from latentry.pipeline.guides.autoguide import Autoguide, fitting, opened
 from latentry.pipeline.guides.lent import lent
 from latentry.pipeline.images import to_unit
+from latentry.pipeline.made import Made, files_of
 from latentry.pipeline.methods import BATCH, Methods
 from latentry.pipeline.output import SUFFIXES, Output
 from latentry.pipeline.pictures.facts import picture_facts
 from latentry.pipeline.pictures.large import LargeOutput, refuse_whole
 from latentry.pipeline.pictures.layouts import told
-from latentry.pipeline.record import MOST_AT_ONCE, DrawnBy, Made
+from latentry.pipeline.record import MOST_AT_ONCE, DrawnBy
 from latentry.pipeline.sampling import levels_of, solve
 from latentry.tasks import TASKS, Entry, Request, Task
 from latentry.tasks.inputs.labels import towards_labels
@@ -112,7 +113,7 @@ class Pipeline(Methods):
         Raises UsageError for options that the class does not accept, and for what the model cannot do.
         """
         entry, checked, request, chosen, classified = self._request(task, options)
-        worse, files = self._worse(checked, chosen), records.files_of(checked) if isinstance(checked, Sampling) else {}
+        worse, files = self._worse(checked, chosen), files_of(checked) if isinstance(checked, Sampling) else {}
         if not 1 <= batch <= MOST_AT_ONCE:
             raise UsageError(f"batch: {shown(batch)}; must be at least 1 and at most {MOST_AT_ONCE}")
         values = request.count * request.size[0] * request.size[1] * self.config.data.channels
@@ -133,10 +134,11 @@ class Pipeline(Methods):
                     progress(done, total)
             latents.append(x)
         facts, made = picture_facts(request, chosen, worse, self.opened, self.model_hash, bf16), None
-        if isinstance(checked, Sampling) and checked.redrawn:
+        if isinstance(checked, Sampling):
             precision: Literal["fp32", "bf16"] = "bf16" if bf16 else "fp32"
             made = Made(
-                *(task, checked, chosen, request.size, batch, precision, str(self.device), self.drawn_by()),
+                *(task, checked, chosen, None if request.back else request.size),
+                *(batch, precision, str(self.device), self.drawn_by()),
                 autoguide=None if worse is None else worse.drawn_by,
                 classifier=classified,
                 files=files,

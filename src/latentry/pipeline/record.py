@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import numpy as np
 import tifffile
 from PIL import Image
 from pydantic import Field
@@ -18,17 +16,13 @@ from latentry.bounds import MOST_IMAGES, Name, Seed
 from latentry.checkpoints import manifest
 from latentry.errors import UsageError, shown
 from latentry.kinds import Options
-from latentry.models.config import SampleOptions
-from latentry.tasks.options import TaskOptions
-from latentry.tasks.sampling import Sampling
-from latentry.text import printable
+from latentry.tasks import inputs
 
 if TYPE_CHECKING:
     from latentry.pipeline.output import Output
     from latentry.pipeline.pipeline import Pipeline
 
 KEY = "latentry"
-TILES = {"tile", "overlap"}
 LONGEST = 4_000_000
 """Letters of a record. It holds the prompts of the images drawn at once, and of all on a sheet."""
 MOST_AT_ONCE = 65_536
@@ -57,7 +51,8 @@ class Record(Options):
     autoguide: the worse model that guided. classifier: the model whose classifier did. files: by option, the
     files it names, each with its SHA-256.
     batch: how many images were worked on at once, on which the last bits depend. index: of these the picture; null: all
-    of them on one sheet. incomplete: what text cannot hold, such as a condition that is an array.
+    of them on one sheet, or the picture is number `place` of all, of a request of which no image is drawn by itself.
+    incomplete: what text cannot hold, such as a condition that is an array of no file.
     """
 
     task: str = Field(max_length=100)
@@ -67,6 +62,7 @@ class Record(Options):
     seed: Seed
     batch: int = Field(ge=1, le=MOST_AT_ONCE)
     index: int | None = Field(None, ge=0, lt=MOST_AT_ONCE)
+    place: int | None = Field(None, ge=0, lt=MOST_IMAGES)
     incomplete: list[Name] = Field([], max_length=100)
     precision: Literal["fp32", "bf16"] = "fp32"
     device: str = Field("cpu", max_length=40)
@@ -90,80 +86,12 @@ class Record(Options):
         if changes and self.index is not None:
             conditions = {name: [v[self.index if len(v) > 1 else 0]] for name, v in conditions.items()}
             n, seed = 1, seed + self.index
+        conditions = {name: v[0] if len(v) == 1 and isinstance(v[0], str) else v for name, v in conditions.items()}
         how: dict[str, Any] = {} if changes else {"batch": self.batch}
         how |= {} if self.autoguide is None else {"autoguide": self.autoguide}
         how |= {} if self.classifier is None else {"classifier": self.classifier}
         bf16 = self.precision == "bf16"
         return {**conditions, **self.options, "n": n, "seed": seed, "bf16": bf16, **how, **changes}
-
-
-@dataclass(frozen=True)
-class Made:
-    """How the images of one output were drawn; whatever is not said of them was the model's own.
-
-    options: the task's, checked. files: as in `Record`. chosen, size: what they and the model's own came to. first: of
-    the images of the request the first of the output.
-    """
-
-    task: str
-    options: Sampling
-    chosen: SampleOptions
-    size: tuple[int, int]
-    batch: int
-    precision: Literal["fp32", "bf16"]
-    device: str
-    model: DrawnBy
-    autoguide: DrawnBy | None = None
-    classifier: DrawnBy | None = None
-    files: Mapping[str, dict[str, str]] = field(default_factory=dict)
-    first: int = 0
-
-    def image(self, index: int) -> str:
-        """The record of one image: with those that were drawn beside it."""
-        place = self.first + index
-        start = place // self.batch * self.batch
-        rows = range(start, min(start + self.batch, self.options.count))
-        conditions, incomplete = _plain(self.options.conditions())
-        spread = {name: [v[i // self.options.n % len(v)] for i in rows] for name, v in conditions.items()}
-        alike = all(value == values[0] for values in spread.values() for value in values)
-        if alike:
-            spread = {name: values[:1] for name, values in spread.items()}
-        n = len(rows) if alike else 1
-        return self._record(spread, incomplete, n, self.options.seed + start, len(rows), place - start)
-
-    def sheet(self) -> str:
-        """The record of all of them."""
-        conditions, incomplete = _plain(self.options.conditions())
-        return self._record(conditions, incomplete, self.options.n, self.options.seed, self.batch, None)
-
-    def only(self, index: int) -> Made:
-        """Of one image, still with those that were drawn beside it."""
-        return replace(self, first=self.first + index)
-
-    def _record(
-        self, conditions: dict[str, list[Any]], lost: list[str], n: int, seed: int, batch: int, index: int | None
-    ) -> str:
-        common = {*Sampling.model_fields, "size"} - TILES
-        further = [name for name in type(self.options).model_fields if name not in common]
-        rest = {name: _as_text(getattr(self.options, name)) for name in further}
-        kept = {name: value for name, value in rest.items() if _is_plain(value)}
-        return Record(
-            task=self.task,
-            conditions=conditions,
-            options={**kept, **self.chosen.model_dump(mode="json"), "size": "{}x{}".format(*self.size)},
-            n=n,
-            seed=seed,
-            batch=batch,
-            index=index,
-            incomplete=[*lost, *(name for name in rest if name not in kept)],
-            precision=self.precision,
-            device=self.device,
-            model=self.model,
-            autoguide=self.autoguide,
-            classifier=self.classifier,
-            files=dict(self.files),
-            software=SOFTWARE,
-        ).text()
 
 
 def read(path: Path) -> Record:
@@ -175,7 +103,9 @@ def read(path: Path) -> Record:
         raise UsageError(f"{where} is damaged. Take another copy of the picture.") from None
     record = config.validate(Record, tree, where)
     lengths = {len(values) for values in record.conditions.values()}
-    if 0 in lengths or len(lengths - {1}) > 1 or (record.index or 0) >= record.batch:
+    read_from = {(name, one) for name in inputs.READERS for one in record.conditions.get(name, ()) if type(one) is str}
+    unkept = any(one not in record.files.get(name, {}) for name, one in read_from)
+    if 0 in lengths or len(lengths - {1}) > 1 or (record.index or 0) >= record.batch or unkept:
         raise UsageError(f"{where} contradicts itself. Take another copy of the picture.")
     return record
 
@@ -221,11 +151,9 @@ def check(path: Path, record: Record, pipe: Pipeline) -> None:
         raise UsageError(f"{path}: {missing} was no text, so that its file does not hold it. Draw it by a Python call.")
 
 
-def again(pipe: Pipeline, record: Record, changes: Mapping[str, Any], **how: Any) -> Output:
-    """The same picture, or with other options. how: `progress` of `Pipeline.run`.
-
-    Raises UsageError where a file that it was drawn with is not what it was.
-    """
+def check_files(record: Record, changes: Mapping[str, Any]) -> None:
+    """Raises UsageError where a file that the picture was drawn with, and that `changes` do not replace, is not what it
+    was."""
     for option in record.files.keys() - changes.keys():
         for name, digest in record.files[option].items():
             if not Path(name).is_file() or manifest.digest(Path(name)) != digest:
@@ -233,8 +161,21 @@ def again(pipe: Pipeline, record: Record, changes: Mapping[str, Any], **how: Any
                     f"{option}: {shown(name)}, with which the picture was drawn, is not here or is another file now. "
                     f"Put it back, or name another: --{option} PATH."
                 )
-    output = pipe.run(record.task, **record.words(changes), **how)
-    return output if changes or record.index is None else output.only(record.index)
+
+
+def again(pipe: Pipeline, record: Record, changes: Mapping[str, Any], **how: Any) -> Output:
+    """The same picture, or with other options. how: `progress` of `Pipeline.run`.
+
+    Raises UsageError where a file that it was drawn with is not what it was.
+    """
+    check_files(record, changes)
+    output, which = pipe.run(record.task, **record.words(changes), **how), record.index
+    which = record.place if which is None else which
+    if changes or which is None:
+        return output
+    if which >= len(output.facts):
+        raise UsageError(f"place: {which} of {len(output.facts)} images; the text of the picture contradicts itself.")
+    return output.only(which)
 
 
 def differences(record: Record, pipe: Pipeline) -> list[str]:
@@ -244,33 +185,3 @@ def differences(record: Record, pipe: Pipeline) -> list[str]:
         (f"on {shown(record.device)}", record.device.partition(":")[0], pipe.device.type),
     ]
     return [f"was drawn {how}, now {now}: some bits may differ" for how, then, now in found if then != now]
-
-
-def _plain(conditions: Mapping[str, list[Any]]) -> tuple[dict[str, list[Any]], list[str]]:
-    """Those that JSON can hold, and the names of the others."""
-    kept = {name: [v.item() if isinstance(v, np.generic) else v for v in vs] for name, vs in conditions.items()}
-    lost = [name for name, values in kept.items() if not _is_plain(values)]
-    return {name: values for name, values in kept.items() if name not in lost}, lost
-
-
-def files_of(options: TaskOptions) -> dict[str, dict[str, str]]:
-    """By option, the files that it names, each with its SHA-256."""
-    values = {name: getattr(options, name) for name in type(options).model_fields}
-    listed = {name: value if isinstance(value, tuple) else (value,) for name, value in values.items()}
-    named = {name: [one for one in ones if isinstance(one, Path) and one.is_file()] for name, ones in listed.items()}
-    return {name: {_as_text(path): manifest.digest(path) for path in paths} for name, paths in named.items() if paths}
-
-
-def _as_text(value: Any) -> Any:
-    """Paths as text; anything else as it is."""
-    if isinstance(value, tuple):
-        return tuple(map(_as_text, value))
-    return printable(str(value)) if isinstance(value, Path) else value
-
-
-def _is_plain(value: Any) -> bool:
-    if isinstance(value, list | tuple):
-        return all(map(_is_plain, value))
-    if isinstance(value, dict):
-        return all(isinstance(name, str) and _is_plain(one) for name, one in value.items())
-    return value is None or isinstance(value, str | int | float)

@@ -56,8 +56,6 @@ def weights_of(value: Any) -> Any:
 class EditOptions(Sampling):
     """Options of `edit`. `n` counts originals: each comes with its edit."""
 
-    redrawn = False
-
     text: Annotated[str, OnCommandLine(positional=True)] = Field(
         max_length=LONGEST_PROMPT, description="What the originals show."
     )
@@ -161,6 +159,12 @@ def request(options: EditOptions, model: Model) -> Request:
 
 def _of_image(options: EditOptions, path: Path, model: Model, request: Request) -> Request:
     """The request, begun from an image: its latent is taken back to noise, and its own row follows that."""
+    assert model.denoiser is not None
+    if model.denoiser.prediction.regresses:
+        raise UsageError(
+            "image: this model was trained with `prediction: regression`: it has no noise to take an image back to; "
+            "accepted: a model that samples. Name such a one."
+        )
     data = model.config.data
     image, units = read_image(path, data)
     size = (image.shape[1], image.shape[2])

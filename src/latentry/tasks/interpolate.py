@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 from annotated_types import MaxLen
 from pydantic import BeforeValidator, Field, model_validator
@@ -39,7 +39,6 @@ def _seeds(value: Any) -> Any:
 class Interpolate(Sampling):
     """Options of `interpolate`."""
 
-    redrawn: ClassVar[bool] = False
     n: Annotated[int, Between(1, "frames is how many images there are", 1), OnCommandLine(hidden=True)] = Field(
         1, description="Of each frame one image."
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import (
     BeforeValidator,
@@ -59,8 +59,6 @@ class Sampling(TaskOptions):
     """
 
     model_config = ConfigDict(extra="allow")
-    redrawn: ClassVar[bool] = True
-    """Whether the file of each image can say how it is drawn by itself."""
 
     text: Annotated[Any, OnCommandLine(positional=True)] = Field(
         None, description="What the images should show, for models with text."
@@ -147,6 +145,12 @@ class Sampling(TaskOptions):
 
     @property
     def count(self) -> int:
+        return self.asked
+
+    @property
+    def asked(self) -> int:
+        """How many images `n` and the conditions ask for. Where a task makes others, as frames are or an original with
+        its edit, none is drawn by itself."""
         return self.n * max((len(values) for values in self.conditions().values()), default=1)
 
     def sampling(self) -> dict[str, Any]:

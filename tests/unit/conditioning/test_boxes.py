@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -104,3 +105,45 @@ def test_a_box_that_cannot_be_drawn_is_one_clear_line(bbox: Any, size: tuple[int
 def test_what_is_no_layout_says_what_one_is(layout: Any, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         boxes.told(layout, (8, 8))
+
+
+def test_places_begin_as_alike_as_they_are_near() -> None:
+    """Cosines of their tokens against the closed form: sin a sin b + cos a cos b is cos(a - b), so that of two places
+    it is the mean of cos(2 pi turns distance) over the waves of x and of y, 1 for a place and itself; it falls with
+    the distance over the range in which a box is told from the next."""
+    side, quarter = 32, 16
+    table, positions = torch.randn(side**2 + 1, 4 * quarter), torch.zeros(8, 4 * quarter)
+    first = table.clone()
+    boxes.begin(table, positions, side**2 + 1, classes=5)
+    spots = {name: boxes.place(x, y, side**2 + 1) for name, (x, y) in SPOTS.items()}
+    turns = np.geomspace(0.25, side / 2, quarter)
+    found = {}
+    for name, spot in spots.items():
+        found[name] = float(torch.cosine_similarity(table[spots["here"]], table[spot], dim=0))
+        dx, dy = (
+            (spot % side - spots["here"] % side) / (side - 1),
+            (spot // side - spots["here"] // side) / (side - 1),
+        )
+        expected = (np.cos(2 * np.pi * turns * dx).mean() + np.cos(2 * np.pi * turns * dy).mean()) / 2
+        assert found[name] == pytest.approx(expected, abs=1e-3), name
+    assert found["here"] > found["next"] > found["near"] > found["far"]
+    assert 0.7 < float(positions.std()) < 1.3
+    torch.testing.assert_close(table[:5] - first[:5], _alone(side, quarter)[:5])
+
+
+def _alone(side: int, quarter: int) -> torch.Tensor:
+    table = torch.zeros(side**2 + 1, 4 * quarter)
+    boxes.begin(table, torch.zeros(1, 4 * quarter), side**2 + 1, classes=0)
+    return table
+
+
+SPOTS = {"here": (0.5, 0.5), "next": (17 / 31, 0.5), "near": (0.6, 0.6), "far": (0.95, 0.9)}
+
+
+@pytest.mark.parametrize(("vocabulary", "width"), [(3, 8), (101, 3)])
+def test_where_there_are_no_places_or_no_room_for_waves_all_stays_as_drawn(vocabulary: int, width: int) -> None:
+    table, positions = torch.randn(vocabulary, width), torch.randn(4, width)
+    before = table.clone(), positions.clone()
+    boxes.begin(table, positions, vocabulary, classes=1)
+    assert torch.equal(table, before[0])
+    assert torch.equal(positions, before[1])

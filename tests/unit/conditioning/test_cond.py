@@ -34,6 +34,23 @@ def test_a_vector_is_added_to_each_of_several() -> None:
     assert both.vector.tolist() == [[[11, 22], [13, 24]]]
 
 
+def test_several_vectors_of_several_conditions_stay_apart() -> None:
+    """Words and boxes are each embedded by themselves; added up row by row, a prompt's first word would belong to a
+    layout's first box, and lists of other lengths could not be joined at all."""
+    words = torch.arange(12.0).view(2, 3, 2)
+    boxes = 100 + torch.arange(8.0).view(2, 2, 2)
+    label = torch.tensor([[1000.0, 2000.0], [3000.0, 4000.0]])
+    both = combine([Cond(vector=words), Cond(vector=label), Cond(vector=boxes)]).vector
+    assert both is not None
+    assert both.shape == (2, 5, 2)
+    for image in range(2):
+        rows = [*words[image].tolist(), *boxes[image].tolist()]
+        assert both[image].tolist() == [[a + label[image, 0], b + label[image, 1]] for a, b in rows]
+    alone = combine([Cond(vector=words), Cond(vector=boxes)]).vector
+    assert alone is not None
+    assert torch.equal(alone, torch.cat([words, boxes], 1))
+
+
 def test_a_context_without_a_mask_is_attended_to_wholly_beside_one_with() -> None:
     """Its tokens would be hidden, or the other's padding seen."""
     masked = Cond(context=torch.zeros(1, 2, 4), context_mask=torch.tensor([[True, False]]))

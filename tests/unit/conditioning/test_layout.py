@@ -137,3 +137,57 @@ def test_a_length_follows_from_the_objects() -> None:
 def test_a_damaged_list_of_classes_is_named(text: str) -> None:
     with pytest.raises(LatentryError, match=r"objects.json: is not a list of the names of classes"):
         layout(files={"objects.json": text})
+
+
+def vectors(made: Layout, *values: Any) -> torch.Tensor:
+    found = made.encode(values).vector
+    assert found is not None
+    return found
+
+
+def test_a_pooled_box_is_a_vector_of_its_own() -> None:
+    """Whatever is beside it and whichever comes first: the mean over boxes, which is what the network adds, is then a
+    property of the set."""
+    made = layout(["ring", "star"], pooled="each")
+    one, two = {"label": "star", "bbox": [0, 0, 0.5, 1]}, {"label": "ring", "bbox": [0.5, 0.5, 0.5, 0.5]}
+    both, turned, first = vectors(made, [one, two], [two, one], [one])
+    assert both.shape == (3, made.vector_width)
+    torch.testing.assert_close(both[[1, 0, 2]], turned)
+    torch.testing.assert_close(both.mean(0), turned.mean(0))
+    torch.testing.assert_close(first, torch.stack([both[0], both[2], both[2]]))
+    (moved,) = vectors(made, [one, {**two, "bbox": [0.5, 0.0, 0.5, 0.5]}])
+    assert torch.equal(moved[0], both[0])
+    assert not torch.allclose(moved[1], both[1])
+
+
+def test_pooled_is_a_linear_map_of_the_three_tokens() -> None:
+    """By hand, with planted weights: class, upper left and lower right corner, in this order."""
+    made = layout(["ring", "star"], pooled="each")
+    assert made.pool is not None
+    table, weight = made.transformer.token.weight, torch.randn(8, 24)
+    made.pool.load_state_dict({"weight": weight, "bias": torch.arange(8.0)})
+    (found,) = vectors(made, [{"label": "star", "bbox": [0, 0, 1, 1]}])
+    for row, tokens in enumerate([(1, 0, 99), (NONE,) * 3, (NONE,) * 3]):
+        by_hand = sum(weight[:, 8 * i : 8 * i + 8] @ table[token] for i, token in enumerate(tokens)) + torch.arange(8.0)
+        torch.testing.assert_close(found[row], by_hand)
+
+
+def test_nothing_said_is_no_object_in_every_pooled_vector() -> None:
+    made = layout(["star"], pooled="each")
+    asked, null = vectors(made, None), made.null(1).vector
+    assert null is not None
+    torch.testing.assert_close(asked, null)
+    torch.testing.assert_close(asked, vectors(made, []))
+    assert layout(["star"]).encode([None]).vector is None
+
+
+def test_weights_that_are_loaded_are_taken_as_they_are() -> None:
+    """Published ones have no places that begin alike."""
+    options = LayoutOptions(width=8, layers=1, heads=2, head_channels=4)
+    one, other = (build(CONDITIONERS, options, BuildContext()) for _ in range(2))
+    state = {name: torch.randn_like(tensor) for name, tensor in one.state_dict().items()}
+    for made in (one, other):
+        made.load_state_dict(state)
+    assert all(torch.equal(tensor, state[name]) for name, tensor in one.state_dict().items())
+    asked = [[{"label": 5, "bbox": [0, 0, 1, 1]}]]
+    assert torch.equal(one.encode(asked).context, other.encode(asked).context)

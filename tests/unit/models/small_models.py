@@ -28,8 +28,14 @@ OF_IMAGES: dict[str, dict[str, Any]] = {
     "grey": {"grey": {"kind": "grey", "factor": 2}},
     "low": {"low": {"kind": "image", "factor": 2}},
     "masked": {"hole": {"kind": "masked", "latent_channels": 4}},
+    "files": {
+        "semantic": {"kind": "semantic", "classes": 4, "channels": 2, "stages": 1},
+        "embedding": {"kind": "embedding", "width": 3, "via": "vector", "hidden": 4},
+        "layout": {"kind": "layout", "width": 8, "layers": 1, "heads": 2, "head_channels": 4, "objects": 2}
+        | {"vocabulary": 101, "names": ["ring", "star"]},
+    },
 }
-"""Conditions of tasks that begin with an image."""
+"""Conditions of tasks that begin with an image, and those that are given as files."""
 VALUES: dict[str, list[Any]] = {"text": ["a red circle", "a green star"], "label": ["circle", "star"]}
 
 

@@ -100,3 +100,10 @@ def test_what_cannot_be_asked_is_one_line(file: Path, options: dict[str, Any], p
         pipeline().edit(RED, BLUE, **{"image": file, **options})
     assert part in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_regression_model_has_no_noise_to_go_back_to(file: Path) -> None:
+    """Its one step maps conditions to the image: inverting it would give a picture that is no edit of anything."""
+    with pytest.raises(LatentryError, match=r"^image: this model was trained with `prediction: regression`") as caught:
+        pipeline(prediction="regression").edit(RED, BLUE, image=file)
+    assert len(str(caught.value).splitlines()) == 1

@@ -11,6 +11,7 @@ import pytest
 import tifffile
 from numpy.typing import NDArray
 
+from latentry.cli import run
 from latentry.data.files.limits import Limits
 from latentry.errors import UsageError
 from latentry.models import tiles
@@ -127,3 +128,31 @@ def test_values_outside_their_range_are_told_wherever_they_lie(pipe: Pipeline, t
     assert Limits().pixels > values.size
     with pytest.raises(UsageError, match=r"a\.tif: float values run from 0 to 7, not in 0..1; the model takes"):
         pipe.reconstruct([path])
+
+
+def test_layers_and_tiles_are_told_as_they_are_done(pipe: Pipeline, tmp_path: Path) -> None:
+    """Decoding is most of the time that a large image takes: each layer in order, then each tile as it is written."""
+    told: list[tuple[str, int, int]] = []
+    out = pipe.sample("a red circle", size=(48, 64), steps=1)
+    assert isinstance(out, LargeOutput)
+    out.save(tmp_path / "a.tif", progress=lambda *one: told.append(one))
+    layers_told, tiles_told = ([one[1:] for one in told if one[0] == what] for what in ("layer", "tile"))
+    middle, levels = 3, 2 * 2 + 1  # block, attention, block; two levels of two blocks, one of them enlarged
+    assert layers_told == [(i, middle + levels) for i in range(1, middle + levels + 1)]
+    assert tiles_told == [(i, 4) for i in range(1, 5)]
+    assert [one[0] for one in told] == ["layer"] * len(layers_told) + ["tile"] * 4
+
+
+def test_the_command_tells_people_and_not_programs(
+    pipe: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("latentry.pipeline.load", lambda *_, **__: pipe)
+    line = ["sample", "model", "a red circle", "--size", "48x64", "--steps", "1", "-n", "1", "--out"]
+    assert run([*line, str(tmp_path / "a.tif")]) == 0
+    told = capsys.readouterr().err.splitlines()
+    assert told[0].endswith("a.tif: 48x64 pixels, decoded while they are written: layer 1 of 8")
+    assert told[-1].endswith("tile 4 of 4")
+    assert run([*line, str(tmp_path / "b.tif"), "--json"]) == 0
+    assert capsys.readouterr().err == ""
+    assert run([*line, str(tmp_path / "c.png")]) == 0
+    assert "layer 1 of 8" in capsys.readouterr().err

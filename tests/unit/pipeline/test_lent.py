@@ -59,3 +59,20 @@ def test_what_cannot_guide_is_one_line(other: Any, part: str) -> None:
 def test_a_model_without_one_says_what_to_do() -> None:
     with pytest.raises(UsageError, match=r"has no classifier\. Train one: .*classifier=\{\}.*--classifier PATH"):
         pipeline().sample("a red circle", **HOW)
+
+
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [
+        ({}, "no label to guide to; give --label, as in circle, square, star"),
+        ({"label": "star"}, "scale 0; give --classifier-scale, as in 2"),
+        ({"label": "star", "classifier_scale": 0.0}, "scale 0"),
+    ],
+)
+def test_one_that_would_do_nothing_is_told(options: dict[str, Any], part: str) -> None:
+    """The denoiser takes labels itself: without a scale the classifier would be opened and never asked."""
+    with pytest.raises(UsageError, match=f"^classifier: is named, and has no effect with {part}") as caught:
+        pipeline().sample("a red circle", classifier=pipeline(classifier=True), **options)
+    assert len(str(caught.value).splitlines()) == 1
+    free = pipeline(conditions="text").sample("a red circle", classifier=pipeline(classifier=True), label="star")
+    assert free.facts[0]["classifier scale"] == "1"

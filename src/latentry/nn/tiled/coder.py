@@ -6,14 +6,19 @@ they are needed, and no window needs more than one pixel around it. Between laye
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import partial
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from latentry.nn.coder import CoderDownsample, CoderLevel, CoderMiddle, CoderUpsample, Decoder, Encoder, PixelAttention
 from latentry.nn.tiled.layers import attention, block, convolution, convolved, halving
 from latentry.nn.tiled.moments import normalised
 from latentry.nn.tiled.plane import Doubled, Folded, Plane, Room, Source, Unfolded
 from latentry.windows import Window
+
+Layer = Callable[[Plane], Plane]
 
 
 class _Last:
@@ -33,37 +38,51 @@ def encoded(encoder: Encoder, image: Source, room: Room) -> Source:
     """`encoder(image)` as a source."""
     folded = Folded(image, encoder.conv_in.patch) if encoder.conv_in.patch > 1 else image
     x = convolution(encoder.conv_in, folded, room.plane(encoder.conv_in.out_channels, folded.height, folded.width))
+    layers: list[Layer] = []
     for level in encoder.levels:
         assert isinstance(level, CoderLevel)
-        x = _level(level, x)
+        layers += _level(level)
         if isinstance(level.resample, CoderDownsample):
-            x = halving(level.resample.conv, x)
-    return _Last(encoder, _middle(encoder.middle, x))
+            layers.append(partial(halving, level.resample.conv))
+    return _Last(encoder, _through([*layers, *_middle(encoder.middle)], x))
 
 
 def decoded(decoder: Decoder, latent: Source, room: Room) -> Source:
     """`decoder(latent)` as a source; windows of it start at multiples of the decoder's patch."""
     conv = decoder.conv_in
-    x = _middle(decoder.middle, convolution(conv, latent, room.plane(conv.out_channels, latent.height, latent.width)))
+    x = convolution(conv, latent, room.plane(conv.out_channels, latent.height, latent.width))
+    layers = _middle(decoder.middle)
     for level in reversed(decoder.levels):
         assert isinstance(level, CoderLevel)
-        x = _level(level, x)
+        layers += _level(level)
         if isinstance(level.resample, CoderUpsample):
-            x = convolution(level.resample.conv, Doubled(x), room.plane(x.channels, 2 * x.height, 2 * x.width))
-    last, patch = _Last(decoder, x), decoder.conv_out.patch
+            layers.append(partial(_doubling, level.resample.conv))
+    last, patch = _Last(decoder, _through(layers, x)), decoder.conv_out.patch
     return Unfolded(last, patch) if patch > 1 else last
 
 
-def _level(level: CoderLevel, x: Plane) -> Plane:
-    for i, each in enumerate(level.blocks):
-        x = block(each, x)  # type: ignore[arg-type]
-        if len(level.attentions):
-            x = attention(level.attentions[i], x)  # type: ignore[arg-type]
+def _through(layers: Sequence[Layer], x: Plane) -> Plane:
+    for done, layer in enumerate(layers, 1):
+        x = layer(x)
+        if x.room.progress is not None:
+            x.room.progress(done, len(layers))
     return x
 
 
-def _middle(middle: CoderMiddle, x: Plane) -> Plane:
-    x = block(middle.block1, x)
-    if isinstance(middle.attention, PixelAttention):
-        x = attention(middle.attention, x)
-    return block(middle.block2, x)
+def _level(level: CoderLevel) -> list[Layer]:
+    layers: list[Layer] = []
+    for i, each in enumerate(level.blocks):
+        layers.append(partial(block, each))  # type: ignore[arg-type]
+        if len(level.attentions):
+            layers.append(partial(attention, level.attentions[i]))  # type: ignore[arg-type]
+    return layers
+
+
+def _middle(middle: CoderMiddle) -> list[Layer]:
+    has = isinstance(middle.attention, PixelAttention)
+    between: list[Layer] = [partial(attention, middle.attention)] if has else []  # type: ignore[arg-type]
+    return [partial(block, middle.block1), *between, partial(block, middle.block2)]
+
+
+def _doubling(conv: nn.Conv2d, x: Plane) -> Plane:
+    return convolution(conv, Doubled(x), x.room.plane(x.channels, 2 * x.height, 2 * x.width))

@@ -100,12 +100,21 @@ class Doubled:
 
 
 class Room:
-    """Where maps are kept. folder: of temporary files, which have no names and are gone with the process; None: the
-    system's. device: where windows are computed. in_memory: bytes of a map up to which it needs no file."""
+    """Where maps are kept.
+
+    folder: of temporary files, which have no names and are gone with the process; None: the system's. device: where
+    windows are computed. in_memory: bytes of a map up to which it needs no file. progress: called with (layers done, of
+    how many) while a coder works.
+    """
 
     def __init__(
-        self, folder: Path | None = None, device: torch.device | str = "cpu", in_memory: int = IN_MEMORY
+        self,
+        folder: Path | None = None,
+        device: torch.device | str = "cpu",
+        in_memory: int = IN_MEMORY,
+        progress: Callable[[int, int], None] | None = None,
     ) -> None:
+        self.progress = progress
         self.folder, self.device, self.in_memory = folder, torch.device(device), in_memory
 
     def plane(self, channels: int, height: int, width: int) -> Plane:

@@ -34,11 +34,12 @@ def size_of(values: Sequence[Any] | None) -> tuple[int, int] | None:
 
 
 def _each(value: Any, read: Callable[[Path], Array]) -> Any:
-    if isinstance(value, str | Path):
-        return read(_file(value))
-    if isinstance(value, list | tuple):
-        return [read(_file(one)) if isinstance(one, str | Path) else one for one in value]
-    return value
+    from latentry.data.files.of_file import of_file
+
+    def taken(one: Any) -> Any:
+        return of_file(read(_file(one)), Path(one)) if isinstance(one, str | Path) else one
+
+    return [taken(one) for one in value] if isinstance(value, list | tuple) else taken(value)
 
 
 def _file(name: str | Path) -> Path:

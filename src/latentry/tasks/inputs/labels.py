@@ -37,6 +37,11 @@ def towards_labels(request: Request, options: Sampling, scale: float | None, mod
         raise UsageError(f"classifier_scale: {asked:g} without a label to guide to; give --label, as in {known}")
     taken = model.denoiser is not None and "label" in model.denoiser.conditioners
     strength = (0.0 if taken else 1.0) if scale is None else scale
+    if options.classifier is not None and model.classifier is not None and (labels is None or not strength):
+        known = ", ".join(map(shown, model.classifier.options.names[:10]))
+        what = f"no label to guide to; give --label, as in {known}" if labels is None else "scale 0; give"
+        how = "" if labels is None else " --classifier-scale, as in 2"
+        raise UsageError(f"classifier: is named, and has no effect with {what}{how}")
     if model.classifier is None or labels is None or (taken and not strength):
         return request
     each = max(1, request.count // max(1, len(labels)))  # of a label: an original and its edit, frames
