@@ -93,7 +93,7 @@ def begin(tokens: Tensor, positions: Tensor, vocabulary: int, classes: int) -> N
     angles = 2 * math.pi * torch.linspace(0, 1, side)[:, None] * turns
     one = math.sqrt(2) * torch.cat([angles.sin(), angles.cos()], 1)  # (side, D / 2), of variance 1
     x, y = one[None].expand(side, side, -1), one[:, None].expand(side, side, -1)
-    tokens[classes:] = 0
+    tokens[classes : side * side] = 0
     tokens[: side * side, : 4 * quarter] += torch.cat([x, y], 2).flatten(0, 1)
     nn.init.normal_(positions)
 
