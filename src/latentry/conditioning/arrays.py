@@ -45,6 +45,18 @@ class Arrays(Conditioner):
     def null(self, batch: int, values: Sequence[Any] | Tensor | None = None) -> Cond:
         return self.encode([None] * batch if values is None else values).map(torch.zeros_like)
 
+    def dropped(self, values: Sequence[Any] | Tensor, keep: Tensor) -> Cond:
+        """Only what is kept is encoded: zeros need no first stage."""
+        rows = keep.nonzero()[:, 0].tolist() if self.has_null else range(len(keep))
+        kept = self.encode([values[row] for row in rows or [0]])
+
+        def spread(part: Tensor) -> Tensor:
+            whole = part.new_zeros(len(keep), *part.shape[1:])
+            whole[list(rows)] = part[: len(rows)]
+            return whole
+
+        return kept.map(spread)
+
     def absent(self, batch: int, size: tuple[int, int]) -> Cond:
         """Zeros: one vector to attend to, which says what any number of them does."""
         parts = {

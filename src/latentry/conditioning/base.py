@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from latentry.conditioning.cond import Cond
+from latentry.conditioning.cond import Cond, where
 from latentry.data.sample import Sample
 from latentry.kinds import Kind, KindOptions
 from latentry.rng import generator
@@ -122,6 +122,11 @@ class Conditioner(nn.Module, ABC):
         values: those that `encode` would take; needed by conditioners whose shapes come with them (`Arrays`).
         """
         return self.encode([None] * batch)
+
+    def dropped(self, values: Sequence[Any] | Tensor, keep: Tensor) -> Cond:
+        """As `encode`, with the null, where there is one, for the images where keep (B,) is False."""
+        kept = self.encode(values)
+        return where(keep, kept, self.null(len(keep), values)) if self.has_null else kept
 
     def absent(self, batch: int, size: tuple[int, int]) -> Cond:
         """The null where no values give it its shape. size: (h, w) of the latent."""

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from latentry.conditioning import Cond, Conditioner, combine, encoded, ends, where
+from latentry.conditioning import Cond, Conditioner, combine, encoded, ends
 from latentry.diffusion.prediction import PREDICTIONS, check_prediction
 from latentry.diffusion.schedule import SCHEDULES, Schedule
 from latentry.errors import UsageError
@@ -113,13 +113,7 @@ class LatentDiffusion(nn.Module):
 
         A condition without a null is always kept: no plan drops it.
         """
-        conds = {}
-        for name in self.conditioners:
-            conditioner = self._at(name)
-            kept = conditioner.encode(values[name])
-            if conditioner.has_null:
-                kept = where(keep[name], kept, conditioner.null(len(keep[name]), values[name]))
-            conds[name] = kept
+        conds = {name: self._at(name).dropped(values[name], keep[name]) for name in self.conditioners}
         return self.join(conds)
 
     def _at(self, name: str) -> Conditioner:
