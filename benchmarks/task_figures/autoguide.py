@@ -70,7 +70,7 @@ def earliest(pipe: Pipeline) -> str:
     if len(steps) < 2:
         raise UsageError(
             f"autoguide: {pipe.source}: {len(steps)} checkpoints of the second stage; accepted: a run with an earlier "
-            "one. Name another with --autoguide RUN@step-N, or train with --set diffusion.train.milestones=600."
+            "one. Name another with --autoguide RUN@step-N, or train with --set diffusion.train.milestones=1500."
         )
     return f"{pipe.source}@step-{steps[0]}"
 
