@@ -24,8 +24,9 @@ from latentry.kinds import KindOptions
 class ImageOptions(KindOptions):
     """Options of `image`.
 
-    channels: of the image; null: as many as the model's images have. factor: how many times smaller than the large image it is a side, in training made from it;
-    null: as the latent is (4 times in the published models), nothing is made, and it is not trained.
+    channels: of the image; null: those of the model's images. factor: how many times smaller than the large image it
+    is a side, in training made from it; null: as the latent is (4 times in the published models), nothing is made, and
+    it is not trained.
     degradation: how it is made: `bicubic`, against aliasing (Rombach et al. 2022, section 4.4), or blindly, by blur,
     shrinking, noise and JPEG in random order: `bsr` as Zhang et al. 2021, `bsr_light` as the paper (D.6.1), which is
     less of it; JPEG only for 1 or 3 channels. null: bicubic.

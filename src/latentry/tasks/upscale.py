@@ -49,7 +49,7 @@ class Upscale(Sampling):
     )
     match_input: bool | None = Field(
         None,
-        description="Correct the result until, shrunk, it is the image; default: where that was shrunk by bicubic in training.",
+        description="Correct the result until it shrinks to the image; default: for models of bicubic inputs.",
     )
 
     @property
