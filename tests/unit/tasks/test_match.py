@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tifffile
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -49,7 +50,7 @@ def test_the_shrunk_result_is_the_input_and_the_truth_nearer(factor: int, channe
     truth = smooth(channels, 24 * factor, 16 * factor)
     small = pillow(truth, factor).clamp(-1, 1)
     guess = (truth + 0.3 * smooth(channels, 24 * factor, 16 * factor, seed=1)).clamp(-1, 1)
-    fitted = match.matched(guess, small, factor)
+    fitted = match.matched(guess, [*small], factor)
     assert psnr(pillow(guess, factor), small) < 30
     assert psnr(pillow(fitted, factor), small) > 60
     assert psnr(fitted, truth) > psnr(guess, truth) + 1
@@ -58,7 +59,7 @@ def test_the_shrunk_result_is_the_input_and_the_truth_nearer(factor: int, channe
 
 def test_what_is_consistent_already_is_not_changed() -> None:
     truth = smooth(3, 64, 48)
-    assert torch.allclose(match.matched(truth, pillow(truth, 4).clamp(-1, 1), 4), truth, atol=2e-6)
+    assert torch.allclose(match.matched(truth, [*pillow(truth, 4).clamp(-1, 1)], 4), truth, atol=2e-6)
 
 
 def test_detail_that_the_input_cannot_say_is_kept() -> None:
@@ -66,7 +67,7 @@ def test_detail_that_the_input_cannot_say_is_kept() -> None:
     rows = torch.arange(64) % 2 * 2.0 - 1
     fine = 0.4 * (rows[:, None] * rows[None, :]).expand(1, 3, 64, 64)
     flat = torch.full((1, 3, 16, 16), 0.2)
-    fitted = match.matched(fine, flat, 4)
+    fitted = match.matched(fine, [*flat], 4)
     inner = (fitted - fine)[..., 8:-8, 8:-8]
     assert torch.allclose(inner, torch.full_like(inner, 0.2), atol=2e-3)
 
@@ -91,8 +92,9 @@ def made(**low: Any) -> Pipeline:
     return pipeline(conditions="none", conditioning={"low": {"kind": "image", "factor": 4, **low}})
 
 
-def saved(path: Path, channels: int = 3, dtype: type = np.uint8, size: tuple[int, int] = (11, 9)) -> Path:
-    values = ((smooth(channels, *size)[0].movedim(0, -1).numpy() + 1) / 2 * np.iinfo(dtype).max).astype(dtype)
+def saved(path: Path, channels: int = 3, dtype: Any = np.uint8, size: tuple[int, int] = (11, 9)) -> Path:
+    shares = (smooth(channels, *size)[0].movedim(0, -1).numpy() + 1) / 2
+    values: NDArray[Any] = (shares * np.iinfo(dtype).max).astype(dtype)
     tifffile.imwrite(path, values[..., 0] if channels == 1 else values)
     return path
 

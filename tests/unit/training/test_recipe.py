@@ -83,6 +83,7 @@ def test_the_small_recipe_of_enlarging_takes_the_channels_that_images_have(mode,
     recipe = load("small-sr", {"data.background": None if channels == 4 else "white", "data.held_out": 0})
     made = plan(recipe, tmp_path / "data", tmp_path / "run", report=lambda _: None)
     assert made.recipe.data.channels == channels
+    assert made.model.diffusion is not None
     assert made.model.diffusion.conditioning["image"].channels == channels
 
 
