@@ -2,8 +2,8 @@
 
 RUN takes an image of low resolution, trained or not: `tasks.py sr-photos --quick` leaves one in
 runs/tasks/small-sr-photos-seed-0-quick. Squares of each side are enlarged and saved as PNG, each in a process of its
-own, matched with their input as always, and the peak of its memory is printed. Ends with 1 where a peak is above `MOST`:
-what is larger is drawn in tiles, so that memory grows by the image itself alone.
+own, matched with their input as always, and the peak of its memory is printed. Ends with 1 where a peak is above
+`MOST`: what is larger is drawn in tiles, so that memory grows by the image itself alone.
 """
 
 from __future__ import annotations
