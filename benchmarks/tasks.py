@@ -5,6 +5,7 @@
     python benchmarks/tasks.py semantic --model models/shapes
     python benchmarks/tasks.py bccd --data bccd           # real images with boxes, half an hour; only told
     python benchmarks/tasks.py classifier                  # also guide, autoguide: one model, trained once
+    python benchmarks/tasks.py sr-photos --data photos    # a folder of one's own; also sr-emoji, sr-blind (of scenes)
 
 The run is kept in --out by its recipe and seed: the same command goes on where it stopped, and tasks of one recipe
 train once. Ends with 1 where a figure misses what is wanted. In the run lie task-NAME.json and task-NAME.png (of some
@@ -19,8 +20,9 @@ import sys
 import time
 from pathlib import Path
 
-from task_figures import MEASURES, SHOWN, Asked, Figure
+from task_figures import MEASURES, SHOWN, Asked, Figure, folders
 from task_figures.bccd import SIZE, held_out, unpacked
+from task_figures.sr import BLIND
 
 from latentry.errors import LatentryError, UsageError
 from latentry.pipeline import Pipeline, load
@@ -38,7 +40,19 @@ RECIPES = {
     "conv": "shapes-semantic",
     "bccd": "small-layout",
     **dict.fromkeys(("classifier", "guide", "autoguide"), "shapes-classifier"),
+    "sr-emoji": "small-sr",
+    "sr-photos": "small-sr",
+    "sr-blind": "shapes-sr",
 }
+OF_FOLDERS = {"sr-emoji": "emoji", "sr-photos": "photos"}
+"""Tasks on folders of real images, unpacked where they are shared."""
+REGRESSION: tuple[str, dict[str, object]] = ("regression", {"diffusion.prediction": "regression"})
+BESIDE: dict[str, tuple[str, dict[str, object]]] = {
+    **dict.fromkeys(("sr", "sr-emoji", "sr-photos"), REGRESSION),
+    "sr-blind": ("blind", {"diffusion.conditioning.image.degradation": BLIND}),
+    "conv": ("unscaled", {"autoencoder.latent_scale": 1.0}),
+}
+"""task -> what a second model is called that takes its first stage from the first, and what of the recipe differs."""
 QUICK = {
     "autoencoder.objective.perceptual": "none",
     "sample.steps": 2,
@@ -52,36 +66,32 @@ QUICK_CLASSIFIER = {"classifier.train.steps": 2, "classifier.train.warmup": 0, "
 
 
 def trained(recipe: str, out: Path, args: argparse.Namespace, **changes: object) -> Pipeline:
-    """The model of a recipe, trained now if it is not yet. changes: dotted keys, with __ for the dots, over --set."""
+    """The model of a recipe, trained now if it is not yet. changes: by dotted keys, over --set."""
     overrides: dict[str, object] = {"seed": args.seed} | (QUICK if args.quick else {})
     if args.name == "bccd":
         overrides["data.size"] = list(SIZE)
+    elif args.name in OF_FOLDERS:
+        overrides |= folders.training(args.data, args.quick)
     elif args.quick:
         overrides["images.count"] = 40
     if args.quick and "classifier" in read(recipe):
         overrides |= QUICK_CLASSIFIER
     if args.steps is not None:
         overrides["diffusion.train.steps"] = args.steps
-    last = {key.replace("__", "."): value for key, value in changes.items()}
-    first, then = ([f"{key}={json.dumps(value)}" for key, value in each.items()] for each in (overrides, last))
+    first, then = ([f"{key}={json.dumps(value)}" for key, value in each.items()] for each in (overrides, changes))
     train(recipe, args.data, out, [*first, *args.set, *then])
     return load(out)
 
 
 def models(args: argparse.Namespace, out: Path) -> dict[str, Pipeline]:
-    """The model that is measured and, for super-resolution, the regression by the same networks and data."""
+    """The model that is measured and, for some tasks, the one beside it of the same first stage."""
     if args.model is not None:
         return {"model": load(args.model)}
-    recipe = args.recipe or RECIPES[args.name]
+    recipe, (name, changes) = args.recipe or RECIPES[args.name], BESIDE.get(args.name, ("", {}))
     found = {"model": trained(recipe, out, args)}
-    if args.name == "sr":
-        first = {"autoencoder__from": str(out.resolve())}
-        found["baseline"] = trained(
-            recipe, out.with_name(f"{out.name}-regression"), args, diffusion__prediction="regression", **first
-        )
-    if args.name == "conv":
-        first = {"autoencoder__from": str(out.resolve()), "autoencoder__latent_scale": 1.0}
-        found["baseline"] = trained(recipe, out.with_name(f"{out.name}-unscaled"), args, **first)
+    if name:
+        first = {"autoencoder.from": str(out.resolve())}
+        found["baseline"] = trained(recipe, out.with_name(f"{out.name}-{name}"), args, **first, **changes)
     return found
 
 
@@ -89,7 +99,7 @@ def report(figures: list[Figure]) -> bool:
     """One line a figure, with what is wanted; whether all of them reach it."""
     for figure in figures:
         wanted = "" if figure.wanted is None else f"  {figure.bound}: {'ok' if figure.ok else 'NOT'}"
-        print(f"{figure.name:52} {figure.value:9.4f}{wanted}")
+        print(f"{figure.name:53} {figure.value:9.4f}{wanted}")
     return all(figure.ok for figure in figures)
 
 
@@ -107,7 +117,7 @@ def arguments() -> argparse.Namespace:
         "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="changes of the recipe"
     )
     parser.add_argument("--model", type=Path, help="a trained model; nothing is trained")
-    parser.add_argument("--data", type=Path, help="the images of bccd; default: unpacked from ../shared, where it is")
+    parser.add_argument("--data", type=Path, help="the images of bccd, sr-emoji, sr-photos; default: of ../shared")
     parser.add_argument("--out", type=Path, default=Path("runs/tasks"), help="folder of the runs")
     parser.add_argument("--quick", action="store_true", help="two steps of everything: does it run?")
     return parser.parse_args()
@@ -117,10 +127,14 @@ def main() -> int:
     args, begun = arguments(), time.monotonic()
     if args.quick:
         args.count, args.sampling = min(args.count, 3), 2
-    out = args.out / f"{args.recipe or RECIPES[args.name]}-seed-{args.seed}{'-quick' * args.quick}"
+    recipe = "-".join(filter(None, (args.recipe or RECIPES[args.name], OF_FOLDERS.get(args.name))))
+    out = args.out / f"{recipe}-seed-{args.seed}{'-quick' * args.quick}"
     if args.name == "bccd":
         args.data = args.data or unpacked(args.out)
         args.count = min(args.count, len(held_out(args.data)))
+    elif args.name in OF_FOLDERS:
+        args.data = args.data or folders.unpacked(OF_FOLDERS[args.name], args.out)
+        args.count = min(args.count, len(folders.kept_out(args.data, folders.SIDE)))
     pipes = models(args, out)
     minutes = (time.monotonic() - begun) / 60
     asked = Asked(args.count, args.seed, args.sampling, args.guidance, args.data, args.autoguide)

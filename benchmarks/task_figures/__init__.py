@@ -18,7 +18,7 @@ from task_figures.guide import guide
 from task_figures.inpaint import inpaint
 from task_figures.layout import layout
 from task_figures.semantic import semantic
-from task_figures.sr import sr
+from task_figures.sr import sr, sr_blind, sr_folder
 from task_figures.text import text
 
 MEASURES: dict[str, Callable[[Pipeline, Asked, Pipeline | None], Measured]] = {
@@ -33,8 +33,10 @@ MEASURES: dict[str, Callable[[Pipeline, Asked, Pipeline | None], Measured]] = {
     "classifier": classifier,
     "guide": guide,
     "autoguide": autoguide,
+    "sr-emoji": sr_folder,
+    "sr-photos": sr_folder,
+    "sr-blind": sr_blind,
 }
-"""task -> its figures, of a model and, for super-resolution, the regression by the same networks; for conv, the one of
-latents as they come"""
+"""task -> its figures, of a model and, for some, of the one beside it that has its first stage"""
 
 __all__ = ["MEASURES", "SHOWN", "Asked", "Figure", "Measured"]

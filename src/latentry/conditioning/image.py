@@ -24,15 +24,16 @@ from latentry.kinds import KindOptions
 class ImageOptions(KindOptions):
     """Options of `image`.
 
-    channels: of the image. factor: how many times smaller than the large image it is a side, in training made from it;
-    null: as the latent is (4 times in the published models), nothing is made, and it is not trained.
+    channels: of the image; null: those of the model's images. factor: how many times smaller than the large image it
+    is a side, in training made from it; null: as the latent is (4 times in the published models), nothing is made, and
+    it is not trained.
     degradation: how it is made: `bicubic`, against aliasing (Rombach et al. 2022, section 4.4), or blindly, by blur,
     shrinking, noise and JPEG in random order: `bsr` as Zhang et al. 2021, `bsr_light` as the paper (D.6.1), which is
     less of it; JPEG only for 1 or 3 channels. null: bicubic.
     """
 
     kind: Literal["image"] = "image"
-    channels: Width = 3
+    channels: Width | None = 3
     factor: int | None = Field(default=None, ge=1, le=4096)
     degradation: Literal["bicubic", "bsr", "bsr_light"] | None = None
 
@@ -43,19 +44,21 @@ class Image(Arrays):
     Those as large as the latent go in as they are, as in the paper. Of larger ones the pixels that lie in one of the
     latent become channels, so that nothing is lost; smaller ones are enlarged bilinearly.
     latent: how many times smaller than the large image the latent is; None: not known, as where nothing is encoded.
+    channels: of the model's images, for options that leave them to it; None: not known, then 3.
     Source: Rombach et al. 2022, section 4.4.
     """
 
     reads = frozenset({"image"})
     remedy = "Set its `factor`, for a smaller copy of each image"
 
-    def __init__(self, options: ImageOptions, latent: int | None = None) -> None:
+    def __init__(self, options: ImageOptions, latent: int | None = None, channels: int | None = None) -> None:
         super().__init__()
-        self.options: ImageOptions = options
+        self.channels = options.channels or channels or 3
+        self.options: ImageOptions = options.model_copy(update={"channels": self.channels})
         self.folded, self.enlarged = _ratio(options.factor, latent)
         than = "as large as the latent" if not options.factor else f"{options.factor} times smaller than the images"
-        self.takes = f"a tensor ({options.channels}, h, w) in [-1, 1], {than}"
-        self.concat_channels = options.channels * self.folded**2
+        self.takes = f"a tensor ({self.channels}, h, w) in [-1, 1], {than}"
+        self.concat_channels = self.channels * self.folded**2
 
     @classmethod
     def further(cls, options: KindOptions, name: str, factor: int) -> dict[str, Any]:
@@ -78,7 +81,7 @@ class Image(Arrays):
 
     def tensors(self, value: Any) -> tuple[Tensor]:
         image = numbers(value, 3).float()  # (C, h, w)
-        if image.shape[0] != self.options.channels:
+        if image.shape[0] != self.channels:
             raise ValueError(f"an image of {image.shape[0]} channels")
         if any(side % self.folded for side in image.shape[1:]):
             size = "x".join(map(str, image.shape[1:]))
@@ -108,8 +111,8 @@ def _ratio(factor: int | None, latent: int | None) -> tuple[int, int]:
 
 
 def build(options: ImageOptions, context: BuildContext) -> Image:
-    """Build for the size of the context's latent."""
-    return Image(options, context.factor)
+    """Build for the size of the context's latent and the channels of its images."""
+    return Image(options, context.factor, context.image_channels)
 
 
 KIND = ConditionerKind(ImageOptions, build, Image)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,7 +33,7 @@ from latentry.pipeline.made import Made, files_of
 from latentry.pipeline.methods import BATCH, Methods
 from latentry.pipeline.output import SUFFIXES, Output
 from latentry.pipeline.pictures.facts import picture_facts
-from latentry.pipeline.pictures.large import LargeOutput, refuse_whole
+from latentry.pipeline.pictures.large import LargeOutput, pictures_of, refuse_whole
 from latentry.pipeline.pictures.layouts import told
 from latentry.pipeline.record import MOST_AT_ONCE, DrawnBy
 from latentry.pipeline.sampling import levels_of, solve
@@ -147,8 +146,9 @@ class Pipeline(Methods):
             facts = [{**one, "classifier": f"{classified.source}, {classified}"} for one in facts]
         data = self.config.data
         units = request.units or ([data.units] * request.count if data.units else ())
-        if request.size[0] * request.size[1] > tiles.LARGE and entry.task.finish is Task.finish and not request.back:
-            pictures = [partial(tiles.decode, self.autoencoder, one[None]) for x in latents for one in x]
+        streamed = entry.task.finish is Task.finish and (not request.back or request.by_windows)
+        if request.size[0] * request.size[1] > tiles.LARGE and streamed:
+            pictures = pictures_of(self.autoencoder, latents, request)
             return LargeOutput(pictures, request.size, data.depth, facts, units, data.alpha, made)
         finished = to_unit(entry.task.finish(torch.cat([self.decode(x) for x in latents]), request))
         together, layouts = 1 if request.edit is None else 2, told(self.denoiser, request.values)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from latentry.diffusion.schedule import Level
     from latentry.models.editing import PromptEdit
     from latentry.models.model import Model
+    from latentry.nn.tiled.plane import Source
     from latentry.tasks.options import TaskOptions
 
 OptionsOf = TypeVar("OptionsOf", bound="TaskOptions")
@@ -48,6 +49,8 @@ class Request:
     in batches: a wrap that holds something for each image, such as its mask, is a `PerImage`. walk: makes the solver
     that is used of the chosen one.
     back: the decoded images (B, C, H, W), about [-1, 1], to those of the result, where they are not it already.
+    by_windows: the same of an image too large to be held whole: (its number, the decoded image) to that of the result;
+    None: `back` needs it whole.
     facts: for each image, further facts for its file; `name` is what the file is called.
     units: for each image, what it is saved in; none: as the model says. notes: lines that a person should see.
     edit: images then stand in pairs of one seed, an original and its edit, which are drawn together.
@@ -61,6 +64,7 @@ class Request:
     wrap: tuple[Callable[[Denoise], Denoise], ...] = ()
     walk: Callable[[Solve], Solve] | None = None
     back: Callable[[Tensor], Tensor] | None = None
+    by_windows: Callable[[int, Source], Source] | None = None
     facts: Sequence[Mapping[str, str]] = ()
     units: Sequence[Units] = ()
     edit: PromptEdit | None = None

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from pydantic import Field
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from latentry.models.config import DataFacts
     from latentry.models.model import Model
+    from latentry.nn.tiled.plane import Source
 
 WHOLE = 2
 """How many times the side of the training images is drawn at once; what is larger is drawn in tiles of that side."""
@@ -46,6 +47,10 @@ class Upscale(Sampling):
         le=LARGEST_SIDE,
         description="Side in pixels of tiles to denoise in; default: of training, for results over twice as large.",
     )
+    match_input: bool | None = Field(
+        None,
+        description="Correct the result until it shrinks to the image; default: for models of bicubic inputs.",
+    )
 
     @property
     def count(self) -> int:
@@ -56,7 +61,7 @@ def request(options: Upscale, model: Model) -> Request:
     """Each file at its own size as the low-resolution image; in Python all must have one size to share an output."""
     from latentry.models.bind import mirrored
 
-    name, factor, folded = _condition(model)
+    name, factor, folded, fixed = _condition(model)
     values, seeds = _values_and_seeds(options, model)
     if name in values:
         raise UsageError(f"{name}: is the image of the file here; leave it out")
@@ -72,7 +77,9 @@ def request(options: Upscale, model: Model) -> Request:
     size = _fitting(options.size, (height, width), factor, options.images[0])
     grey = all(_is_grey(path, facts) for path in options.images)
     units = [own or file_units(path, facts) for path, (_, own) in zip(options.images, read, strict=True)]
+    match = fixed if options.match_input is None else options.match_input
     same = drawn == whole == (size or whole) and not grey
+    back = Back(whole, size or whole, grey, factor, _spread([image for image, _ in read], options) if match else [])
     assert model.denoiser is not None  # or `why_not` has refused
     return Request(
         {**model.denoiser.guessed(values), name: _spread(padded, options)},
@@ -83,7 +90,8 @@ def request(options: Upscale, model: Model) -> Request:
         ],
         units=_spread(units, options),
         tile=_tile(drawn, model),
-        back=None if same else partial(_back, whole=whole, size=size or whole, grey=grey),
+        back=back if match or not same else None,
+        by_windows=back.by_windows if match and same else None,
     )
 
 
@@ -103,14 +111,28 @@ def why_not(model: Model) -> str | None:
     return f"takes no image of low resolution, so it cannot upscale; {able}: use `sample`. Train with {{kind: image}}."
 
 
-def _condition(model: Model) -> tuple[str, int, int]:
-    """(Name, how many times the image is enlarged, what its sides must be multiples of) of the low-resolution image."""
+class Low(NamedTuple):
+    """The low-resolution image. factor: how many times it is enlarged. folded: what its sides must be multiples of.
+
+    fixed: whether it was made in training, and always by the same, bicubic shrinking.
+    """
+
+    name: str
+    factor: int
+    folded: int
+    fixed: bool
+
+
+def _condition(model: Model) -> Low:
+    """That of a model that can upscale."""
     from latentry.conditioning.image import Image
 
     assert model.denoiser is not None
     named = model.denoiser.named_conditioners().items()
     ((name, image),) = ((name, conditioner) for name, conditioner in named if isinstance(conditioner, Image))
-    return name, image.options.factor or model.autoencoder.factor, image.folded
+    made = image.options.factor
+    fixed = made is not None and image.options.degradation in (None, "bicubic")
+    return Low(name, made or model.autoencoder.factor, image.folded, fixed)
 
 
 def _values_and_seeds(options: Upscale, model: Model) -> tuple[dict[str, list[Any]], list[int]]:
@@ -168,14 +190,37 @@ def _fitting(asked: Any, given: tuple[int, int], factor: int, path: Path) -> tup
     return size
 
 
-def _back(images: Tensor, *, whole: tuple[int, int], size: tuple[int, int], grey: bool) -> Tensor:
-    """Decoded images (B, C, H, W) without what they were continued by, shrunk to the size asked for, grey if it was."""
-    import torch.nn.functional as F
+@dataclass(frozen=True)
+class Back:
+    """From decoded images (B, C, H, W) to those of the result: without what they were continued by, matched to the
+    image, shrunk to the size asked for, grey if it was.
 
-    images = images[..., : whole[0], : whole[1]]
-    if size != whole:
-        images = F.interpolate(images, size, mode="bicubic", align_corners=False, antialias=True)
-    return images.mean(1, keepdim=True) if grey else images
+    images: (C, h, w) for each, which `factor` times as large are `whole`; none: nothing is matched.
+    """
+
+    whole: tuple[int, int]
+    size: tuple[int, int]
+    grey: bool
+    factor: int
+    images: Sequence[Tensor]
+
+    def __call__(self, decoded: Tensor) -> Tensor:
+        import torch.nn.functional as F
+
+        from latentry.tasks.inputs.match import matched
+
+        decoded = decoded[..., : self.whole[0], : self.whole[1]]
+        if self.images:
+            decoded = matched(decoded, self.images, self.factor)
+        if self.size != self.whole:
+            decoded = F.interpolate(decoded, self.size, mode="bicubic", align_corners=False, antialias=True)
+        return decoded.mean(1, keepdim=True) if self.grey else decoded
+
+    def by_windows(self, number: int, decoded: Source) -> Source:
+        """The same of one image that is decoded as it is read, where it is only matched."""
+        from latentry.tasks.inputs.match import Matched
+
+        return Matched(decoded, self.images[number], self.factor)
 
 
 TASK = Task(Upscale, request, why_not=why_not, gives="image")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from PIL import Image
 
 from latentry.data import shapes
 from latentry.errors import UsageError
@@ -15,11 +16,10 @@ from latentry.training.plan.recipes import dump, load, names, plain, zoo
 
 
 def test_the_promised_recipes_are_there():
-    shapes = [
-        "shapes",
-        *(f"shapes-{task}" for task in ("all", "classifier", "inpaint", "layout", "semantic", "sr", "text")),
-    ]
-    assert plain() == ["emoji", *shapes, "small-64", "small-128", "small-256", "small-layout", "tiny-shapes"]
+    tasks = ("all", "classifier", "inpaint", "layout", "semantic", "sr", "text")
+    shapes = ["shapes", *(f"shapes-{task}" for task in tasks)]
+    small = [f"small-{name}" for name in ("64", "128", "256", "layout", "sr")]
+    assert plain() == ["emoji", *shapes, *small, "tiny-shapes"]
     assert names() == [*plain(), *zoo()]
 
 
@@ -72,6 +72,19 @@ def test_the_small_recipe_of_layouts_takes_any_folder_with_boxes(tmp_path):
     assert list(made.recipe.diffusion.conditioning) == ["layout"]
     with pytest.raises(UsageError, match=r"annotations\.json"):
         plan(recipe, tmp_path / "data" / "images", tmp_path / "run", report=lambda _: None)
+
+
+@pytest.mark.parametrize(("mode", "channels"), [("L", 1), ("RGB", 3), ("RGBA", 4)])
+def test_the_small_recipe_of_enlarging_takes_the_channels_that_images_have(mode, channels, tmp_path):
+    """Else grey images or drawings with transparency need keys that nobody guesses."""
+    (tmp_path / "data").mkdir()
+    for number in range(6):
+        Image.effect_noise((128, 128), 50 + number).convert(mode).save(tmp_path / "data" / f"{number}.png")
+    recipe = load("small-sr", {"data.background": None if channels == 4 else "white", "data.held_out": 0})
+    made = plan(recipe, tmp_path / "data", tmp_path / "run", report=lambda _: None)
+    assert made.recipe.data.channels == channels
+    assert made.model.diffusion is not None
+    assert made.model.diffusion.conditioning["image"].channels == channels
 
 
 def test_all_errors_are_told_at_once(tmp_path):

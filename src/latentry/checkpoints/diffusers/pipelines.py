@@ -98,7 +98,7 @@ def configs(config: ModelConfig, facts: Facts) -> dict[str, dict[str, Any]]:
     shape, diffusion = PIPELINES[name], config.diffusion
     options = next(iter(diffusion.conditioning.values()), None)
     latent = latent_channels(config)
-    concat = options.channels if isinstance(options, ImageOptions) else 0
+    concat = options.channels or config.data.channels if isinstance(options, ImageOptions) else 0
     if isinstance(options, ImageOptions) and options.factor not in (None, config.autoencoder.factor):
         raise unheld(
             f"conditioning image of factor {options.factor}",

@@ -10,20 +10,20 @@ import numpy as np
 from latentry.data.degrade.blind import BSR, BSR_LIGHT, degraded
 from latentry.data.degrade.resize import Image, bicubic
 
-__all__ = ["DEGRADATIONS", "Degrade", "Image"]
+__all__ = ["DEGRADATIONS", "Degrade", "Image", "shrunk"]
 
 Degrade = Callable[[Image, int, Callable[[], np.random.Generator]], Image]
 """(image (C, H, W) fp32 in [-1, 1], factor that divides H and W, maker of this image's generator) -> (C, H/f, W/f)."""
 
 
-def _bicubic(image: Image, factor: int, rng: Callable[[], np.random.Generator]) -> Image:
-    """The fixed degradation of section 4.4 of Rombach et al. 2022; nothing in it is drawn."""
+def shrunk(image: Image, factor: int) -> Image:
+    """The fixed degradation of section 4.4 of Rombach et al. 2022, which `factor` divides both sides for."""
     _, height, width = image.shape
     return bicubic(image, (height // factor, width // factor)).clip(-1, 1)  # the filter overshoots at edges
 
 
 DEGRADATIONS: dict[str, Degrade] = {
-    "bicubic": _bicubic,
+    "bicubic": lambda image, factor, rng: shrunk(image, factor),
     "bsr": partial(degraded, strength=BSR),
     "bsr_light": partial(degraded, strength=BSR_LIGHT),
 }

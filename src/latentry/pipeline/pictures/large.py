@@ -16,11 +16,14 @@ from latentry.data.files.large import save_tiles
 from latentry.data.files.saving import refuse_suffix
 from latentry.data.ranges.meaning import Units
 from latentry.errors import UsageError
+from latentry.models import tiles
+from latentry.models.autoencoder import Autoencoder
 from latentry.models.tiles import SIDE, Progress, gathered
 from latentry.nn.tiled.plane import Source
 from latentry.pipeline.images import to_unit
 from latentry.pipeline.made import Made
 from latentry.pipeline.output import Output, check_target, free_name
+from latentry.tasks import Request
 from latentry.windows import cover
 
 MOST_WHOLE = 2**28
@@ -31,6 +34,16 @@ Picture = Callable[[Path | None, Progress | None], Source]
 computed as it is read."""
 Told = Callable[[str, int, int], None]
 """Called with (layer or tile, done, of how many)."""
+
+
+def pictures_of(autoencoder: Autoencoder, latents: Sequence[Tensor], request: Request) -> list[Picture]:
+    """Of each latent of batches (B, c, h, w) the picture that `request` makes of it."""
+
+    def picture(number: int, z: Tensor, folder: Path | None, progress: Progress | None) -> Source:
+        decoded = tiles.decode(autoencoder, z, folder, progress)
+        return decoded if request.by_windows is None else request.by_windows(number, decoded)
+
+    return [partial(picture, number, z[None]) for number, z in enumerate(z for batch in latents for z in batch)]
 
 
 class LargeOutput(Output):

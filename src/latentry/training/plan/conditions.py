@@ -69,6 +69,7 @@ def settle_conditions(
         objects=data.objects,
         maps=data.maps,
         files=files,
+        image_channels=data.options.channels,
         report=report,
     )
     with torch.device("meta"):
