@@ -14,11 +14,13 @@ from latentry.pipeline import Pipeline
 from task_figures.common import Asked, Figure, Measured, pictures, rows
 
 SCALES = (0.0, 1.0, 3.0, 10.0)
+EACH = 10
+"""Real images a request: of two shapes of one size, six scenes in a thousand, the judge may take the other."""
 
 
 def classifier(pipe: Pipeline, asked: Asked, _: Pipeline | None) -> Measured:
     """Each shape in turn as the largest of a scene, by the same seeds at each scale; a row of the sheet each."""
-    scenes = asked.scenes()
+    scenes = asked.scenes(count=EACH * asked.count)
     labels = [list(SHAPES)[index % len(SHAPES)] for index in range(asked.count)]
     made = [pipe.sample(label=labels, classifier_scale=scale, **asked.how).tensor for scale in SCALES]
     rates = [hit_rate(images, labels) for images in made]
