@@ -57,27 +57,28 @@ class Editor:
     def __init__(self, asked: Any, way: str, wrong: int = 0) -> None:
         self.way, self.wrong, self.edited = way, wrong, list[str]()
         scenes = asked.scenes(count=part("edit").ROUNDS * asked.count)
-        self.swaps = {s.text: (s, part("edit").swap_of(s, asked.seed, i)) for i, s in enumerate(scenes)}
-        self.after = {swap.after: (scene, swap) for scene, swap in self.swaps.values()}
+        self.scenes = {scene.text: scene for scene in scenes}  # several may have one caption
+        swaps = [(scene.text, part("edit").swap_of(scene, asked.seed, i)) for i, scene in enumerate(scenes)]
+        self.swaps = {(text, swap.after): swap for text, swap in swaps}
 
     def original(self, scene: Scene) -> Tensor:
-        number = list(self.swaps).index(scene.text)
+        number = list(self.scenes).index(scene.text)
         bad = self.wrong and number % self.wrong == 0
         return tensor(draw_scene(7_000_000 + number) if bad else scene)
 
     def sample(self, text: str | list[str], **_: Any) -> SimpleNamespace:
         if isinstance(text, str):  # the new caption alone: another layout
             return SimpleNamespace(tensor=torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)))
-        return SimpleNamespace(tensor=torch.cat([self.original(self.swaps[one][0]) for one in text]))
+        return SimpleNamespace(tensor=torch.cat([self.original(self.scenes[one]) for one in text]))
 
     def run(self, task: str, *, text: str, to: str, **_: Any) -> SimpleNamespace:
         assert task == "edit"
-        scene, swap = self.swaps[text]
+        scene = self.scenes[text]
         before = self.original(scene)
         if text == to:
             return SimpleNamespace(tensor=before.repeat(2, 1, 1, 1))
         self.edited.append(text)
-        assert to == swap.after
+        swap = self.swaps[text, to]
         way, which = self.way, swap.thing
         if way == "another":  # paints the wrong shape, where there is one
             which = (which + 1) % len(scene.things)
@@ -119,7 +120,7 @@ def test_only_originals_that_are_right_are_edited(figures: ModuleType, monkeypat
     assert found["originals right, of those that are edited"].value == 1
     assert 0.5 < found["captions right, of all that were drawn"].value < 0.8
     assert len(model.edited) == COUNT
-    numbers = [list(model.swaps).index(text) for text in model.edited]
+    numbers = [list(model.scenes).index(text) for text in model.edited]
     assert not any(number % 3 == 0 for number in numbers)
     found, model = measured(figures, monkeypatch, "painted", wrong=1)
     assert not found["originals right, of those that are edited"].ok
