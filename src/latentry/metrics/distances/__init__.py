@@ -6,7 +6,7 @@ from latentry.metrics.distances.coverage import density_coverage, precision_reca
 from latentry.metrics.distances.distance import Distance
 from latentry.metrics.distances.frechet import Normal, frechet
 from latentry.metrics.distances.inception_score import inception_score
-from latentry.metrics.distances.kid import kid, mmd2, subset_rows
+from latentry.metrics.distances.kernel import kid, mmd2, subset_rows
 from latentry.metrics.distances.moments import Moments
 from latentry.metrics.distances.sliced import sliced_wasserstein
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from latentry.errors import UsageError
-from latentry.metrics.distances.kid import Spread
+from latentry.metrics.distances.kernel import Spread
 
 
 def inception_score(logits: Tensor, splits: int = 10, shuffle: int | None = 2020) -> Spread:

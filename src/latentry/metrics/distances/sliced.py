@@ -36,4 +36,4 @@ def wasserstein2(x: Tensor, y: Tensor) -> Tensor:
         return (x - y).square().mean(0)
     steps = torch.cat((torch.arange(n + 1) * m, torch.arange(m + 1) * n)).unique()  # of n m, where either one steps
     widths, at = steps.diff(), steps[:-1]
-    return ((x[at // m] - y[at // n]).square() * (widths / (n * m))[:, None]).sum(0)
+    return ((x[at // m] - y[at // n]).square() * (widths.double() / (n * m))[:, None]).sum(0)
