@@ -114,8 +114,11 @@ def test_inception_score(expected: Any, stored: dict[str, Tensor], name: str, sp
 def test_frechet_distances_of_normals_in_closed_form(expected: Any, stored: dict[str, Tensor]) -> None:
     assert len(expected["gaussians"]) >= 6
     for name, figures in expected["gaussians"].items():
-        parts = [stored[f"gaussian.{name}.{part}"] for part in ("mean1", "cov1", "mean2", "cov2")]
-        found = frechet(Normal.from_covariance(*parts[:2]), Normal.from_covariance(*parts[2:]))
+        normals = [
+            Normal.from_covariance(stored[f"gaussian.{name}.mean{i}"], stored[f"gaussian.{name}.cov{i}"])
+            for i in (1, 2)
+        ]
+        found = frechet(normals[0], normals[1])
         near = 1e-6 if name.startswith("second_") else 1e-9
         for other in ("exact", "torch_fidelity", "guided_diffusion"):
             if figures[other] is not None:
@@ -127,9 +130,9 @@ def test_psnr_and_ssim(expected: Any) -> None:
     assert len(expected["pairs"]) >= 15
     for name, figures in expected["pairs"].items():
         one, other = images[f"pair.{name.split('.')[0]}.reference"], images[f"pair.{name}"]
-        pair = [(x if x.ndim == 3 else x[..., None]).movedim(-1, 0)[None].double() for x in (one, other)]
-        assert float(psnr(*pair, 255)) == pytest.approx(float(figures["psnr"]), abs=1e-6)
-        assert float(ssim(*pair, 255)) == pytest.approx(figures["ssim"], abs=1e-6)
+        x, y = ((x if x.ndim == 3 else x[..., None]).movedim(-1, 0)[None].double() for x in (one, other))
+        assert float(psnr(x, y, 255)) == pytest.approx(float(figures["psnr"]), abs=1e-6)
+        assert float(ssim(x, y, 255)) == pytest.approx(figures["ssim"], abs=1e-6)
 
 
 @pytest.mark.parametrize(
