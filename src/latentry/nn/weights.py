@@ -24,6 +24,7 @@ from latentry.errors import LatentryError, UsageError, did_you_mean
 
 HEADS = "https://raw.githubusercontent.com/richzhang/PerceptualSimilarity/master/lpips/weights/v0.1"
 BACKBONES = "https://download.pytorch.org/models"
+FIDELITY = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0"
 SUFFIXES = (".pth", ".safetensors", ".npz")
 FOLDER = "LATENTRY_WEIGHTS"
 TIMEOUT = 30.0
@@ -45,15 +46,21 @@ SOURCES = {
     "squeezenet": Source("squeezenet1_1-b8a52dc0.pth", "squeezenet1_1", f"{BACKBONES}/squeezenet1_1-b8a52dc0.pth"),
     "vgg16": Source("vgg16-397923af.pth", "vgg16", f"{BACKBONES}/vgg16-397923af.pth"),
     "squeezenet heads": Source("lpips_v0.1_squeeze-4a5350f2.pth", "lpips_v0.1_squeeze", f"{HEADS}/squeeze.pth"),
+    "inception": Source(
+        "weights-inception-2015-12-05-6726825d.pth",
+        "pt_inception-2015-12-05-6726825d",
+        f"{FIDELITY}/weights-inception-2015-12-05-6726825d.pth",
+    ),
     "vgg16 heads": Source("lpips_v0.1_vgg-a78928a0.pth", "lpips_v0.1_vgg", f"{HEADS}/vgg.pth"),
 }
 
 
-def find(name: str, path: str | os.PathLike[str] | None = None) -> Path:
+def find(name: str, path: str | os.PathLike[str] | None = None, instead: str = "") -> Path:
     """Where the weights called `name` (a key of `SOURCES`) lie.
 
     path: a file, used without looking further. Else the folder $LATENTRY_WEIGHTS, then the cache ($XDG_CACHE_HOME or
     ~/.cache, `latentry`), by the published name or its stem; else downloaded into the cache. Raises `LatentryError`.
+    instead: what to do or goes on without the file, for the error; else what a perceptual loss can do.
     """
     if path is not None:
         file = Path(path).expanduser()
@@ -72,7 +79,7 @@ def find(name: str, path: str | os.PathLike[str] | None = None) -> Path:
     try:
         return _download(source)
     except (OSError, http.client.HTTPException) as error:
-        raise LatentryError(_not_found(name, source, folders, error)) from error
+        raise LatentryError(_not_found(name, source, folders, error, instead)) from error
 
 
 def read(path: Path) -> dict[str, Tensor]:
@@ -93,6 +100,15 @@ def read(path: Path) -> dict[str, Tensor]:
         raise LatentryError(_unreadable(path, error)) from error
 
 
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file, 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
 def cache() -> Path:
     """The folder that downloads are kept in; it may not exist yet."""
     base = os.environ.get("XDG_CACHE_HOME")
@@ -102,10 +118,20 @@ def cache() -> Path:
         return Path(tempfile.gettempdir()) / "latentry"
 
 
-def fill(module: nn.Module, stored: Mapping[str, Tensor], path: Path, network: str = "this network") -> None:
+PUBLISHED = "torchvision's file of the backbone, LPIPS v0.1's of the heads"
+
+
+def fill(
+    module: nn.Module,
+    stored: Mapping[str, Tensor],
+    path: Path,
+    network: str = "this network",
+    published: str = PUBLISHED,
+) -> None:
     """Copy what the module needs out of a file that may hold more (the classifier).
 
-    stored: the tensors of the file at `path`. network: what the file should hold, for the error.
+    stored: the tensors of the file at `path`. network, published: what the file should hold, and which file does, for
+    the error.
     Raises LatentryError where a tensor is missing or has another shape.
     """
     own = module.state_dict()
@@ -113,7 +139,7 @@ def fill(module: nn.Module, stored: Mapping[str, Tensor], path: Path, network: s
     if missing:
         raise LatentryError(
             f"weights: {path} does not hold {network}: {len(missing)} of {len(own)} tensors are missing or of "
-            f"another shape, first `{missing[0]}`. Give torchvision's file of the backbone, LPIPS v0.1's of the heads."
+            f"another shape, first `{missing[0]}`. Give {published}."
         )
     module.load_state_dict({k: stored[k] for k in own})
 
@@ -138,15 +164,20 @@ def _download(source: Source) -> Path:
     return target
 
 
-def _not_found(name: str, source: Source, folders: list[Path], error: Exception) -> str:
+def _not_found(name: str, source: Source, folders: list[Path], error: Exception, instead: str) -> str:
     searched = [str(folder) for folder in folders]
     if len(searched) == 1:
         searched.insert(0, f"${FOLDER} (not set)")
+    found = (
+        f"weights of {name}: {source.name} was not found in {', '.join(searched)}, and {source.address} could not be "
+        f"downloaded ({error}). "
+    )
+    if instead:
+        return f"{found}Put the file (its SHA-256 begins with {source.digest}) into one of these folders. {instead}"
     smaller = "`perceptual: squeezenet` (5 MB), " if name.startswith("vgg16") else ""
     option = "heads" if name.endswith("heads") else "backbone"
     return (
-        f"weights of {name}: {source.name} was not found in {', '.join(searched)}, and {source.address} could not be "
-        f"downloaded ({error}). Use `perceptual: none`, {smaller}or supply the file: in one of these folders, or as "
+        f"{found}Use `perceptual: none`, {smaller}or supply the file: in one of these folders, or as "
         f"`perceptual: {{{option}: PATH}}`."
     )
 
