@@ -56,6 +56,17 @@ def test_dropping_is_where(case: tuple[Conditioner, list[Any], Any]) -> None:
         assert not torch.equal(part[1], cond.parts()[name][1]), "the null says the same as a value"
 
 
+@pytest.mark.parametrize("keep", [[True, False, True], [False, False, False], [True, True, True]])
+def test_training_drops_what_where_would(case: tuple[Conditioner, list[Any], Any], keep: list[bool]) -> None:
+    """Arrays encode only what is kept: an image must still have its own row, and others nothing."""
+    conditioner, values, _ = case
+    wanted = where(torch.tensor(keep), conditioner.encode(values), conditioner.null(3, values)).parts()
+    found = conditioner.dropped(values, torch.tensor(keep)).parts()
+    assert found.keys() == wanted.keys()
+    for name, part in wanted.items():
+        torch.testing.assert_close(found[name], part)
+
+
 def test_values_say_different_things_whatever_else_is_in_the_batch(case: tuple[Conditioner, list[Any], Any]) -> None:
     """A prompt's image must not depend on the other prompts of the batch."""
     conditioner, values, _ = case

@@ -97,3 +97,18 @@ def test_a_first_stage_of_another_latent_is_named() -> None:
         conditioner("masked", {"latent_channels": 4}, lambda images: images).encode([PAIR])
     with pytest.raises(UsageError, match="there is no first stage"):
         conditioner("masked", {}).encode([PAIR])
+
+
+def test_what_training_drops_does_not_pass_the_first_stage() -> None:
+    """Most of a batch is dropped where a model has many conditions: encoding it would be most of a step."""
+    seen: list[int] = []
+
+    def encode(images: Tensor) -> Tensor:
+        seen.append(len(images))
+        return images
+
+    masked = conditioner("masked", {}, encode)
+    concat = masked.dropped([PAIR] * 5, torch.tensor([False, True, False, False, True])).concat
+    assert seen == [2]
+    assert concat is not None
+    assert concat.abs().sum((1, 2, 3)).bool().tolist() == [False, True, False, False, True]
