@@ -126,7 +126,10 @@ class Conditioner(nn.Module, ABC):
     def dropped(self, values: Sequence[Any] | Tensor, keep: Tensor) -> Cond:
         """As `encode`, with the null, where there is one, for the images where keep (B,) is False."""
         kept = self.encode(values)
-        return where(keep, kept, self.null(len(keep), values)) if self.has_null else kept
+        if not self.has_null:
+            return kept
+        null = self.null(1, values[:1])
+        return where(keep, kept, null.map(lambda part: part.expand(len(keep), *part.shape[1:])))
 
     def absent(self, batch: int, size: tuple[int, int]) -> Cond:
         """The null where no values give it its shape. size: (h, w) of the latent."""
