@@ -86,11 +86,13 @@ def test_adam_takes_the_published_step() -> None:
     assert torch.allclose(moved, torch.tensor([-0.15, -0.15]))
 
 
-@pytest.mark.parametrize("name", ["adamw", "adam", "sgd"])
-def test_state_comes_back(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "shape"), [("adamw", (2,)), ("adam", (2,)), ("sgd", (2,)), ("muon", (2,)), ("muon", (8, 1, 3, 3))]
+)
+def test_state_comes_back(name: str, shape: tuple[int, ...]) -> None:
     """Else a resumed run would take other steps than an unbroken one."""
-    gradients = [torch.randn(2, generator=torch.Generator().manual_seed(i)) for i in range(4)]
-    whole = updater(nn.Parameter(torch.ones(2)), optimiser=name)
+    gradients = [torch.randn(shape, generator=torch.Generator().manual_seed(i)) for i in range(4)]
+    whole = updater(nn.Parameter(torch.ones(shape)), optimiser=name)
     for step in (0, 1):
         stepped(whole, gradients[step], step)
     resumed = updater(nn.Parameter(whole.weights["w"].detach().clone()), optimiser=name)

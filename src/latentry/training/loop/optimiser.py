@@ -3,19 +3,38 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
+from latentry.training.loop.muon import Muon, is_matrix
 from latentry.training.loop.world import World
 from latentry.training.recipe.training import StageTraining
 
-OPTIMISERS: dict[str, type[torch.optim.Optimizer]] = {
-    "adamw": torch.optim.AdamW,
-    "adam": torch.optim.Adam,
-    "sgd": torch.optim.SGD,
+Weights = list[nn.Parameter]
+
+
+def _adam(kind: type[torch.optim.Adam], weights: Weights, t: StageTraining, lr: float) -> list[torch.optim.Optimizer]:
+    fused = weights[0].device.type in FUSED if weights else None
+    return [kind(weights, lr=lr, betas=t.betas, weight_decay=t.weight_decay, fused=fused)] if weights else []
+
+
+def _muon(weights: Weights, t: StageTraining, lr: float) -> list[torch.optim.Optimizer]:
+    """Muon for matrices, AdamW for all else."""
+    matrices = [w for w in weights if is_matrix(w)]
+    rest = _adam(torch.optim.AdamW, [w for w in weights if not is_matrix(w)], t, lr)
+    return [Muon(matrices, lr, weight_decay=t.weight_decay), *rest] if matrices else rest
+
+
+FUSED = ("cpu", "cuda")
+"""Devices on which one kernel steps all weights, several times as fast."""
+OPTIMISERS: dict[str, Callable[[Weights, StageTraining, float], list[torch.optim.Optimizer]]] = {
+    "adamw": partial(_adam, torch.optim.AdamW),
+    "adam": partial(_adam, torch.optim.Adam),
+    "muon": _muon,
+    "sgd": lambda weights, _, lr: [torch.optim.SGD(weights, lr=lr)],
 }
 
 
@@ -36,11 +55,7 @@ class Updater:
 
     def __init__(self, weights: Mapping[str, nn.Parameter], training: StageTraining, lr: float, world: World) -> None:
         self.weights, self.training, self.lr, self.world = dict(weights), training, lr, world
-        options: dict[str, Any] = {"lr": lr}
-        self.fused = training.optimiser != "sgd" and world.device.type in ("cpu", "cuda")  # several times as fast
-        if training.optimiser != "sgd":
-            options |= {"betas": training.betas, "weight_decay": training.weight_decay, "fused": self.fused}
-        self.optimiser = OPTIMISERS[training.optimiser](list(self.weights.values()), **options)
+        self.optimisers = OPTIMISERS[training.optimiser](list(self.weights.values()), training, lr)
 
     def rate(self, step: int) -> float:
         """The learning rate in force at `step` (from 0)."""
@@ -52,7 +67,8 @@ class Updater:
 
     def zero(self) -> None:
         """Forget all gradients."""
-        self.optimiser.zero_grad(set_to_none=True)
+        for weight in self.weights.values():
+            weight.grad = None
 
     def reduce(self) -> Tensor:
         """Sum gradients over processes, then return their L2 norm (a scalar tensor; not finite if any is not)."""
@@ -69,26 +85,30 @@ class Updater:
         clip = self.training.clip
         if clip is not None and norm > clip:
             torch._foreach_mul_([w.grad for w in self.weights.values() if w.grad is not None], clip / norm)
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.rate(step)
-        self.optimiser.step()
+        for optimiser in self.optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = self.rate(step)
+            optimiser.step()
         self.zero()
 
     def state(self) -> dict[str, Tensor]:
         """Everything to save: `WEIGHT/KEY` for each entry of the optimiser's state."""
-        states = self.optimiser.state
+        states = [optimiser.state for optimiser in self.optimisers]
         return {
             f"{n}/{k}": torch.as_tensor(v)
             for n, w in self.weights.items()
-            for k, v in states.get(w, {}).items()
+            for state in states
+            for k, v in state.get(w, {}).items()
             if v is not None
         }
 
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Take back what `state` gave."""
+        states = {w: o.state[w] for o in self.optimisers for group in o.param_groups for w in group["params"]}
         for key, value in state.items():
             name, entry = key.rsplit("/", 1)
             weight = self.weights[name]
             if value.shape == weight.shape and value.ndim:
                 value = torch.empty_like(weight, dtype=value.dtype).copy_(value)  # in the weight's memory format
-            self.optimiser.state[weight][entry] = value.to(weight.device if value.ndim or self.fused else "cpu")
+            fused = weight.device.type in FUSED
+            states[weight][entry] = value.to(weight.device if value.ndim or fused else "cpu")

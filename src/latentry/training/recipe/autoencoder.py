@@ -24,7 +24,7 @@ class AutoencoderTraining(StageTraining):
     """
 
     betas: tuple[Beta, Beta] = (0.5, 0.9)
-    optimiser: Literal["adamw", "adam", "sgd"] = "adam"
+    optimiser: Literal["adamw", "adam", "muon", "sgd"] = "adam"
     discriminator_lr: Rate | None = None
     recolour: float = Field(default=0.0, ge=0, le=1)
 

@@ -28,7 +28,7 @@ class StageTraining(Options):
     accumulate: Batch = 1
     lr: Rate = 1e-4
     scale_lr: bool = False
-    optimiser: Literal["adamw", "adam", "sgd"] = "adamw"
+    optimiser: Literal["adamw", "adam", "muon", "sgd"] = "adamw"
     betas: tuple[Beta, Beta] = (0.9, 0.999)
     weight_decay: float = Field(0.0, ge=0, le=1000)
     warmup: StepsOrNone = 0
