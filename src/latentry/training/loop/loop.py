@@ -13,9 +13,10 @@ from typing import Any
 import torch
 
 from latentry.checkpoints.store import Store
+from latentry.devices import forget_peak
 from latentry.errors import LatentryError, is_out_of_memory
 from latentry.training.loop.log import Log, Window
-from latentry.training.loop.memory import explained, forget_peak
+from latentry.training.loop.memory import explained
 from latentry.training.loop.outlook import Outlook
 from latentry.training.loop.signals import Interrupted, Stopped, StopRequest
 from latentry.training.loop.stage import Stage
