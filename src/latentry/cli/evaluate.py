@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from latentry.cli.output import JSON, bar, emit_json, first_process, one_of, say, table, warn
-from latentry.errors import UsageError
 
 if TYPE_CHECKING:
     from latentry.evaluate.result import Evaluation
@@ -41,7 +40,9 @@ def evaluate(
     batch: Annotated[int, typer.Option(min=1, help="Images drawn at once.")] = 16,
     seed: Annotated[int, typer.Option(min=0, max=(1 << 63) - 1, help="Of samples, intervals and directions.")] = 0,
     weights: Annotated[str, typer.Option(help="ema or raw.")] = "ema",
-    step: Annotated[str | None, typer.Option(help="A checkpoint of a run, or best; default: the newest.")] = None,
+    step: Annotated[
+        int | None, typer.Option(min=0, max=10**12, help="A checkpoint of a run; default: the newest.")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cuda, cuda:1, mps or cpu.")] = "auto",
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
@@ -55,7 +56,7 @@ def evaluate(
             *(model, data),
             images=images, out=out, metrics=metrics, features=features, samples=samples, against=against,
             reference=reference, size=size, crop=crop, resize=resize, steps=steps, guidance=guidance, batch=batch,
-            seed=seed, device=device, weights="raw" if weights == "raw" else "ema", step=_step(step), report=warn,
+            seed=seed, device=device, weights="raw" if weights == "raw" else "ema", step=step, report=warn,
             progress=None if progress is None else lambda what, done, total: progress(done, total),
         )  # fmt: skip
     if not first_process():
@@ -86,15 +87,3 @@ def show(found: Evaluation, out: Path) -> None:
 
 def _interval(interval: tuple[float, float] | None) -> str:
     return "" if interval is None else f"{interval[0]:.5g} to {interval[1]:.5g}"
-
-
-def _step(word: str | None) -> int | str | None:
-    """A number of steps, or `best`. Raises UsageError."""
-    from latentry.text import number
-
-    if word is None or word == "best":
-        return word
-    found = number(word)
-    if found is None or found < 0:
-        raise UsageError(f'--step: found "{word}"; accepted: the steps of a checkpoint, or best.')
-    return found

@@ -49,7 +49,7 @@ def evaluate(
     seed: int = 0,
     device: str | torch.device = devices.AUTO,
     weights: Weights = "ema",
-    step: int | str | None = None,
+    step: int | None = None,
     report: Callable[[str], None] = print,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Evaluation:
@@ -85,7 +85,7 @@ def evaluate(
     target = None if out is None else Path(out)
     if target is not None and processes.chief:
         refuse_unwritable(target)
-    pipe = None if model is None else load(model, device=chosen_device, weights=weights, step=step)  # type: ignore[arg-type]
+    pipe = None if model is None else load(model, device=chosen_device, weights=weights, step=step)
     say = report if processes.chief else _silent
     setting = Setting(options, chosen(options.metrics), processes, chosen_device, say, progress or _nothing)
     if pictures is None:

@@ -93,7 +93,7 @@ class Bench:
         """The figures, or a note why there are none, as where there are too few images for neighbours."""
         try:
             return make()
-        except UsageError as error:
+        except LatentryError as error:
             name = what or "neighbours"
             line = f"{name}: left out: {error}"
             self.notes.append(line) if line not in self.notes else None

@@ -46,7 +46,7 @@ class Processes:
             return value
         values: list[Any] = [value]
         dist.broadcast_object_list(values)
-        return values[0]  # type: ignore[no-any-return]
+        return values[0]
 
 
 ALONE = Processes()

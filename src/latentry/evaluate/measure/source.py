@@ -66,6 +66,6 @@ def _guessed(pipe: Pipeline, root: Path) -> DataOptions:
     records = read_folder(real_root(root)).records
     there = known_fields(records)
     label = next((field for field in ("label", FOLDER) if are_classes(records, field)), None)
-    usual = {name: name for name in ("text", "semantic", "mask") if name in there}
+    usual: dict[str, Any] = {name: name for name in ("text", "semantic", "mask") if name in there}
     named: dict[str, Any] = {**usual, "label": label, "boxes": BOXES if BOXES in there else None}
     return options.model_copy(update=named)
