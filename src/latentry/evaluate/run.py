@@ -21,7 +21,7 @@ from latentry.evaluate.measure.processes import join
 from latentry.evaluate.measure.setting import Found, Setting
 from latentry.evaluate.options import EvaluationOptions
 from latentry.evaluate.result import Evaluation
-from latentry.pipeline import load
+from latentry.pipeline import Pipeline, load
 from latentry.pipeline.opening import Weights
 from latentry.pipeline.output import grid
 
@@ -63,19 +63,9 @@ def evaluate(
     Raises UsageError for what does not fit together, before anything is computed.
     """
     words = {
-        "metrics": metrics,
-        "features": features,
-        "samples": samples,
-        "against": against,
-        "reference": reference,
-        "size": size,
-        "crop": crop,
-        "resize": resize,
-        "steps": steps,
-        "guidance": guidance,
-        "batch": batch,
-        "draws": draws,
-        "seed": seed,
+        **{"metrics": metrics, "features": features, "samples": samples, "against": against, "reference": reference},
+        **{"size": size, "crop": crop, "resize": resize, "steps": steps, "guidance": guidance, "batch": batch},
+        **{"draws": draws, "seed": seed},
     }
     options = config.validate(EvaluationOptions, words, "evaluate")
     root, pictures = _folder(data, "data"), None if images is None else _folder(images, "images")
@@ -88,15 +78,16 @@ def evaluate(
     pipe = None if model is None else load(model, device=chosen_device, weights=weights, step=step)
     say = report if processes.chief else _silent
     setting = Setting(options, chosen(options.metrics), processes, chosen_device, say, progress or _nothing)
-    if pictures is None:
-        assert pipe is not None
-        found = measure_model(pipe, Path(str(model)), root, setting)
-    else:
-        found = measure_images(pictures, root, setting, pipe, None if model is None else Path(str(model)))
-    evaluation = _evaluation(found, setting, pictures if model is None else Path(str(model)))
-    if target is not None and processes.chief:
-        _write(target, evaluation, found.sheets)
-    return evaluation
+    found = _measured(pipe, None if model is None else Path(model), root, pictures, setting)
+    return _told(found, setting, pictures if model is None else Path(model), target)
+
+
+def _measured(pipe: Pipeline | None, path: Path | None, root: Path, pictures: Path | None, setting: Setting) -> Found:
+    if pictures is not None:
+        return measure_images(pictures, root, setting, pipe, path)
+    assert pipe is not None
+    assert path is not None
+    return measure_model(pipe, path, root, setting)
 
 
 def refuse_unwritable(folder: Path) -> None:
@@ -115,6 +106,14 @@ def _folder(path: Path_ | None, name: str) -> Path:
     if not folder.is_dir():
         raise UsageError(f"{name}: {folder} is no folder; give one of images.")
     return folder
+
+
+def _told(found: Found, setting: Setting, source: Path | None, target: Path | None) -> Evaluation:
+    """The result, the same in every process; the chief writes the report."""
+    evaluation = _evaluation(found, setting, source)
+    if target is not None and setting.processes.chief:
+        _write(target, evaluation, found.sheets)
+    return evaluation
 
 
 def _evaluation(found: Found, setting: Setting, source: Path | None) -> Evaluation:

@@ -76,8 +76,8 @@ def scores_of(
         notes.append(f"SSIM: images of {size[0]}x{size[1]} are smaller than its window of 11x11; it is left out.")
     if "lpips" in names and (channels not in (1, 3, 4) or min(size) < LEAST):
         notes.append(
-            f"LPIPS: images of {channels} channels and {size[0]}x{size[1]}; it knows 1, 3 or 4, and sides from {LEAST}. It is "
-            "left out."
+            f"LPIPS: images of {channels} channels and {size[0]}x{size[1]}; it knows 1, 3 or 4, and sides from "
+            f"{LEAST}. It is left out."
         )
     elif "lpips" in names:
         try:
