@@ -63,9 +63,19 @@ def evaluate(
     Raises UsageError for what does not fit together, before anything is computed.
     """
     words = {
-        **{"metrics": metrics, "features": features, "samples": samples, "against": against, "reference": reference},
-        **{"size": size, "crop": crop, "resize": resize, "steps": steps, "guidance": guidance, "batch": batch},
-        **{"draws": draws, "seed": seed},
+        "metrics": metrics,
+        "features": features,
+        "samples": samples,
+        "against": against,
+        "reference": reference,
+        "size": size,
+        "crop": crop,
+        "resize": resize,
+        "steps": steps,
+        "guidance": guidance,
+        "batch": batch,
+        "draws": draws,
+        "seed": seed,
     }
     options = config.validate(EvaluationOptions, words, "evaluate")
     root, pictures = _folder(data, "data"), None if images is None else _folder(images, "images")
@@ -75,7 +85,7 @@ def evaluate(
     target = None if out is None else Path(out)
     if target is not None and processes.chief:
         refuse_unwritable(target)
-    pipe = None if model is None else load(model, device=chosen_device, weights=weights, step=step)
+    pipe = None if model is None else load(Path(model), device=chosen_device, weights=weights, step=step)
     say = report if processes.chief else _silent
     setting = Setting(options, chosen(options.metrics), processes, chosen_device, say, progress or _nothing)
     found = _measured(pipe, None if model is None else Path(model), root, pictures, setting)

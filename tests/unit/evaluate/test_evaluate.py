@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +63,7 @@ def silent(_: str) -> None:
     return None
 
 
-def measure(*paths: Path, **how: object) -> result.Evaluation:
+def measure(*paths: Path | None, **how: object) -> result.Evaluation:
     return evaluate(*paths, draws=0, device="cpu", report=silent, **how)  # type: ignore[arg-type]
 
 
@@ -142,6 +144,38 @@ def test_processes_that_share_the_images_have_the_numbers_of_one():
     shares = [[*Processes(rank, 2).share(150, 16)] for rank in range(2)]
     assert sorted(number for share in shares for numbers in share for number in numbers) == [*range(150)]
     assert torch.equal(whole.vectors, features(images))
+
+
+PROCESS = """
+import sys, torch
+from torch import distributed
+from latentry.evaluate.measure.processes import Processes
+from latentry.evaluate.measure.streams import statistics_of
+from latentry.metrics.features import EncoderFeatures
+rank, file, count = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+distributed.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=2)
+images = torch.rand(150, 2, 8, 8, generator=torch.Generator().manual_seed(0))
+features = EncoderFeatures(lambda x: x, "ab" * 32, grid=2)
+read = lambda numbers: [images[numbers.start : numbers.stop]]
+(found,) = statistics_of(read, count, [features], 16, processes=Processes(rank, 2))
+torch.save(found.state(), f"{file}.{rank}.pt")
+distributed.destroy_process_group()
+"""
+
+
+@pytest.mark.parametrize("count", [150, 9])
+def test_two_processes_have_together_what_one_has_also_where_one_has_no_images(count, tmp_path):
+    """Else each waits for ever for what the other never asks, or every number depends on how it was started."""
+    words = [sys.executable, "-c", PROCESS]
+    started = [subprocess.Popen([*words, str(rank), str(tmp_path / "meet"), str(count)]) for rank in range(2)]
+    assert [process.wait(100) for process in started] == [0, 0]
+    images = torch.rand(150, 2, 8, 8, generator=torch.Generator().manual_seed(0))[:count]
+    expected = EncoderFeatures(lambda x: x, "ab" * 32, grid=2)(images)
+    for rank in range(2):
+        state = torch.load(tmp_path / f"meet.{rank}.pt", weights_only=True)
+        assert torch.equal(state["vectors"], expected)
+        assert torch.allclose(state["mean"], expected.double().mean(0), atol=1e-9)
+        assert int(state["count"]) == count
 
 
 def test_equal_pairs_have_no_end_of_psnr_and_it_is_json():

@@ -21,16 +21,14 @@ AT_HAND = ("squeezenet", "inception")
 DECODING = ("decoder.", "post_quant_conv.", "quantiser.")
 
 
-class Over(nn.Module):
+class Over:
     """Features of images with transparency, (B, 2 or 4, H, W) in [0, 1], laid over white before the network."""
 
     def __init__(self, features: Features) -> None:
-        super().__init__()
-        self.features = features
-        self.kind, self.digest = features.kind, features.digest
+        self.features, self.kind, self.digest = features, features.kind, features.digest
         self.preprocessing = f"laid over white; {features.preprocessing}"
 
-    def forward(self, images: Tensor) -> Tensor:
+    def __call__(self, images: Tensor) -> Tensor:
         """Those of the colours."""
         return self.features(over_white(images))
 
@@ -123,27 +121,25 @@ def _network(name: str, channels: int, alpha: bool, resize: str | None, device: 
     chosen = InceptionFeatures(None, resize) if name == "inception" and resize else FEATURES[name](None)
     assert isinstance(chosen, nn.Module)
     chosen.to(device)
-    placed: Features = Placed(chosen, device)
+    placed = Placed(chosen, device)
     return Over(placed) if alpha else placed
 
 
-class Placed(nn.Module):
+class Placed:
     """Features of a network on a device, of images on the CPU, back on the CPU."""
 
-    def __init__(self, network: nn.Module, device: torch.device) -> None:
-        super().__init__()
-        self.network, self.device = network, device
-        self.kind, self.digest, self.preprocessing = network.kind, network.digest, network.preprocessing
+    def __init__(self, features: Features, device: torch.device) -> None:
+        self.features, self.device = features, device
+        self.kind, self.digest, self.preprocessing = features.kind, features.digest, features.preprocessing
 
-    def forward(self, images: Tensor) -> Tensor:
+    def __call__(self, images: Tensor) -> Tensor:
         """(B, D) of (B, C, H, W) in [0, 1]."""
-        vectors: Tensor = self.network(images.to(self.device))
-        return vectors.cpu()
+        return self.features(images.to(self.device)).cpu()
 
     def logits(self, features: Tensor) -> Tensor:
-        """Class scores, of networks that have some: Inception."""
-        scores: Tensor = self.network.logits(features.to(self.device))
-        return scores.cpu()
+        """Class scores (N, 1008) of vectors, of Inception's features."""
+        assert isinstance(self.features, InceptionFeatures)
+        return self.features.logits(features.to(self.device)).cpu()
 
 
 def perceptual(device: torch.device) -> tuple[Callable[[Tensor, Tensor], Tensor], str]:

@@ -9,6 +9,7 @@ from functools import partial
 from latentry.errors import LatentryError, UsageError
 from latentry.evaluate.measure.fidelity import Fidelity, Pairs, pairs_of
 from latentry.evaluate.measure.names import distances_of, kept
+from latentry.evaluate.measure.networks import Placed
 from latentry.evaluate.measure.processes import ALONE, Processes
 from latentry.evaluate.measure.sets import ImageSet
 from latentry.evaluate.measure.streams import Images, reference_statistics, statistics_of
@@ -60,7 +61,7 @@ class Bench:
         for features, one, two in zip(self.networks, real, other, strict=True):
             for distance in distances_of(chosen):
                 figures += self._tried(partial(self._one, distance, features, one, two), DISTANCES[distance].other)
-            if "is" in chosen and hasattr(features, "logits") and features.kind == "inception":
+            if "is" in chosen and isinstance(features, Placed) and features.kind == "inception":
                 figures.append(score(features.logits(two.vectors), tag(features)))
         return kept(figures, chosen)
 

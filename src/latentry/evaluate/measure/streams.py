@@ -68,8 +68,8 @@ class Gathering:
 
     def together(self, processes: Processes) -> Statistics:
         """Of all processes, also where one had no images."""
-        width = 0 if self.statistics is None else len(self.statistics.moments.mean)
-        mine = empty(max(processes.gathered(width)), self.seed) if self.statistics is None else self.statistics
+        widths = processes.gathered(0 if self.statistics is None else len(self.statistics.moments.mean))
+        mine = self.statistics or empty(max(widths), self.seed)
         return mine.over_processes() if processes.size > 1 else mine
 
 
