@@ -10,7 +10,7 @@ import typer
 from latentry.cli.output import JSON, bar, emit_json, first_process, one_of, say, table, warn
 
 if TYPE_CHECKING:
-    from latentry.evaluate.result import Evaluation
+    from latentry.evaluation.result import Evaluation
 
 
 def evaluate(
@@ -48,7 +48,7 @@ def evaluate(
 ) -> None:
     """Measure a model's samples and reconstructions, or any pictures, beside real images, as the papers do."""
     one_of("--weights", weights, ("ema", "raw"))
-    from latentry.evaluate.run import evaluate as measure
+    from latentry.evaluation.run import evaluate as measure
     from latentry.interrupts import working
 
     with working(), bar("evaluate") as progress:

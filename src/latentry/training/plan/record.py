@@ -14,7 +14,7 @@ from latentry.checkpoints import durable, model_folder
 from latentry.checkpoints.run_folder import MODEL, RECIPE, read_recipe
 from latentry.checkpoints.store import Store
 from latentry.errors import LatentryError, UsageError
-from latentry.evaluate.figures import forget_figures
+from latentry.evaluation.figures import forget_figures
 from latentry.training.plan.images import LISTING, before
 from latentry.training.plan.plan import Plan
 from latentry.training.plan.recipes import Recipe, dump, validated

@@ -14,7 +14,7 @@ import torch
 from latentry import __version__, devices
 from latentry.checkpoints.run_folder import is_run, read_recipe
 from latentry.errors import LatentryError
-from latentry.evaluate.card import minutes_of
+from latentry.evaluation.card import minutes_of
 from latentry.pipeline import Pipeline
 
 

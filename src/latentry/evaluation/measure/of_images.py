@@ -7,12 +7,12 @@ from pathlib import Path
 
 import torch
 
-from latentry.evaluate.facts import model_facts
-from latentry.evaluate.measure.networks import features_of, own
-from latentry.evaluate.measure.parts import refuse_few, refuse_none
-from latentry.evaluate.measure.sets import ImageSet, folder_channels, folder_set, split_set
-from latentry.evaluate.measure.setting import Found, Setting, preprocessing_of
-from latentry.evaluate.measure.source import images_of
+from latentry.evaluation.facts import model_facts
+from latentry.evaluation.measure.networks import features_of, own
+from latentry.evaluation.measure.parts import refuse_few, refuse_none
+from latentry.evaluation.measure.sets import ImageSet, folder_channels, folder_set, split_set
+from latentry.evaluation.measure.setting import Found, Setting, preprocessing_of
+from latentry.evaluation.measure.source import images_of
 from latentry.pipeline import Pipeline
 
 SHOWN = 64

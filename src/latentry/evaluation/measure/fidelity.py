@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from latentry.errors import LatentryError
-from latentry.evaluate.measure.processes import ALONE, Processes
-from latentry.evaluate.measure.streams import Gathering, Told, silent
+from latentry.evaluation.measure.processes import ALONE, Processes
+from latentry.evaluation.measure.streams import Gathering, Told, silent
 from latentry.metrics.compare import Figure
 from latentry.metrics.distances.interval import bootstrap_mean
 from latentry.metrics.features import Features

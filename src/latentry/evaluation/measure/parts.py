@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from latentry.errors import LatentryError, UsageError
-from latentry.evaluate.measure.fidelity import Fidelity, Pairs, pairs_of
-from latentry.evaluate.measure.names import distances_of, kept
-from latentry.evaluate.measure.networks import Placed
-from latentry.evaluate.measure.processes import ALONE, Processes
-from latentry.evaluate.measure.sets import ImageSet
-from latentry.evaluate.measure.streams import Images, reference_statistics, statistics_of
+from latentry.evaluation.measure.fidelity import Fidelity, Pairs, pairs_of
+from latentry.evaluation.measure.names import distances_of, kept
+from latentry.evaluation.measure.networks import Placed
+from latentry.evaluation.measure.processes import ALONE, Processes
+from latentry.evaluation.measure.sets import ImageSet
+from latentry.evaluation.measure.streams import Images, reference_statistics, statistics_of
 from latentry.metrics.compare import Figure, compare, gap, score
 from latentry.metrics.distances import DISTANCES
 from latentry.metrics.distances.interval import DRAWS

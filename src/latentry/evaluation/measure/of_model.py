@@ -11,17 +11,17 @@ from torch import Tensor
 
 from latentry.data.dataset import ImageData
 from latentry.errors import UsageError
-from latentry.evaluate.facts import model_facts
-from latentry.evaluate.figures import relative_to
-from latentry.evaluate.measure.drawn import Samples, TaskResults, from_images, reconstructions
-from latentry.evaluate.measure.fidelity import Fidelity, scores_of
-from latentry.evaluate.measure.names import FIDELITY
-from latentry.evaluate.measure.networks import features_of, own, perceptual
-from latentry.evaluate.measure.parts import Bench
-from latentry.evaluate.measure.sets import ImageSet, at_once, split_set
-from latentry.evaluate.measure.setting import Found, Setting, preprocessing_of
-from latentry.evaluate.measure.source import images_of
-from latentry.evaluate.options import SAMPLES
+from latentry.evaluation.facts import model_facts
+from latentry.evaluation.figures import relative_to
+from latentry.evaluation.measure.drawn import Samples, TaskResults, from_images, reconstructions
+from latentry.evaluation.measure.fidelity import Fidelity, scores_of
+from latentry.evaluation.measure.names import FIDELITY
+from latentry.evaluation.measure.networks import features_of, own, perceptual
+from latentry.evaluation.measure.parts import Bench
+from latentry.evaluation.measure.sets import ImageSet, at_once, split_set
+from latentry.evaluation.measure.setting import Found, Setting, preprocessing_of
+from latentry.evaluation.measure.source import images_of
+from latentry.evaluation.options import SAMPLES
 from latentry.metrics.compare import Figure
 from latentry.metrics.statistics import Statistics
 from latentry.pipeline import Pipeline

@@ -20,13 +20,13 @@ from latentry.data.folders.record import Record
 from latentry.data.folders.select import held_out
 from latentry.data.options import DataOptions
 from latentry.errors import LatentryError, UsageError
-from latentry.evaluate import result
-from latentry.evaluate.measure.cached import FILE
-from latentry.evaluate.measure.fidelity import Fidelity, scores_of
-from latentry.evaluate.measure.networks import perceptual
-from latentry.evaluate.measure.processes import Processes
-from latentry.evaluate.measure.streams import statistics_of
-from latentry.evaluate.run import evaluate
+from latentry.evaluation import result
+from latentry.evaluation.measure.cached import FILE
+from latentry.evaluation.measure.fidelity import Fidelity, scores_of
+from latentry.evaluation.measure.networks import perceptual
+from latentry.evaluation.measure.processes import Processes
+from latentry.evaluation.measure.streams import statistics_of
+from latentry.evaluation.run import evaluate
 from latentry.metrics.features import EncoderFeatures
 from latentry.pipeline.images import to_unit
 from tests.e2e.small_runs import noise, run_tiny, write_images
@@ -149,8 +149,8 @@ def test_processes_that_share_the_images_have_the_numbers_of_one():
 PROCESS = """
 import sys, torch
 from torch import distributed
-from latentry.evaluate.measure.processes import Processes
-from latentry.evaluate.measure.streams import statistics_of
+from latentry.evaluation.measure.processes import Processes
+from latentry.evaluation.measure.streams import statistics_of
 from latentry.metrics.features import EncoderFeatures
 rank, file, count = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 distributed.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=2)

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latentry.evaluate.measure.parts import Bench
-from latentry.evaluate.measure.processes import Processes
-from latentry.evaluate.measure.sets import ImageSet
-from latentry.evaluate.options import EvaluationOptions
+from latentry.evaluation.measure.parts import Bench
+from latentry.evaluation.measure.processes import Processes
+from latentry.evaluation.measure.sets import ImageSet
+from latentry.evaluation.options import EvaluationOptions
 from latentry.metrics.compare import Figure
 from latentry.metrics.features import Features, tag
 

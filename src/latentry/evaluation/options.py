@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, field_validator
 
 from latentry.bounds import MOST_IMAGES, Batch, Guidance, Name, Seed, Side
-from latentry.evaluate.measure.names import chosen
-from latentry.evaluate.measure.networks import asked
+from latentry.evaluation.measure.names import chosen
+from latentry.evaluation.measure.networks import asked
 from latentry.kinds import Options
 from latentry.metrics.distances.interval import DRAWS
 from latentry.metrics.features.resizing import RESIZINGS

@@ -13,14 +13,14 @@ from torch import Tensor
 from latentry import config, devices
 from latentry.checkpoints import durable
 from latentry.errors import LatentryError, UsageError
-from latentry.evaluate import facts, result
-from latentry.evaluate.measure.names import chosen
-from latentry.evaluate.measure.of_images import measure_images
-from latentry.evaluate.measure.of_model import measure_model
-from latentry.evaluate.measure.processes import join
-from latentry.evaluate.measure.setting import Found, Setting
-from latentry.evaluate.options import EvaluationOptions
-from latentry.evaluate.result import Evaluation
+from latentry.evaluation import facts, result
+from latentry.evaluation.measure.names import chosen
+from latentry.evaluation.measure.of_images import measure_images
+from latentry.evaluation.measure.of_model import measure_model
+from latentry.evaluation.measure.processes import join
+from latentry.evaluation.measure.setting import Found, Setting
+from latentry.evaluation.options import EvaluationOptions
+from latentry.evaluation.result import Evaluation
 from latentry.pipeline import Pipeline, load
 from latentry.pipeline.opening import Weights
 from latentry.pipeline.output import grid
@@ -82,12 +82,10 @@ def evaluate(
     if model is None and pictures is None:
         raise UsageError("evaluate: nothing to measure; give a MODEL, or --images FOLDER.")
     processes, chosen_device = join(device)
-    target = None if out is None else Path(out)
-    if target is not None and processes.chief:
-        refuse_unwritable(target)
+    target = None if out is None else refuse_unwritable(Path(out))
     pipe = None if model is None else load(Path(model), device=chosen_device, weights=weights, step=step)
-    say = report if processes.chief else _silent
-    setting = Setting(options, chosen(options.metrics), processes, chosen_device, say, progress or _nothing)
+    how = processes, chosen_device, report if processes.chief else _silent, progress or _nothing
+    setting = Setting(options, chosen(options.metrics), *how)
     found = _measured(pipe, None if model is None else Path(model), root, pictures, setting)
     return _told(found, setting, pictures if model is None else Path(model), target)
 
@@ -100,13 +98,14 @@ def _measured(pipe: Pipeline | None, path: Path | None, root: Path, pictures: Pa
     return measure_model(pipe, path, root, setting)
 
 
-def refuse_unwritable(folder: Path) -> None:
-    """Raise LatentryError for a report that could not be written, before hours of measuring."""
+def refuse_unwritable(folder: Path) -> Path:
+    """The folder of a report. Raises LatentryError where none could be written, before hours of measuring."""
     nearest = next(one for one in (folder.absolute(), *folder.absolute().parents) if one.exists())
     if not nearest.is_dir():
         raise LatentryError(f"{folder}: {nearest} is a file, not a folder. Choose another --out for the report.")
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise LatentryError(f"{folder}: {nearest} cannot be written. Choose another --out for the report.")
+    return folder
 
 
 def _folder(path: Path_ | None, name: str) -> Path:

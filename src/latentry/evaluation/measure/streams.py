@@ -8,9 +8,9 @@ from typing import TypeVar
 
 from torch import Tensor
 
-from latentry.evaluate.measure.cached import keep, kept, place
-from latentry.evaluate.measure.processes import ALONE, Processes
-from latentry.evaluate.measure.sets import ImageSet
+from latentry.evaluation.measure.cached import keep, kept, place
+from latentry.evaluation.measure.processes import ALONE, Processes
+from latentry.evaluation.measure.sets import ImageSet
 from latentry.metrics.features import Features
 from latentry.metrics.statistics import VECTORS, Statistics, extract
 

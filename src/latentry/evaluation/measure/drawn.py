@@ -15,8 +15,8 @@ from latentry.conditioning.image import Image
 from latentry.conditioning.masked import Masked
 from latentry.data.dataset import ImageData
 from latentry.data.degrade import shrunk
-from latentry.evaluate.figures import condition_values
-from latentry.evaluate.measure.sets import ImageSet
+from latentry.evaluation.figures import condition_values
+from latentry.evaluation.measure.sets import ImageSet
 from latentry.pipeline import Pipeline
 from latentry.pipeline.images import to_unit
 from latentry.tasks.inputs.filling import REACH, pasted
