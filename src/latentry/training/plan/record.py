@@ -42,7 +42,11 @@ def flat(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 def may_change(key: str) -> bool:
     """Whether a resume may have another value for this key of the recipe."""
-    return key.startswith(FREE_SECTIONS) or (".train." in key and key.rsplit(".", 1)[1] in FREE)
+    return (
+        key.startswith(FREE_SECTIONS)
+        or ".train.evaluate" in key
+        or (".train." in key and key.rsplit(".", 1)[1] in FREE)
+    )
 
 
 def as_begun(recipe: Recipe, out: Path) -> Recipe:
