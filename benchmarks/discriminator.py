@@ -22,7 +22,7 @@ from torch import Tensor
 import latentry as lt
 from latentry.data import shapes
 from latentry.data.dataset import ImageData
-from latentry.evaluate.figures import readable, reconstructions
+from latentry.evaluation.figures import readable, reconstructions
 from latentry.pipeline.output import grid
 from latentry.training.plan.recipes import load
 

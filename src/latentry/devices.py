@@ -6,8 +6,13 @@ in fp32 beside bf16.
 
 from __future__ import annotations
 
+import gc
 import os
-from contextlib import AbstractContextManager, nullcontext
+import re
+import resource
+import sys
+from contextlib import AbstractContextManager, nullcontext, suppress
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,6 +24,7 @@ KINDS = ("cuda", "mps", "cpu")
 """In the order in which `auto` looks for them."""
 VARIABLE = "LATENTRY_DEVICE"
 """Of the environment: the device that `auto` means."""
+GIB = 2**30
 
 
 def choose(name: str | torch.device = AUTO) -> torch.device:
@@ -88,3 +94,27 @@ def synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
     elif device.type == "mps":
         torch.mps.synchronize()
+
+
+def forget_peak(device: torch.device) -> None:
+    """Count the most memory that is in use anew from here."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+    else:
+        with suppress(OSError):  # Linux alone can; elsewhere the peak is that of the whole process
+            Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak(device: torch.device) -> float:
+    """GiB at the highest since `forget_peak`."""
+    if device.type == "cuda":
+        return round(torch.cuda.max_memory_reserved(device) / GIB, 2)
+    try:
+        found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    except OSError:
+        found = None
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    unit = 1 if sys.platform == "darwin" else 1024
+    return round((int(found[1]) * 1024 if found else most * unit) / GIB, 2)

@@ -16,7 +16,7 @@ GATHERING = {"warnings", "left", "read", "unread", "notes", "problems", "advice"
 """Lists and arguments that hold such lines."""
 LINES = {"list[str]", "tuple[str, ...]", "Iterator[str]", "Iterable[str]", "str | None", "list[str | None]"}
 """What a function returns that makes such lines."""
-OF_LINES = ("training/", "data/", "pipeline/", "evaluate/")
+OF_LINES = ("training/", "data/", "pipeline/", "evaluation/")
 """Where functions that return lines return them for people; elsewhere they are names of things."""
 REFUSING = re.compile(r"(Error|Full|Lost|Refused)$")
 EDGES = " .,;:()[]'\""

@@ -18,7 +18,7 @@ import latentry as lt
 from latentry.cli import run as command
 from latentry.data.files import images
 from latentry.errors import UsageError
-from latentry.evaluate.figures import FILE
+from latentry.evaluation.figures import FILE
 from latentry.metrics import psnr
 from latentry.pipeline.foreign import export_model, import_model
 from tests.e2e.small_runs import recipe, run_tiny

@@ -15,7 +15,7 @@ ROWS = [
     {"cli"},
     {"serve", "study", "verify"},
     {"training"},
-    {"evaluate"},
+    {"evaluation"},
     {"pipeline"},
     {"checkpoints", "tasks"},
     {"models"},

@@ -39,3 +39,12 @@ def test_train_is_a_plain_function_whose_signature_says_what_it_takes():
     assert {"stage", "device", "dry_run", "report", "progress", "accept_data_change", "plugins"} <= parameters.keys()
     assert not [p for p in parameters.values() if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     assert all(p.annotation is not p.empty for p in parameters.values())
+
+
+def test_evaluate_is_a_plain_function_too():
+    import latentry.evaluation.run  # the folder has another name than the function
+
+    assert inspect.isfunction(latentry.evaluate)
+    parameters = inspect.signature(latentry.evaluate).parameters
+    assert list(parameters)[:2] == ["model", "data"]
+    assert not [p for p in parameters.values() if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]

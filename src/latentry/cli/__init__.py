@@ -12,6 +12,7 @@ import typer
 
 from latentry import __version__, interrupts
 from latentry.cli import data, recipes
+from latentry.cli.evaluate import evaluate
 from latentry.cli.export_checkpoint import export_checkpoint
 from latentry.cli.import_checkpoint import import_checkpoint
 from latentry.cli.inspect import inspect
@@ -34,6 +35,7 @@ app = typer.Typer(
 )
 app.command()(train)
 list_tasks(app)
+app.command()(evaluate)
 app.command()(inspect)
 app.command("import")(import_checkpoint)
 app.command("export")(export_checkpoint)

@@ -69,17 +69,25 @@ def find(name: str, path: str | os.PathLike[str] | None = None, instead: str = "
         return file
     if name not in SOURCES:
         raise UsageError(f'weights: no "{name}"; known: {", ".join(SOURCES)}{did_you_mean(name, SOURCES)}.')
-    source, folders = SOURCES[name], [cache()]
-    if os.environ.get(FOLDER):
-        folders.insert(0, Path(os.environ[FOLDER]).expanduser())
-    for folder in folders:
-        for candidate in (source.name, *(source.stem + suffix for suffix in SUFFIXES)):
-            if (folder / candidate).is_file():
-                return folder / candidate
+    there = located(name)
+    if there is not None:
+        return there
     try:
-        return _download(source)
+        return _download(SOURCES[name])
     except (OSError, http.client.HTTPException) as error:
-        raise LatentryError(_not_found(name, source, folders, error, instead)) from error
+        raise LatentryError(_not_found(name, SOURCES[name], _folders(), error, instead)) from error
+
+
+def located(name: str) -> Path | None:
+    """Where the weights called `name` (a key of `SOURCES`) lie on this machine; None where they must be downloaded."""
+    source = SOURCES[name]
+    names = (source.name, *(source.stem + suffix for suffix in SUFFIXES))
+    return next((folder / one for folder in _folders() for one in names if (folder / one).is_file()), None)
+
+
+def _folders() -> list[Path]:
+    own = os.environ.get(FOLDER)
+    return [Path(own).expanduser(), cache()] if own else [cache()]
 
 
 def read(path: Path) -> dict[str, Tensor]:

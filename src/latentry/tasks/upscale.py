@@ -61,7 +61,7 @@ def request(options: Upscale, model: Model) -> Request:
     """Each file at its own size as the low-resolution image; in Python all must have one size to share an output."""
     from latentry.models.bind import mirrored
 
-    name, factor, folded, fixed = _condition(model)
+    name, factor, folded, fixed = low_resolution(model)
     values, seeds = _values_and_seeds(options, model)
     if name in values:
         raise UsageError(f"{name}: is the image of the file here; leave it out")
@@ -123,7 +123,7 @@ class Low(NamedTuple):
     fixed: bool
 
 
-def _condition(model: Model) -> Low:
+def low_resolution(model: Model) -> Low:
     """That of a model that can upscale."""
     from latentry.conditioning.image import Image
 

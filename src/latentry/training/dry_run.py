@@ -18,8 +18,8 @@ from torch import nn
 
 from latentry import devices
 from latentry.checkpoints.store import Store
+from latentry.devices import forget_peak, peak
 from latentry.errors import LatentryError
-from latentry.training.loop.memory import forget_peak, peak
 from latentry.training.loop.outlook import DAY, ON_CPU, duration
 from latentry.training.loop.signals import Interrupted, limited
 from latentry.training.loop.stage import Stage

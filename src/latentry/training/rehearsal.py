@@ -12,7 +12,7 @@ from latentry.checkpoints.model_folder import ModelFolder
 from latentry.checkpoints.run_folder import MODEL, RECIPE
 from latentry.config import dump_yaml
 from latentry.errors import UsageError, shown
-from latentry.evaluate.card import SHEET, model_card
+from latentry.evaluation.card import SHEET, model_card
 from latentry.training.plan.about import about
 from latentry.training.plan.plan import Plan
 from latentry.training.plan.recipes import dump

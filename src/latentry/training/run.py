@@ -16,8 +16,8 @@ from latentry.checkpoints.manifest import recover
 from latentry.checkpoints.run_folder import MODEL, is_run
 from latentry.checkpoints.store import Saved, Store
 from latentry.errors import UsageError
-from latentry.evaluate.card import update_card
-from latentry.evaluate.figures import forget_figures, measure, read_figures, write_figures
+from latentry.evaluation.card import update_card
+from latentry.evaluation.figures import forget_figures, measure, read_figures, write_figures
 from latentry.interrupts import working
 from latentry.training.dry_run import dry_run as rehearse
 from latentry.training.loop.log import Log

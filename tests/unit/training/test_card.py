@@ -11,7 +11,7 @@ import pytest
 import latentry as lt
 from latentry.checkpoints.manifest import verify
 from latentry.cli import run as command
-from latentry.evaluate.card import minutes_of
+from latentry.evaluation.card import minutes_of
 from tests.e2e.small_runs import TEXT, noise, run_tiny, write_images, write_metadata
 
 

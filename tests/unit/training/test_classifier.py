@@ -20,7 +20,7 @@ from latentry.checkpoints.run_status import run_status
 from latentry.diffusion.process import q_sample
 from latentry.diffusion.schedule import Level, Schedule, build_schedule
 from latentry.errors import UsageError
-from latentry.evaluate.noisy import judged
+from latentry.evaluation.noisy import judged
 from latentry.models.classifier import LatentClassifier
 from latentry.pipeline.foreign import export_model
 from latentry.training.loop.log import WALL_CLOCK

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from latentry.cli import run as command
+from latentry.devices import forget_peak, peak
 from latentry.errors import LatentryError
 from latentry.pipeline import Output, Pipeline
 from latentry.training import dry_run
 from latentry.training.loop import outlook, waiting
-from latentry.training.loop.memory import forget_peak, peak
 from latentry.training.loop.outlook import DAY
 from latentry.training.loop.signals import check_stop
 from latentry.training.loop.stage import StepResult

@@ -13,9 +13,10 @@ from typing import Any
 import torch
 
 from latentry.checkpoints.store import Store
+from latentry.devices import forget_peak
 from latentry.errors import LatentryError, is_out_of_memory
 from latentry.training.loop.log import Log, Window
-from latentry.training.loop.memory import explained, forget_peak
+from latentry.training.loop.memory import explained
 from latentry.training.loop.outlook import Outlook
 from latentry.training.loop.signals import Interrupted, Stopped, StopRequest
 from latentry.training.loop.stage import Stage
@@ -23,7 +24,7 @@ from latentry.training.loop.stage import Stage
 BAD_STEPS, SHOWN_EVERY = 3, 2.0
 NAMED = 4
 """Images and weights of a bad step that are named."""
-VALIDATION, PREVIEW = "validation", "preview"
+VALIDATION, PREVIEW, EVALUATION = "validation", "preview", "evaluation"
 
 
 @dataclass(frozen=True)
@@ -195,6 +196,8 @@ class Loop:
         elif self.stage.world.chief and time.monotonic() - self.shown >= SHOWN_EVERY:
             self._show(step, self.window.means(), *clock.peek(step, training.batch, training.steps))
         every = {VALIDATION: training.validate_every, PREVIEW: training.sample_every}
+        if self.stage.evaluate_every:
+            every[EVALUATION] = self.stage.evaluate_every
         self.due = [look for look, interval in every.items() if step % interval == 0 or last]
 
     def _show(self, step: int, row: Mapping[str, float], rate: float, left: float) -> None:
@@ -216,6 +219,9 @@ class Loop:
                         self.log.row(self.stage.name, step, {**row, **self.stage.rates(step - 1)})
                         self.looked = row
                         self._warn(row, step)
+                elif self.due[0] == EVALUATION:
+                    if row := self.stage.evaluate(step):
+                        self.log.row(self.stage.name, step, row)
                 elif self.previews is not None:
                     self.stage.preview(self.previews / f"{self.stage.name}-{step:07d}.png")
             except Interrupted:

@@ -1,33 +1,16 @@
-"""The most memory that was in use: of the GPU, or of this process."""
+"""What a lack of memory in training is told as: the most that was in use, and what takes less."""
 
 from __future__ import annotations
 
 import contextlib
-import gc
-import re
-import resource
-import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import torch
 
+from latentry.devices import GIB, peak
 from latentry.errors import LatentryError, is_out_of_memory
 from latentry.training.loop.world import World
 from latentry.training.recipe.training import StageTraining
-
-GIB = 2**30
-
-
-def forget_peak(device: torch.device) -> None:
-    """Count the peak anew from here."""
-    gc.collect()
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats(device)
-    else:
-        with contextlib.suppress(OSError):  # Linux alone can; elsewhere the peak is that of the whole process
-            Path("/proc/self/clear_refs").write_text("5")
 
 
 @contextlib.contextmanager
@@ -74,16 +57,3 @@ def _of(device: torch.device) -> str:
     if device.type == "cuda":
         return f", of {torch.cuda.get_device_properties(device).total_memory / GIB:.1f} GiB"
     return ""
-
-
-def peak(device: torch.device) -> float:
-    """GiB at the highest since `forget_peak`."""
-    if device.type == "cuda":
-        return round(torch.cuda.max_memory_reserved(device) / GIB, 2)
-    try:
-        found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    except OSError:
-        found = None
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    unit = 1 if sys.platform == "darwin" else 1024
-    return round((int(found[1]) * 1024 if found else most * unit) / GIB, 2)

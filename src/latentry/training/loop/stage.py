@@ -63,6 +63,15 @@ class Stage(ABC):
         """Numbers on held-out data, the same data and noise each time."""
         return {}
 
+    def evaluate(self, step: int) -> dict[str, float]:
+        """Distances of what it makes to real images; see `evaluate_every`."""
+        return {}
+
+    @property
+    def evaluate_every(self) -> int | None:
+        """How many steps lie between two evaluations; None for none."""
+        return None
+
     def warnings(self, metrics: Mapping[str, float], step: int) -> list[str]:
         """What goes wrong, if anything does, in plain words."""
         return []

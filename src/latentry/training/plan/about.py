@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from latentry.evaluate.card import About
+from latentry.evaluation.card import About
 from latentry.text import one_line
 from latentry.training.plan.plan import Plan
 from latentry.training.recipe.training import StageTraining

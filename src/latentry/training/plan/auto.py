@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from latentry.data.files import images
-from latentry.data.files.header import BadImage
+from latentry.data.folders.channels import channels_of
 from latentry.data.folders.metadata.coco import FIELD as BOXES
 from latentry.data.folders.record import Record
 from latentry.data.folders.records import read_folder, real_root
 from latentry.data.folders.select import FOLDER, are_classes, selected, value_of
-from latentry.data.options import AUTO_CHANNELS, DataOptions
+from latentry.data.options import AUTO_CHANNELS
 from latentry.models.config import AutoencoderOptions
 from latentry.training.plan.recipes import Recipe, dump, validated
 
 AUTO = "auto"
 OPEN = ("text", "label", "boxes")
 """Fields of the data that may be left to the folder."""
-LOOKED_AT = 2000  # images
 
 
 def _silent(_: str) -> None:
@@ -64,29 +61,11 @@ def _with_channels(recipe: Recipe, root: Path, records: list[Record] | None, rep
     if recipe.autoencoder.from_ or recipe.diffusion.from_:
         channels, why = 3, "as the recipe begins with another model"
     else:
-        channels, why = _channels(root, records if records is not None else _records(recipe, root), recipe.data)
+        channels, why = channels_of(root, records if records is not None else _records(recipe, root), recipe.data)
     report(f"data.channels: {channels}, {why}")
     tree = dump(recipe)
     tree["data"]["channels"] = channels
     return validated(tree, f"recipe {recipe.name}")
-
-
-def _channels(root: Path, records: list[Record], options: DataOptions) -> tuple[int, str]:
-    """How many channels the images have, of an even sample, and the reason in words."""
-    counts, transparent = set[int](), False
-    for record in records[:: max(1, len(records) // LOOKED_AT)]:
-        with suppress(BadImage):
-            header = images.header(root / record.path, options.limits)
-            laid = header.alpha and options.colour is not None
-            counts.add(header.channels - laid)
-            transparent |= laid
-    behind = f"; transparency is laid over {options.background} (data.background)" if transparent else ""
-    grey_behind = options.colour is None or len(set(options.colour)) == 1
-    if counts == {1} and grey_behind:
-        return 1, f"as every image is grey{behind}"
-    if len(counts) == 1 and not counts & {1, 3}:
-        return counts.pop(), f"as every image has{behind}"
-    return 3, f"as the images are in colour{behind}" if 3 in counts else "as the images differ, or cannot be read"
 
 
 def _conditioning(tree: dict[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from latentry.checkpoints import durable, model_folder
 from latentry.checkpoints.run_folder import MODEL, RECIPE, read_recipe
 from latentry.checkpoints.store import Store
 from latentry.errors import LatentryError, UsageError
-from latentry.evaluate.figures import forget_figures
+from latentry.evaluation.figures import forget_figures
 from latentry.training.plan.images import LISTING, before
 from latentry.training.plan.plan import Plan
 from latentry.training.plan.recipes import Recipe, dump, validated
@@ -42,7 +42,11 @@ def flat(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 def may_change(key: str) -> bool:
     """Whether a resume may have another value for this key of the recipe."""
-    return key.startswith(FREE_SECTIONS) or (".train." in key and key.rsplit(".", 1)[1] in FREE)
+    return (
+        key.startswith(FREE_SECTIONS)
+        or ".train.evaluate" in key
+        or (".train." in key and key.rsplit(".", 1)[1] in FREE)
+    )
 
 
 def as_begun(recipe: Recipe, out: Path) -> Recipe:

@@ -10,6 +10,7 @@ from latentry.conditioning import CONDITIONERS
 from latentry.diffusion.objective import DiffusionObjectiveOptions
 from latentry.kinds import choice
 from latentry.models.config import DiffusionOptions
+from latentry.training.recipe.evaluate import TrainingEvaluation
 from latentry.training.recipe.training import StageTraining
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -20,11 +21,13 @@ class DiffusionTraining(StageTraining):
 
     drop_condition: probability, for each condition by itself, of training without it; or one for each by name.
     drop_all: probability of training without any, drawn besides; only of use where there are several conditions.
+    evaluate: distances of samples while it trains, or null.
     """
 
     drop_condition: Share | Annotated[dict[str, Share], Field(max_length=100)] = 0.1
     drop_all: Share = 0.0
     cache_latents: bool = True
+    evaluate: TrainingEvaluation | None = None
     ema: float | None = Field(0.9999, gt=0, lt=1)
 
     def drop(self, condition: str) -> float:

@@ -11,7 +11,7 @@ from torch import Tensor
 from latentry.checkpoints import model_folder
 from latentry.checkpoints.model_folder import ModelFolder
 from latentry.checkpoints.run_folder import MODEL
-from latentry.evaluate.card import model_card
+from latentry.evaluation.card import model_card
 from latentry.training.plan.about import about
 from latentry.training.plan.plan import Plan
 

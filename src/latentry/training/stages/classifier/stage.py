@@ -19,7 +19,7 @@ from latentry.data.sample import Example, Sample
 from latentry.devices import autocast
 from latentry.diffusion.process import q_sample
 from latentry.diffusion.schedule import Schedule
-from latentry.evaluate.noisy import BANDS, band_of, judged
+from latentry.evaluation.noisy import BANDS, band_of, judged
 from latentry.models.autoencoder import Autoencoder
 from latentry.models.classifier import LatentClassifier
 from latentry.training.loop.ema import EMA

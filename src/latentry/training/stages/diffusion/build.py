@@ -25,6 +25,7 @@ from latentry.training.loop.stage import weights_of
 from latentry.training.plan.plan import Plan
 from latentry.training.recipe.diffusion import DiffusionSection, DiffusionTraining
 from latentry.training.stages.autoencoder import build as first_stage
+from latentry.training.stages.diffusion.evaluator import Evaluator
 from latentry.training.stages.diffusion.preview import Previewer
 from latentry.training.stages.diffusion.stage import DiffusionStage
 from latentry.training.stages.examples import caches_of
@@ -49,9 +50,20 @@ def build(plan: Plan, parts: Parts) -> DiffusionStage:
     caches = caches_of(plan, autoencoder, section.train.workers) if section.train.cache_latents else {}
     if section.train.compile:
         compile_or_not([(model.unet, "forward")], "diffusion.train.compile", world.device, plan.report)
-    previewer = Previewer(Pipeline(plan.model, autoencoder, model), plan.held_out or plan.data, seed)
+    pipe, wanted = Pipeline(plan.model, autoencoder, model), section.train.evaluate
+    previewer = Previewer(pipe, plan.held_out or plan.data, seed)
+    evaluator = None if wanted is None else Evaluator(pipe, plan.data, wanted, seed)
+    looks = {"previewer": previewer, "evaluator": evaluator}
     return DiffusionStage(
-        model, autoencoder, section, plan.data, plan.held_out, caches, seed=seed, world=world, previewer=previewer
+        model,
+        autoencoder,
+        section,
+        plan.data,
+        plan.held_out,
+        caches,
+        seed=seed,
+        world=world,
+        **looks,  # type: ignore[arg-type]
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from latentry.data.dataset import ImageData
-from latentry.evaluate.figures import condition_values
+from latentry.evaluation.figures import condition_values
 from latentry.pipeline import Pipeline
 from latentry.training.loop.signals import check_stop
 

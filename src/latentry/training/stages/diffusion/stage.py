@@ -67,11 +67,12 @@ class DiffusionStage(Stage):
         seed: int,
         world: World,
         previewer: Callable[[Path], None] | None = None,
+        evaluator: Callable[[], dict[str, float]] | None = None,
     ) -> None:
         self.model, self.autoencoder, self.section, self.training = model, autoencoder, section, section.train
         self.data, self.held_out = data, held_out
         self.latents = LatentExamples(autoencoder, self.training, world, caches)
-        self.seed, self.world, self.previewer = seed, world, previewer
+        self.seed, self.world, self.previewer, self.evaluator = seed, world, previewer, evaluator
         self.objective = Objective(section.objective, model.schedule, section.prediction).to(world.device)
         learned = section.objective.learn_log_variance
         self.log_variance = nn.Parameter(self.objective.initial_log_variance().to(world.device), requires_grad=learned)
@@ -203,6 +204,17 @@ class DiffusionStage(Stage):
         if self.previewer is not None:
             with self.ema.applied() if self.ema else nullcontext():
                 self.previewer(path)
+
+    @property
+    def evaluate_every(self) -> int | None:
+        return self.training.evaluate.every if self.training.evaluate is not None and self.evaluator else None
+
+    def evaluate(self, step: int) -> dict[str, float]:
+        """Distances of samples with the averaged weights."""
+        if self.evaluator is None:
+            return {}
+        with self.ema.applied() if self.ema else nullcontext():
+            return self.evaluator()
 
     def updaters(self) -> dict[str, Updater]:
         """Its one optimiser."""

@@ -19,7 +19,7 @@ from latentry.data.dataset import ImageData
 from latentry.data.folders.select import name_of, value_of
 from latentry.data.sample import Sample, joined
 from latentry.errors import LatentryError
-from latentry.evaluate.noisy import judged
+from latentry.evaluation.noisy import judged
 from latentry.metrics import JUDGES, METRICS, Judge
 from latentry.models.latent_diffusion import LatentDiffusion
 from latentry.pipeline import Pipeline, load

@@ -1,0 +1,159 @@
+"""A model's worth, or anybody's pictures': from folders to figures, written as a report."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from latentry import config, devices
+from latentry.checkpoints import durable
+from latentry.errors import LatentryError, UsageError
+from latentry.evaluation import facts, result
+from latentry.evaluation.measure.names import chosen
+from latentry.evaluation.measure.of_images import measure_images
+from latentry.evaluation.measure.of_model import measure_model
+from latentry.evaluation.measure.processes import join
+from latentry.evaluation.measure.setting import Found, Setting
+from latentry.evaluation.options import EvaluationOptions
+from latentry.evaluation.result import Evaluation
+from latentry.pipeline import Pipeline, load
+from latentry.pipeline.opening import Weights
+from latentry.pipeline.output import grid
+
+Path_ = str | os.PathLike[str]
+
+
+def evaluate(
+    model: Path_ | None = None,
+    data: Path_ | None = None,
+    *,
+    images: Path_ | None = None,
+    out: Path_ | None = None,
+    metrics: Sequence[str] | None = None,
+    features: Sequence[str] | None = None,
+    samples: int | None = None,
+    against: str = "train",
+    reference: int | None = None,
+    size: int | str | tuple[int, int] | None = None,
+    crop: str = "center",
+    resize: str | None = None,
+    steps: int | None = None,
+    guidance: float | None = None,
+    batch: int = 16,
+    draws: int = 20,
+    seed: int = 0,
+    device: str | torch.device = devices.AUTO,
+    weights: Weights = "ema",
+    step: int | None = None,
+    report: Callable[[str], None] = print,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Evaluation:
+    """Measure a model, or the images of a folder, against the images of `data`.
+
+    model: a run, a model folder or a foreign checkpoint: its samples, what its task gives of held-out images, and its
+    reconstructions are measured. images: a folder of pictures made anyhow; with a model too, they are read as it reads
+    and measured in its first stage. out: folder of the report (`evaluation.json`, `.csv`, pictures). The others as of
+    `EvaluationOptions`; device, weights, step as of `load`. report: called with what a person should know.
+    progress: with (what, images done, of how many). Several processes, as torchrun starts them, share the images.
+    Raises UsageError for what does not fit together, before anything is computed.
+    """
+    words = {
+        "metrics": metrics,
+        "features": features,
+        "samples": samples,
+        "against": against,
+        "reference": reference,
+        "size": size,
+        "crop": crop,
+        "resize": resize,
+        "steps": steps,
+        "guidance": guidance,
+        "batch": batch,
+        "draws": draws,
+        "seed": seed,
+    }
+    options = config.validate(EvaluationOptions, words, "evaluate")
+    root, pictures = _folder(data, "data"), None if images is None else _folder(images, "images")
+    if model is None and pictures is None:
+        raise UsageError("evaluate: nothing to measure; give a MODEL, or --images FOLDER.")
+    processes, chosen_device = join(device)
+    target = None if out is None else refuse_unwritable(Path(out))
+    pipe = None if model is None else load(Path(model), device=chosen_device, weights=weights, step=step)
+    how = processes, chosen_device, report if processes.chief else _silent, progress or _nothing
+    setting = Setting(options, chosen(options.metrics), *how)
+    found = _measured(pipe, None if model is None else Path(model), root, pictures, setting)
+    return _told(found, setting, pictures if model is None else Path(model), target)
+
+
+def _measured(pipe: Pipeline | None, path: Path | None, root: Path, pictures: Path | None, setting: Setting) -> Found:
+    if pictures is not None:
+        return measure_images(pictures, root, setting, pipe, path)
+    assert pipe is not None
+    assert path is not None
+    return measure_model(pipe, path, root, setting)
+
+
+def refuse_unwritable(folder: Path) -> Path:
+    """The folder of a report. Raises LatentryError where none could be written, before hours of measuring."""
+    nearest = next(one for one in (folder.absolute(), *folder.absolute().parents) if one.exists())
+    if not nearest.is_dir():
+        raise LatentryError(f"{folder}: {nearest} is a file, not a folder. Choose another --out for the report.")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise LatentryError(f"{folder}: {nearest} cannot be written. Choose another --out for the report.")
+    return folder
+
+
+def _folder(path: Path_ | None, name: str) -> Path:
+    if path is None:
+        raise UsageError(f"{name}: is missing; give the folder of images to compare with, as --data FOLDER.")
+    folder = Path(path)
+    if not folder.is_dir():
+        raise UsageError(f"{name}: {folder} is no folder; give one of images.")
+    return folder
+
+
+def _told(found: Found, setting: Setting, source: Path | None, target: Path | None) -> Evaluation:
+    """The result, the same in every process; the chief writes the report."""
+    evaluation = _evaluation(found, setting, source)
+    if target is not None and setting.processes.chief:
+        _write(target, evaluation, found.sheets)
+    return evaluation
+
+
+def _evaluation(found: Found, setting: Setting, source: Path | None) -> Evaluation:
+    options, figures = setting.options, setting.processes.told(found.figures)
+    return Evaluation(
+        of=found.of,
+        against=found.against,
+        figures=tuple(figures),
+        preprocessing=found.preprocessing,
+        model=found.model,
+        settings={**options.model_dump(mode="json", exclude={"metrics"}), "metrics": list(setting.names)},
+        versions=facts.versions(),
+        hardware=facts.hardware(setting.device, setting.processes.size),
+        notes=tuple(dict.fromkeys(found.notes)),
+        pictures={name: f"{name}.png" for name in found.sheets},
+        source="" if source is None else str(source),
+    )
+
+
+def _write(folder: Path, evaluation: Evaluation, sheets: dict[str, tuple[Tensor, int, bool]]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, (images, columns, alpha) in sheets.items():
+        content = io.BytesIO()
+        grid(images, columns or None, alpha=alpha).save(content, "PNG")
+        durable.replace_file(folder / f"{name}.png", content.getvalue())
+    result.write(folder, evaluation)
+
+
+def _silent(_: str) -> None:
+    return None
+
+
+def _nothing(what: str, done: int, total: int) -> None:
+    return None
