@@ -1,7 +1,7 @@
 """Studies: what is found out by many trainings or many people, in a folder that goes on where it was stopped.
 
-A new study is a folder here, a line in STUDIES, and a command in `cli/study/`. Its folder on disk holds `study.json`, whose
-key `study` is the name in this table; `latentry study report` reads the table and nothing else.
+A new study is a folder here, a line in STUDIES, and a command in `cli/study/`. Its folder on disk holds `study.json`,
+whose key `study` is the name in this table; `latentry study report` reads the table and nothing else.
 """
 
 from __future__ import annotations

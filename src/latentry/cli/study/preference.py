@@ -61,7 +61,7 @@ def _run(words: dict[str, Any], out: Path, port: int | None, as_json: bool) -> N
     from latentry.study.preference.web import Server
 
     options = config.validate(PreferenceOptions, words, "study preference")
-    server = None if port is None else Server(lambda request: pages(study)(request), port)  # a taken port comes first
+    server = None if port is None else Server(port)  # a taken port is told before anything is written
     try:
         if (out / FILE).is_file():
             refuse_other(load(out), options, out)
@@ -71,6 +71,7 @@ def _run(words: dict[str, Any], out: Path, port: int | None, as_json: bool) -> N
         study = Study(out)
         _tell(study, out, server, as_json)
         if server is not None:
+            server.app = pages(study)
             _serve(server, study, out)
     finally:
         if server is not None:

@@ -36,10 +36,10 @@ class PreferenceOptions(Options):
     input: Path | None = Field(
         None, description="Folder of what the images were made from, shown in the middle: low-resolution or masked."
     )
-    about: Literal["auto", *QUESTIONS] = Field(  # type: ignore[valid-type]
+    about: Literal["auto", "samples", "upscaling", "inpainting"] = Field(
         "auto",
-        description="What is asked: samples, upscaling or inpainting. auto: samples without --input, upscaling where it "
-        "is smaller than the images, else inpainting.",
+        description="What is asked: samples, upscaling or inpainting. auto: samples without --input, upscaling where "
+        "it is smaller than the images, else inpainting.",
     )
     question: Annotated[str, MaxLen(300)] | None = Field(None, description="The question in your own words.")
     pairs: Count | None = Field(None, description="How many images of each folder are used, drawn at random; all.")

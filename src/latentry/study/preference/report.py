@@ -127,6 +127,6 @@ def _lines(made: Made, plain: dict[str, Any]) -> list[str]:
     people = sum(one["counted"] for one in plain["raters"])
     if people:
         lines.append(
-            f"The intervals hold for these {len(made.pairs)} images and {people} people: answers of one person are alike."
+            f"The intervals hold for these {len(made.pairs)} images and {people} people; those of one person are alike."
         )
     return lines

@@ -1,4 +1,4 @@
-"""The page of a preference study: which address gives what. `web.Server(pages(study), port)` serves it."""
+"""The page of a preference study: which address gives what. `web.Server` serves it."""
 
 from __future__ import annotations
 

@@ -41,13 +41,16 @@ App = Callable[[Request], Reply]
 
 
 class Server(ThreadingHTTPServer):
-    """Serves `app` at `url`. Errors: `UsageError` where the port is taken. port: 0 takes a free one."""
+    """Serves `app`, which is set before it begins, at `url`.
 
+    port: 0 takes a free one. Errors: `UsageError` where it is taken.
+    """
+
+    app: App
     daemon_threads = True
     allow_reuse_address = True
 
-    def __init__(self, app: App, port: int) -> None:
-        self.app = app
+    def __init__(self, port: int) -> None:
         try:
             super().__init__(("127.0.0.1", port), Handler)
         except OSError as error:
