@@ -21,13 +21,20 @@ from tests.unit.study.studies import GREY, folders
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-BRIGHTNESS = """image => {
-    const canvas = document.createElement("canvas");
-    const pen = canvas.getContext("2d");
-    pen.drawImage(image, 0, 0);
-    const at = (x, y) => pen.getImageData(x, y, 1, 1).data[0];
-    return [at(1, 1), at(5, 9), at(12, 3)];
-}"""
+WATCH = """
+window.seen = {};
+new MutationObserver(() => {
+    const pen = document.createElement("canvas").getContext("2d");
+    for (const side of ["left", "right"]) {
+        const image = document.querySelector(`#${side} img`);
+        if (!image) continue;
+        pen.drawImage(image, 0, 0);
+        const values = [[1, 1], [5, 9], [12, 3]].map(([x, y]) => pen.getImageData(x, y, 1, 1).data[0]);
+        window.seen[side] = { of: document.getElementById("count").textContent, values };
+    }
+}).observe(document, { childList: true, subtree: true });
+"""
+"""Eyes: what was on the page, however short."""
 
 
 @contextmanager
@@ -52,35 +59,40 @@ def program(study: Path, *words: str) -> Iterator[str]:
 
 
 def sees(page: Page, side: str) -> str:
-    """Which folder the image on a side is from, as its pixels tell."""
-    values = page.locator(f"#{side} img").evaluate(BRIGHTNESS)
-    return next((role for role, grey in GREY.items() if values == [grey] * 3), "spoilt")
+    """Which folder the image on a side was from, as its pixels told."""
+    seen = page.evaluate("window.seen")[side]
+    assert seen["of"] == page.text_content("#count"), "this image is of an earlier question"
+    return next((role for role, grey in GREY.items() if seen["values"] == [grey] * 3), "spoilt")
 
 
 def answer(page: Page, count: int, prefer: list[str]) -> None:
     """Answer questions as one who takes what stands first in `prefer`; with the keys and the buttons in turn."""
+    from playwright.sync_api import expect
+
     for number in range(count):
-        page.wait_for_selector("#right img")
+        page.wait_for_selector("#choose-left:enabled")
         left, right = (sees(page, side) for side in ("left", "right"))
         side = min((prefer.index(left), "left"), (prefer.index(right), "right"))[1]
-        page.wait_for_selector(f"#choose-{side}:enabled")
         assert page.locator("#images img").count() == 0, "images are seen for longer than the study says"
         before = page.text_content("#count")
         if number % 2:
             page.keyboard.press(f"Arrow{side.title()}")
         else:
             page.click(f"#choose-{side}")
-        page.wait_for_function("before => document.getElementById('count').textContent !== before", arg=before)
+        expect(page.locator("#count")).not_to_have_text(before or "")
 
 
 def test_a_study_answered_closed_killed_and_continued(browser: Browser, tmp_path: Path):
     """17 questions: A over B, the real image over both; the page closed after 5, the program killed after 9."""
+    from playwright.sync_api import expect
+
     study = tmp_path / "study"
     given = [
         word for role, path in folders(tmp_path, "a", "b", "truth", count=4).items() for word in (f"--{role}", path)
     ]
     prefer, troubles = ["truth", "a", "b", "spoilt"], list[str]()
     context = browser.new_context(viewport={"width": 400, "height": 800})
+    context.add_init_script(WATCH)
     with program(study, *map(str, given), "--checks", "5", "--seconds", "0.2") as url:
         page = context.new_page()
         page.on("console", lambda said: troubles.append(said.text) if said.type == "error" else None)
@@ -93,11 +105,12 @@ def test_a_study_answered_closed_killed_and_continued(browser: Browser, tmp_path
         page.close()
         page = context.new_page()
         page.goto(url)
-        page.wait_for_function("document.getElementById('count').textContent === 'Question 6 of 17'")
+        expect(page.locator("#count")).to_have_text("Question 6 of 17")
         answer(page, 4, prefer)
         page.close()
     with program(study) as url:
         page = browser.new_page()  # another browser, which remembers nothing
+        page.add_init_script(WATCH)
         page.goto(url)
         page.fill("#name", "Ada")
         page.click("text=Begin")

@@ -19,6 +19,7 @@ from latentry.text import decode
 Number = Annotated[int, Ge(0), Le(10**9)]
 FILES = {"/": "page.html", "/page.css": "page.css", "/page.js": "page.js"}
 KINDS = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
+WHERE = "the request"
 _STATE = re.compile(r"/api/raters/(\d{1,9})")
 _IMAGE = re.compile(r"/api/raters/(\d{1,9})/questions/(\d{1,9})/(left|middle|right)\.png")
 
@@ -89,10 +90,10 @@ def _post(study: Study, request: Request) -> Reply:
 
 def _read(model: Any, request: Request) -> Any:
     try:
-        tree = json.loads(decode(request.body, "the request"))
+        tree = json.loads(decode(request.body, WHERE))
     except (ValueError, RecursionError):
-        raise UsageError("the request: is no JSON") from None
-    return config.validate(model, tree, "the request")
+        raise UsageError(f"{WHERE}: is no JSON") from None
+    return config.validate(model, tree, WHERE)
 
 
 def _json(status: int, value: dict[str, Any]) -> Reply:

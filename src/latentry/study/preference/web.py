@@ -16,7 +16,7 @@ from latentry.errors import UsageError
 HOSTS = ("127.0.0.1", "localhost", "[::1]")
 LONGEST_BODY = 4096  # bytes
 POLICY = (
-    "default-src 'none'; img-src 'self'; style-src 'self'; script-src 'self'; connect-src 'self'; "
+    "default-src 'none'; img-src 'self' data:; style-src 'self'; script-src 'self'; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
