@@ -61,7 +61,7 @@ def pages(study: Study) -> App:
 
 def _get(study: Study, path: str) -> Reply:
     if path in FILES:
-        file = files("latentry.study.preference").joinpath("page", FILES[path])
+        file = files("latentry.study.preference").joinpath("page").joinpath(FILES[path])
         return Reply(200, f"{KINDS[FILES[path].rpartition('.')[2]]}; charset=utf-8", file.read_bytes())
     if path == "/api/study":
         return _json(200, study.about())
