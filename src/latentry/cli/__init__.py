@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import typer
 
 from latentry import __version__, interrupts
-from latentry.cli import data, recipes
+from latentry.cli import data, recipes, study
 from latentry.cli.evaluate import evaluate
 from latentry.cli.export_checkpoint import export_checkpoint
 from latentry.cli.import_checkpoint import import_checkpoint
@@ -42,6 +42,7 @@ app.command("export")(export_checkpoint)
 app.command()(verify)
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(data.app, name="data")
+app.add_typer(study.app, name="study")
 
 
 def _version(show: bool) -> None:
