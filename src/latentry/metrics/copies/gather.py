@@ -23,8 +23,8 @@ class Gathered:
     plain: list[Tensor] = field(default_factory=list)
     mirrored: list[Tensor] = field(default_factory=list)
 
-    def queries(self, own: Tensor | None = None) -> Queries:
-        return Queries.of(torch.cat(self.plain), torch.cat(self.mirrored), own)
+    def queries(self) -> Queries:
+        return Queries.of(torch.cat(self.plain), torch.cat(self.mirrored))
 
 
 def looked_at(views: Mapping[str, View], images: Iterable[Tensor]) -> dict[str, Queries]:
@@ -38,8 +38,12 @@ def looked_at(views: Mapping[str, View], images: Iterable[Tensor]) -> dict[str, 
 
 
 def shelved(views: Mapping[str, View], images: Iterable[Tensor]) -> tuple[dict[str, Shelf], dict[str, Queries]]:
-    """Training images in every view: all of them in files, and some of them, evenly spread, to be held out in turn."""
-    shelves, kept = {name: Shelf() for name in views}, {name: Gathered() for name in views}
+    """Training images in every view: all of them in files, and some of them, evenly spread, to be held out in turn.
+
+    These are compared as they are: many sets hold an image and its mirror image on purpose, which no sample's
+    nearness is to be excused by.
+    """
+    shelves, kept = {name: Shelf() for name in views}, {name: list[Tensor]() for name in views}
     rows, every, count = list[int](), 1, 0
     for part in images:
         chosen = [i for i in range(len(part)) if (count + i) % every == 0]
@@ -49,16 +53,15 @@ def shelved(views: Mapping[str, View], images: Iterable[Tensor]) -> tuple[dict[s
             vectors = view(part)
             shelves[name].append(vectors)
             if chosen:
-                kept[name].plain += vectors[chosen].split(1)
-                kept[name].mirrored += view(part[chosen].flip(-1)).split(1)
+                kept[name] += vectors[chosen].split(1)
         while len(rows) > MOST:
             every *= 2
             staying = [i for i, row in enumerate(rows) if row % every == 0]
             rows = [rows[i] for i in staying]
-            for one in kept.values():
-                one.plain, one.mirrored = ([side[i] for i in staying] for side in (one.plain, one.mirrored))
+            kept = {name: [vectors[i] for i in staying] for name, vectors in kept.items()}
     own = torch.tensor(rows, dtype=torch.int64)
-    return shelves, {name: one.queries(own) for name, one in kept.items() if rows}
+    stacked = {name: torch.cat(vectors) for name, vectors in kept.items() if rows}
+    return shelves, {name: Queries.of(vectors, vectors, own) for name, vectors in stacked.items()}
 
 
 def joined(parts: list[Queries]) -> Queries:

@@ -19,7 +19,7 @@ class Shelf:
     """
 
     def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile()
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
         self._shape: tuple[int, ...] = ()
         self._count = 0
 
