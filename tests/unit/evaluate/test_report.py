@@ -1,4 +1,4 @@
-"""If these fail, a report shows a person nothing, asks a network for something, or lets a file's name write the page."""
+"""If these fail, a report shows nothing, asks a network for something, or lets a file's name write the page."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def test_images_that_are_no_copies_are_called_one_at_the_stated_rate() -> None:
 def test_nearness_is_relative_to_the_spacing() -> None:
     distances = torch.tensor([[1.0, 2.0, 4.0], [10.0, 20.0, 40.0], [0.0, 1.0, torch.inf]]).double()
     assert nearness(distances)[:2].exp().tolist() == pytest.approx([1 / 3, 1 / 3])
-    assert nearness(distances)[2] < -15
+    assert nearness(distances)[2] < -13
 
 
 def test_too_few_images_to_judge_by_are_refused() -> None:

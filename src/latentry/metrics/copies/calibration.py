@@ -11,7 +11,8 @@ SPACING = 50
 """Nearest training images whose mean distance is the local spacing of the training set (Carlini et al. 2023)."""
 TAIL = 0.2
 FEWEST = 10
-LEAST = 1e-9
+LEAST = 1e-6
+"""The least share of the spacing that is told from 0."""
 
 
 def nearness(distances: Tensor) -> Tensor:
@@ -22,7 +23,8 @@ def nearness(distances: Tensor) -> Tensor:
     others = distances[:, 1:]
     there = others.isfinite()
     spacing = others.where(there, torch.zeros(())).sum(1) / there.sum(1).clamp(min=1)
-    return (distances[:, 0].clamp(min=LEAST) / spacing.clamp(min=LEAST)).log().clamp(max=0.0)
+    spacing = torch.maximum(spacing, torch.full_like(spacing, torch.finfo(spacing.dtype).tiny))
+    return (distances[:, 0] / spacing).clamp(LEAST, 1.0).log()
 
 
 @dataclass(frozen=True)
