@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from PIL import Image
 
+from latentry.cli import run
 from latentry.evaluate import report
 from latentry.evaluate.report.page import training_curves
-from latentry.evaluate.result import Evaluation
+from latentry.evaluate.result import Evaluation, write
 from latentry.metrics.compare import Figure
 
 if TYPE_CHECKING:
@@ -88,3 +89,24 @@ def test_in_a_browser_it_opens_without_an_error_or_a_request(
     ink = page.evaluate("getComputedStyle(document.body).color")
     label = page.evaluate("getComputedStyle(document.querySelector('svg text')).fill")
     assert label == ink, "the labels of curves have not the colour of the page's text"
+
+
+def test_runs_and_reports_stand_side_by_side(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(tmp_path, made(tmp_path))
+    (tmp_path / "run" / "figures.json").write_text(json.dumps({"PSNR of reconstructions": 30.5}))
+    assert run(["compare", str(tmp_path), str(tmp_path / "run"), "--out", str(tmp_path / "page")]) == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("PSNR"))
+    assert line.split()[-2:] == ["31.25", "30.5"]
+    words = (tmp_path / "page" / "index.html").read_text(encoding="utf-8")
+    assert "12.5 (11.25 to 13.5)" in words
+    assert words.count("<svg") == 2
+
+
+def test_what_cannot_be_compared_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "recipe.yaml").write_text("name: a\n")
+    for arguments, said in (([tmp_path / "run"], "at least 2"), ([tmp_path, tmp_path], "neither a run nor a report")):
+        assert run(["compare", *map(str, arguments)]) == 2
+        assert said in capsys.readouterr().err
+    assert run(["compare", str(tmp_path / "run"), str(tmp_path / "run")]) == 1
+    assert "no figures yet" in capsys.readouterr().err

@@ -125,7 +125,7 @@ def _judged(sets: Sequence[Mapping[str, Queries]], shelves: Mapping[str, Shelf],
         values = nearness(found.distances)
         law = HeldOut.of(values[samples:])
         chances[name] = law.p(values)
-        beyond &= float(law.p(torch.tensor([LEAST]).log())) * len(shelves) > rate
+        beyond &= float(law.p(torch.tensor([LEAST], dtype=torch.float64).log())) * len(shelves) > rate
         near[name] = Neighbours(*(side[:samples, :SHOWN] for side in (found.distances, found.rows, found.mirrored)))
     p = (torch.stack(list(chances.values())).min(0).values * len(chances)).clamp(max=1)
     as_near = int((p[samples : samples + held] <= rate).sum())
