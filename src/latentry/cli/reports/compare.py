@@ -18,7 +18,7 @@ def compare(
     """Show the figures of runs or reports side by side."""
     from rich.markup import escape
 
-    from latentry.evaluate.report.compare import rows, sides, write
+    from latentry.evaluation.report.compare import rows, sides, write
 
     found = sides(runs)
     page = None if out is None else write(out, found)

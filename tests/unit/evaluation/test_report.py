@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from latentry.cli import run
-from latentry.evaluate import report
-from latentry.evaluate.report.page import training_curves
-from latentry.evaluate.result import Evaluation, write
+from latentry.evaluation import report
+from latentry.evaluation.report.page import training_curves
+from latentry.evaluation.result import Evaluation, write
 from latentry.metrics.compare import Figure
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from latentry import __version__, text
 from latentry.checkpoints import durable
 from latentry.checkpoints.run_folder import RECIPE, is_run
 from latentry.errors import LatentryError
-from latentry.evaluate.report import pieces
-from latentry.evaluate.report.plots import Points, curves
-from latentry.evaluate.result import Evaluation
+from latentry.evaluation.report import pieces
+from latentry.evaluation.report.plots import Points, curves
+from latentry.evaluation.result import Evaluation
 from latentry.metrics.compare import Figure
 
 PAGE = "index.html"

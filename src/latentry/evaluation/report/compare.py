@@ -10,11 +10,11 @@ from latentry import __version__
 from latentry.checkpoints import durable
 from latentry.checkpoints.run_folder import is_run
 from latentry.errors import LatentryError, UsageError
-from latentry.evaluate import result
-from latentry.evaluate.figures import read_figures
-from latentry.evaluate.report import pieces
-from latentry.evaluate.report.page import PAGE, interval, run_of, training_curves
-from latentry.evaluate.report.plots import Points, curves
+from latentry.evaluation import result
+from latentry.evaluation.figures import read_figures
+from latentry.evaluation.report import pieces
+from latentry.evaluation.report.page import PAGE, interval, run_of, training_curves
+from latentry.evaluation.report.plots import Points, curves
 from latentry.metrics.compare import Figure
 
 

@@ -1,5 +1,5 @@
 """Reports of evaluations as pages that open without a network."""
 
-from latentry.evaluate.report.page import PAGE, page, write
+from latentry.evaluation.report.page import PAGE, page, write
 
 __all__ = ["PAGE", "page", "write"]
