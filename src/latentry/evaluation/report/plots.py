@@ -21,8 +21,7 @@ def curves(title: str, lines: Mapping[str, Points], across: str = "step", logari
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    settings = {"svg.fonttype": "none", "svg.hashsalt": title, "font.family": "sans-serif", "font.size": 10}
-    with mpl.rc_context(settings):
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": title, "font.size": 10}):
         figure = Figure(INCHES, layout="constrained")
         axes = figure.add_subplot()
         for colour, (name, points) in zip(LINES * len(lines), lines.items(), strict=False):
