@@ -17,6 +17,7 @@ from latentry.cli.export_checkpoint import export_checkpoint
 from latentry.cli.import_checkpoint import import_checkpoint
 from latentry.cli.inspect import inspect
 from latentry.cli.output import complain, drop_output, first_process
+from latentry.cli.reports.compare import compare
 from latentry.cli.tasks import Commands, list_tasks
 from latentry.cli.train import train
 from latentry.cli.verify import verify
@@ -40,6 +41,7 @@ app.command()(inspect)
 app.command("import")(import_checkpoint)
 app.command("export")(export_checkpoint)
 app.command()(verify)
+app.command()(compare)
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(data.app, name="data")
 app.add_typer(study.app, name="study")

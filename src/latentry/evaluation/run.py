@@ -20,6 +20,7 @@ from latentry.evaluation.measure.of_model import measure_model
 from latentry.evaluation.measure.processes import join
 from latentry.evaluation.measure.setting import Found, Setting
 from latentry.evaluation.options import EvaluationOptions
+from latentry.evaluation.report.page import write as write_page
 from latentry.evaluation.result import Evaluation
 from latentry.pipeline import Pipeline, load
 from latentry.pipeline.opening import Weights
@@ -149,6 +150,7 @@ def _write(folder: Path, evaluation: Evaluation, sheets: dict[str, tuple[Tensor,
         grid(images, columns or None, alpha=alpha).save(content, "PNG")
         durable.replace_file(folder / f"{name}.png", content.getvalue())
     result.write(folder, evaluation)
+    write_page(folder, evaluation)
 
 
 def _silent(_: str) -> None:

@@ -90,7 +90,7 @@ def test_a_model_is_measured_and_the_report_read_back(model, folder, tmp_path):
     rows = (tmp_path / "report" / "evaluation.csv").read_text().splitlines()
     assert len(rows) == len(names) + 1
     assert {path.name for path in (tmp_path / "report").iterdir()} == {
-        "evaluation.json", "evaluation.csv", "samples.png", "reconstructions.png"
+        "index.html", "evaluation.json", "evaluation.csv", "samples.png", "reconstructions.png"
     }  # fmt: skip
     assert found.model["samples_per_second"] > 0
     assert found.model["parameters"]["all"] == sum(v for k, v in found.model["parameters"].items() if k != "all")

@@ -54,3 +54,11 @@ def bootstrap_mean(values: Tensor, draws: int = 1000, seed: int = 0) -> Interval
     rows = rng.generator(seed, "bootstrap").integers(len(x), size=(draws, len(x)))
     low, high = np.quantile(x[rows].mean(1), (0.025, 0.975))
     return float(low), float(high)
+
+
+def share_interval(found: int, count: int) -> Interval:
+    """95% about a share of so many found among the count (Wilson 1927); inside 0 and 1 also where none or all are."""
+    share, square = found / count, WIDTH**2 / count
+    middle = (share + square / 2) / (1 + square)
+    half = (square * (share * (1 - share) + square / 4)) ** 0.5 / (1 + square)
+    return max(0.0, middle - half), min(1.0, middle + half)

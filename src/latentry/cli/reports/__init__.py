@@ -1,0 +1,1 @@
+"""Commands about reports that are there."""
