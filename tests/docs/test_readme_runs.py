@@ -56,6 +56,8 @@ def small(arguments: list[str]) -> list[str]:
         return arguments + [f"{key}={'null' if value is None else value}" for key, value in SMALL.items()]
     if arguments[:2] == ["data", "shapes"]:
         return ["40" if before == "--count" else word for before, word in zip(["", *arguments], arguments)]
+    if arguments[0] == "evaluate":
+        return ["4" if before == "--samples" else word for before, word in zip(["", *arguments], arguments)]
     return [*arguments, "--steps", "2"] if arguments[0] in SAMPLING else arguments
 
 
