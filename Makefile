@@ -7,11 +7,11 @@ BIN := .venv/bin
 TORCH_INDEX ?=
 INSTALL = $(BIN)/python -m pip install --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -c constraints.txt
 
-.PHONY: help demo test lint format typecheck soak mutations bench clean
+.PHONY: help demo gallery test lint format typecheck soak mutations bench clean
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo | test | lint | format | typecheck | soak | mutations | bench | clean"
+	@echo "make demo | gallery | test | lint | format | typecheck | soak | mutations | bench | clean"
 
 $(BIN)/python:
 	$(PYTHON) -m venv .venv
@@ -26,6 +26,9 @@ $(BIN)/python:
 
 demo: .venv/core.stamp
 	$(BIN)/python scripts/demo.py --out demo
+
+gallery: .venv/core.stamp
+	$(BIN)/python scripts/gallery.py
 
 test: .venv/dev.stamp
 	$(BIN)/python -m pytest -n $(JOBS) -m "not soak and not alone"
@@ -53,5 +56,5 @@ bench: .venv/dev.stamp
 	for script in $(filter-out %/emoji_figures.py %/discriminator.py %/pairs.py %/tasks.py %/upscaling.py, $(wildcard benchmarks/*.py)); do $(BIN)/python $$script || exit 1; done
 
 clean:
-	rm -rf .venv demo build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv demo gallery build dist .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -18,6 +18,7 @@ from tests.e2e.test_foreign_kinds import checkpoint
 
 README = ROOT / "README.md"
 MODEL = ROOT / "models" / "emoji"
+SCENES = ROOT / "models" / "shapes"
 SMALL = {
     "autoencoder.channels": 8,
     "autoencoder.multipliers": [1, 1, 1, 1],
@@ -33,7 +34,9 @@ SMALL = {
     "judge": None,
 }
 SAMPLING = {entry.command for entry in TASKS.values() if issubclass(entry.task.options, Sampling)}
-needs_model = pytest.mark.skipif(not MODEL.is_dir(), reason="the shipped model models/emoji is not in this checkout")
+needs_model = pytest.mark.skipif(
+    not (MODEL.is_dir() and SCENES.is_dir()), reason="the shipped models are not in this checkout"
+)
 
 
 @pytest.fixture
@@ -48,6 +51,8 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     if MODEL.is_dir():
         (tmp_path / "models").mkdir()
         (tmp_path / "models" / "emoji").symlink_to(MODEL)
+        (tmp_path / "models" / "shapes").symlink_to(SCENES)
+    (tmp_path / "docs").symlink_to(ROOT / "docs")
     return tmp_path
 
 
@@ -63,7 +68,7 @@ def small(arguments: list[str]) -> list[str]:
 
 def here(arguments: list[str]) -> bool:
     """Whether this process runs it: not under torchrun, which `tests/e2e` starts, nor with the shipped model."""
-    return "small-128" not in arguments and "models/emoji" not in arguments
+    return "small-128" not in arguments and not {"models/emoji", "models/shapes"} & set(arguments)
 
 
 def test_the_commands_run_in_order(desk):
@@ -75,8 +80,8 @@ def test_the_commands_run_in_order(desk):
 
 @needs_model
 def test_the_commands_of_the_shipped_model_run(desk):
-    asked = [arguments for arguments in commands(README) if "models/emoji" in arguments]
-    assert len(asked) == 9
+    asked = [arguments for arguments in commands(README) if not here(arguments) and "small-128" not in arguments]
+    assert len(asked) == 12
     for arguments in asked:
         assert run(small(arguments)) == 0, arguments
     assert len(list((desk / "samples").glob("*.png"))) == 4
@@ -87,6 +92,8 @@ def test_the_commands_of_the_shipped_model_run(desk):
         "apples": 2,
         "frames": 8,
         "guided": 4,
+        "boxes": 8,
+        "coloured": 4,
     }
 
 
