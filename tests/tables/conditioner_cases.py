@@ -70,6 +70,7 @@ CASES: list[tuple[str, dict[str, Any], list[Any], Any]] = [
     ("image", {"channels": 3, "factor": 2, "degradation": "bsr"}, arrays(3, 8, 8), torch.ones(3, 7, 8)),
     ("image", {"channels": 3, "factor": 8, "degradation": "bsr_light"}, arrays(3, 8, 8), torch.ones(1, 8, 8)),
     ("masked", {"latent_channels": 3}, list(zip(arrays(3, 16, 16), MASKS, strict=True)), (torch.ones(3, 16, 16), 1)),
+    ("masked", {"through": "pixels"}, list(zip(arrays(3, 16, 16), MASKS, strict=True)), (torch.ones(3, 16, 16), 1)),
     ("grey", {"factor": 2}, arrays(1, 8, 8), torch.ones(3, 8, 8)),
     ("embedding", {"width": 6}, arrays(4, 6), torch.ones(4, 5)),
     ("embedding", {"width": 6, "via": "vector", "hidden": 5}, arrays(6), torch.ones(2, 6)),

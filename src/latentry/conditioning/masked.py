@@ -29,11 +29,14 @@ EMPTY, FILL = np.float32(-1), np.float32(1)
 class MaskedOptions(KindOptions):
     """Options of `masked`.
 
-    latent_channels: of the first stage, through which the image passes. masks: what is drawn in training for images
-    that have no mask of their own: a kind of `data.holes.KINDS`, `mixed`, kinds by their shares, or null, nothing.
+    through: how what is left of the image reaches the denoiser: the `first_stage`, as in the paper, or `pixels`, those
+    of each place of the latent as its channels, with the mask's. latent_channels: of the first stage, where the image
+    passes through it. masks: what is drawn in training for images that have no mask of their own: a kind of
+    `data.holes.KINDS`, `mixed`, kinds by their shares, or null, nothing.
     """
 
     kind: Literal["masked"] = "masked"
+    through: Literal["first_stage", "pixels"] = "first_stage"
     latent_channels: Width = 3
     masks: MaskKind | Literal["mixed"] | Annotated[dict[MaskKind, Weight], MaxLen(len(KINDS))] | None = None
 
@@ -46,11 +49,14 @@ class MaskedOptions(KindOptions):
 
 
 class Masked(Arrays):
-    """(image (C, H, W), mask (1, H, W)), both in [-1, 1], to the image's latent and the mask at its size.
+    """(image (C, H, W), mask (1, H, W)), both in [-1, 1], to what is known of the image at the latent's size.
 
-    The image is -1 where it is to be filled, and the mask is 1 there. The latent is the mean of the posterior, without
-    scale and not quantised. encode: the first stage's, for images of `image_channels`, on the device of this module.
-    Source: Rombach et al. 2022, section 4.5.
+    The image is -1 where it is to be filled, and the mask is 1 there. Through the first stage: its latent, the mean of
+    the posterior, without scale and not quantised, and the mask made as small. As pixels: nothing is lost of either,
+    where a latent that a border of the hole crosses knows of both sides, and a mask made small not which is which.
+    encode: the first stage's, for images of `image_channels`, on the device of this module. factor: its own; None: not
+    known, as where nothing is encoded.
+    Source: Rombach et al. 2022, section 4.5; pixels: Shi et al. 2016, section 3.2, backwards (space to depth).
     """
 
     reads = frozenset({"image"})
@@ -58,12 +64,18 @@ class Masked(Arrays):
     takes = "a pair: the image (C, H, W) in [-1, 1] with -1 in the hole, and a mask (1, H, W), 1 in the hole, else -1"
 
     def __init__(
-        self, options: MaskedOptions, encode: Callable[[Tensor], Tensor] | None, image_channels: int | None = None
+        self,
+        options: MaskedOptions,
+        encode: Callable[[Tensor], Tensor] | None,
+        image_channels: int | None = None,
+        factor: int | None = None,
     ) -> None:
         super().__init__()
         self.options: MaskedOptions = options
         self.first_stage, self.image_channels = encode, image_channels
-        self.concat_channels = options.latent_channels + 1
+        self.folded = (factor or 1) if options.through == "pixels" else 0
+        folded = ((image_channels or 3) + 1) * self.folded**2
+        self.concat_channels = folded or options.latent_channels + 1
 
     @classmethod
     def further(cls, options: KindOptions, name: str, factor: int) -> dict[str, Any]:
@@ -92,10 +104,14 @@ class Masked(Arrays):
             raise ValueError(f"an image of {image.shape[0]} channels where the model's have {self.image_channels}")
         if mask.shape[0] != 1:
             raise ValueError(f"a mask of {mask.shape[0]} channels")
+        if self.folded and any(side % self.folded for side in (*image.shape[1:], *mask.shape[1:])):
+            raise ValueError(f"{image.shape[1]}x{image.shape[2]} pixels, no multiple of {self.folded}")
         return image, mask  # (C, H, W), (1, H, W)
 
     def read(self, *columns: Tensor) -> Cond:
         images, masks = columns  # (B, C, H, W), (B, 1, H, W)
+        if self.folded:
+            return Cond(concat=F.pixel_unshuffle(torch.cat([images, masks.to(images)], dim=1), self.folded))
         if self.first_stage is None:
             raise UsageError("masked: there is no first stage to pass the image through. Take a model that has one.")
         with torch.no_grad():
@@ -111,8 +127,8 @@ class Masked(Arrays):
 
 
 def build(options: MaskedOptions, context: BuildContext) -> Masked:
-    """Build with the first stage of the context; without one only its shapes are of use."""
-    return Masked(options, context.encode, context.image_channels)
+    """Build with the first stage of the context and what is known of it."""
+    return Masked(options, context.encode, context.image_channels, context.factor)
 
 
 KIND = ConditionerKind(MaskedOptions, build, Masked)

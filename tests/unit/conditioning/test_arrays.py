@@ -112,3 +112,16 @@ def test_what_training_drops_does_not_pass_the_first_stage() -> None:
     assert seen == [2]
     assert concat is not None
     assert concat.abs().sum((1, 2, 3)).bool().tolist() == [False, True, False, False, True]
+
+
+def test_pixels_and_mask_are_channels_of_their_place_of_the_latent() -> None:
+    """Channel, then row and column within the square. Of another order no trained weight would fit."""
+    image, mask = torch.rand(3, 8, 12) * 2 - 1, torch.rand(1, 8, 12).gt(0.5).float() * 2 - 1
+    reader = build(CONDITIONERS, make("masked", {"through": "pixels"}), BuildContext(factor=4, image_channels=3))
+    concat = reader.encode([(image, mask)]).concat
+    squares = np.concatenate([image.numpy(), mask.numpy()]).reshape(4, 2, 4, 3, 4)  # channel, and each side twice
+    assert concat is not None
+    assert np.array_equal(concat[0].numpy(), squares.transpose(0, 2, 4, 1, 3).reshape(64, 2, 3))
+    assert reader.concat_channels == 4 * 16
+    with pytest.raises(UsageError, match="8x10 pixels, no multiple of 4"):
+        reader.encode([(image[..., :10], mask[..., :10])])
