@@ -19,11 +19,10 @@ import torch
 from torch import Tensor
 
 from latentry.checkpoints.store import Store
-from latentry.data.shapes import generate_scenes
 from latentry.errors import UsageError
 from latentry.metrics.features import SqueezeNetFeatures
 from latentry.pipeline import Pipeline
-from task_figures.common import UNSEEN, Asked, Figure, Measured, pictures, rows
+from task_figures.common import Asked, Figure, Measured, pictures, rows
 
 EACH = 10
 """Images a request: moments take many."""
@@ -44,7 +43,7 @@ class Sets(NamedTuple):
 def autoguide(pipe: Pipeline, asked: Asked, _: Pipeline | None) -> Measured:
     """Samples with and without autoguidance, by the same seeds, against as many scenes that no model trained on."""
     worse, scale, count = asked.worse or earliest(pipe), asked.guidance or GUIDANCE, EACH * asked.count
-    real, other = (pictures(list(generate_scenes(count, 64, times * UNSEEN + asked.seed))) for times in (1, 2))
+    real, other = (pictures(asked.scenes(count=count, shapes=1, set_=number)) for number in (1, 2))
     how = {"n": count, **asked.how}
     plain = pipe.sample(**{**how, "guidance": 1.0}).tensor
     guided = pipe.sample(**{**how, "guidance": scale}, autoguide=worse).tensor

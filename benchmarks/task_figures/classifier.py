@@ -15,12 +15,12 @@ from task_figures.common import Asked, Figure, Measured, pictures, rows
 
 SCALES = (0.0, 1.0, 3.0, 10.0)
 EACH = 10
-"""Real images a request: of two shapes of one size, six scenes in a thousand, the judge may take the other."""
+"""Real images a request, for the judge itself."""
 
 
 def classifier(pipe: Pipeline, asked: Asked, _: Pipeline | None) -> Measured:
-    """Each shape in turn as the largest of a scene, by the same seeds at each scale; a row of the sheet each."""
-    scenes = asked.scenes(count=EACH * asked.count)
+    """Each shape in turn, by the same seeds at each scale; a row of the sheet each."""
+    scenes = asked.scenes(count=EACH * asked.count, shapes=1)
     labels = [list(SHAPES)[index % len(SHAPES)] for index in range(asked.count)]
     made = [pipe.sample(label=labels, classifier_scale=scale, **asked.how).tensor for scale in SCALES]
     rates = [hit_rate(images, labels) for images in made]
@@ -33,6 +33,6 @@ def classifier(pipe: Pipeline, asked: Asked, _: Pipeline | None) -> Measured:
 
 
 def hit_rate(images: Tensor, labels: Sequence[str]) -> float:
-    """The share of images (B, 3, H, W) whose largest shape the judge takes for that of the label."""
+    """The share of images (B, 3, H, W) whose (largest) shape the judge takes for that of the label."""
     found = [largest(seen) for seen in look(images)]
     return float(np.mean([one is not None and one.shape == label for one, label in zip(found, labels, strict=True)]))

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from latentry.data.shapes import Scene, generate_scenes
+from latentry.data.shapes import Scene, draw_scene
 from latentry.metrics import psnr
 from latentry.metrics.scenes import Seen, look
 
@@ -52,8 +52,12 @@ class Asked:
     data: Path | None = None
     worse: str | None = None
 
-    def scenes(self, size: int | tuple[int, int] = 64, count: int | None = None) -> list[Scene]:
-        return list(generate_scenes(count or self.count, size, UNSEEN + self.seed))
+    def scenes(
+        self, size: int | tuple[int, int] = 64, count: int | None = None, shapes: int | None = None, set_: int = 1
+    ) -> list[Scene]:
+        """Scenes that no recipe trains on; shapes: how many in each; set_: another number, other scenes."""
+        seed = set_ * UNSEEN + self.seed
+        return [draw_scene(index, size, seed, count=shapes) for index in range(count or self.count)]
 
     @property
     def how(self) -> dict[str, float]:

@@ -12,7 +12,7 @@ from task_figures.sr import FACTOR, shrunk
 
 def guide(pipe: Pipeline, asked: Asked, _: Pipeline | None) -> Measured:
     """Unseen scenes at 16x16 as guides, one a sample; the same seeds without them."""
-    scenes = asked.scenes()
+    scenes = asked.scenes(shapes=1)
     real = pictures(scenes)
     small = shrunk(real)
     with tempfile.TemporaryDirectory() as folder:
