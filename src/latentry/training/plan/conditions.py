@@ -15,7 +15,7 @@ from latentry.data.dataset import ImageData
 from latentry.errors import UsageError
 from latentry.kinds import KindOptions
 from latentry.models.build import build_conditioners, named_files
-from latentry.models.config import DiffusionOptions, ModelConfig
+from latentry.models.config import AutoencoderOptions, DiffusionOptions, ModelConfig
 from latentry.pipeline import Pipeline
 from latentry.tasks import TASKS
 from latentry.tasks.sampling import CONDITIONS, Sampling
@@ -43,9 +43,14 @@ class Conditions(NamedTuple):
 
 
 def settle_conditions(
-    options: DiffusionOptions, data: ImageData, sources: Sources, report: Callable[[str], None]
+    options: DiffusionOptions,
+    data: ImageData,
+    sources: Sources,
+    first: AutoencoderOptions,
+    report: Callable[[str], None],
 ) -> Conditions:
-    """What the conditions of these images are: as a checkpoint has them, else built from the images.
+    """What the conditions of these images are: as a checkpoint has them, else built from the images and `first`, the
+    first stage's architecture.
 
     Raises UsageError for names and kinds that cannot be, and for images that lack what a condition needs.
     """
@@ -70,6 +75,8 @@ def settle_conditions(
         maps=data.maps,
         files=files,
         image_channels=data.options.channels,
+        factor=first.factor,
+        latent_channels=first.latent_channels or first.z_channels,
         report=report,
     )
     with torch.device("meta"):
