@@ -152,7 +152,8 @@ class Drawn:
 OPTIONS = ["-n", "--steps", "--solver", "--levels", "--guidance", "--seed", "--size", "--label", "--weights", "--step",
            "--device", "--from", "--json", "--no-metadata", "--nonsense", "--out", "--"]  # fmt: skip
 COMMANDS = [
-    ["sample", "m"], ["sample"], ["reconstruct", "m"], ["reconstruct", "m", "."], ["train"], ["train", "tiny-shapes"], ["recipes", "show"],
+    ["sample", "m"], ["sample"], ["reconstruct", "m"], ["train"], ["train", "tiny-shapes"], ["recipes", "show"],
+    ["reconstruct", "m", "."],
     ["inspect"], ["import"], ["export"], ["verify"], ["data", "check"], ["data", "shapes", "--count", "1"], [],
 ]  # fmt: skip
 

@@ -87,8 +87,8 @@ def request(options: Interpolate, model: Model) -> Request:
     seeds = [options.seed] * options.frames
     names = [{"name": f"frame-{i:04d}", "share": f"{share:.6g}"} for i, share in enumerate(shares)]
     if options.files:
-        ends, place, units = _ends(options, model)
-        begin = noised(model, lambda: slerp(*(model.encode(end) for end in ends), shares), seeds, options.strength)
+        (first, last), place, units = _ends(options, model)
+        begin = noised(model, lambda: slerp(model.encode(first), model.encode(last), shares), seeds, options.strength)
         back, own = partial(_uncut, place), [units] * options.frames
         return Request(values, seeds, place.size, begin=begin, back=back, facts=names, units=own)
     size = fitting_size(options.size, model)
