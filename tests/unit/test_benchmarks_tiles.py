@@ -16,6 +16,7 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio
 
 from latentry.models import tiles
+from latentry.pipeline.pictures import large
 
 MODEL = Path(__file__).parents[2] / "models" / "shapes"
 
@@ -24,6 +25,7 @@ MODEL = Path(__file__).parents[2] / "models" / "shapes"
 def benchmark(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """With tiles of 64 pixels."""
     monkeypatch.setattr(tiles, "SIDE", 64)
+    monkeypatch.setattr(large, "SIDE", 64)
     monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
     return importlib.import_module("tiles")
 
