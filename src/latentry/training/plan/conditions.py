@@ -15,11 +15,12 @@ from latentry.data.dataset import ImageData
 from latentry.errors import UsageError
 from latentry.kinds import KindOptions
 from latentry.models.build import build_conditioners, named_files
-from latentry.models.config import AutoencoderOptions, DiffusionOptions, ModelConfig
+from latentry.models.config import DiffusionOptions, ModelConfig
 from latentry.pipeline import Pipeline
 from latentry.tasks import TASKS
 from latentry.tasks.sampling import CONDITIONS, Sampling
 from latentry.training.plan.sources import Sources
+from latentry.training.recipe.recipe import Recipe
 from latentry.training.stages.warm_start import files_to_keep
 
 LACKING = {
@@ -42,18 +43,13 @@ class Conditions(NamedTuple):
     labels: tuple[str, ...]
 
 
-def settle_conditions(
-    options: DiffusionOptions,
-    data: ImageData,
-    sources: Sources,
-    first: AutoencoderOptions,
-    report: Callable[[str], None],
-) -> Conditions:
-    """What the conditions of these images are: as a checkpoint has them, else built from the images and `first`, the
-    first stage's architecture.
+def settle_conditions(recipe: Recipe, data: ImageData, sources: Sources, report: Callable[[str], None]) -> Conditions:
+    """What the conditions of these images are: as a checkpoint has them, else built from the images and the first
+    stage's architecture.
 
     Raises UsageError for names and kinds that cannot be, and for images that lack what a condition needs.
     """
+    options, first = recipe.diffusion.architecture(), sources.architecture(recipe)
     check_names(data.labels)
     if sources.saved is not None:
         model = config.validate(ModelConfig, sources.saved.state["model"], str(sources.saved.path))
