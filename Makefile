@@ -53,7 +53,7 @@ mutations: .venv/dev.stamp
 	$(BIN)/python scripts/mutations.py
 
 bench: .venv/dev.stamp
-	for script in $(filter-out %/emoji_figures.py %/discriminator.py %/pairs.py %/tasks.py %/upscaling.py, $(wildcard benchmarks/*.py)); do $(BIN)/python $$script || exit 1; done
+	for script in $(filter-out %/emoji_figures.py %/discriminator.py %/pairs.py %/tasks.py %/tiles.py %/upscaling.py, $(wildcard benchmarks/*.py)); do $(BIN)/python $$script || exit 1; done
 
 clean:
 	rm -rf .venv demo gallery build dist .pytest_cache .mypy_cache .ruff_cache

@@ -27,7 +27,7 @@ class Interrupted(SystemExit):
     """The program is to end: raised inside `working`. `code` is the exit code."""
 
 
-_state: dict[str, Any] = {"working": 0, "code": 0, "due": None, "process": 0}
+_state: dict[str, Any] = {"working": 0, "code": 0, "due": None, "process": 0, "told": False}
 
 
 def heeded(number: int) -> bool:
@@ -51,6 +51,14 @@ def working() -> Iterator[None]:
         yield
     finally:
         _state["working"] -= 1
+
+
+def told() -> None:
+    """Called once a person has read that the program was interrupted: whatever ends it after that says nothing more.
+
+    Leaving takes a while where the machine is busy: a second signal, or the end of `GRACE`, may come meanwhile.
+    """
+    _state["told"] = True
 
 
 def deliver(error: Error, frame: FrameType | None) -> None:
@@ -110,7 +118,7 @@ def _leave(code: int) -> None:
     """Without anything that could fail, wait or print a traceback."""
     with suppress(Exception):
         sys.stdout.flush()
-    if os.environ.get("RANK", "0") == "0":
+    if os.environ.get("RANK", "0") == "0" and not _state["told"]:
         with suppress(OSError):
             os.write(2, b"error: interrupted\n")
     os._exit(code)

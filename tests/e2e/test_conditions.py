@@ -15,7 +15,7 @@ import latentry as lt
 from latentry import cli
 from latentry.data import shapes
 from latentry.errors import UsageError
-from tests.e2e.small_runs import run_tiny
+from tests.e2e.small_runs import noise, run_tiny, write_images
 
 LAYOUT = {"kind": "layout", "width": 16, "layers": 1, "heads": 2, "head_channels": 8, "objects": 4, "vocabulary": 1025}
 CONDITIONS = {
@@ -107,3 +107,22 @@ def test_a_map_that_does_not_come_out_as_large_as_the_latent_is_refused_at_once(
     semantic |= {"classes": 3, "stages": 1}
     with pytest.raises(UsageError, match=r"holds the class \d; accepted with classes 3: 0 to 2. Set classes: 7"):
         run_tiny(tmp_path, tmp_path / "data", changes)
+
+
+def test_what_is_concatenated_fits_the_first_stage_without_being_told(tmp_path: Path) -> None:
+    """A recipe had to repeat f and the channels of the latent; a wrong number was told only by the first step."""
+    data = write_images(tmp_path / "data", noise(6, (16, 16, 3)))
+    both = {"grey": {"kind": "grey"}, "masked": {"kind": "masked", "masks": "boxes"}}
+    changes = {"autoencoder.z_channels": 5, "autoencoder.patch": 2, "diffusion.conditioning": both}
+    run = run_tiny(tmp_path, data, changes)
+    denoiser = lt.load(run.path, device="cpu").denoiser
+    assert denoiser is not None
+    options = denoiser.options.conditioning
+    assert options["grey"].model_dump()["factor"] == 4  # a patch of 2, and one level that halves
+    assert options["masked"].model_dump()["latent_channels"] == 5
+    assert denoiser.unet.state_dict()["conv_in.weight"].shape[1] == 5 + 4**2 + (5 + 1)
+    told = {"grey": {"kind": "grey", "factor": 4}, "masked": {"kind": "masked", "masks": "boxes", "latent_channels": 5}}
+    again = run_tiny(tmp_path / "told", data, {**changes, "diffusion.conditioning": told})
+    other = lt.load(again.path, device="cpu").denoiser
+    assert other is not None
+    assert all(torch.equal(tensor, other.state_dict()[name]) for name, tensor in denoiser.state_dict().items())

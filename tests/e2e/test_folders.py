@@ -17,6 +17,7 @@ import latentry as lt
 from latentry import config
 from latentry.cli import run as command
 from latentry.errors import UsageError
+from latentry.training.plan.decide import plan
 from tests.e2e.small_runs import noise, recipe, run_tiny, write_images, write_metadata
 from tests.unit.training.small_stages import CLASSIFIER
 
@@ -199,3 +200,22 @@ def test_what_a_terminal_must_not_see_is_written_out(tmp_path: Path, capsys: pyt
     assert command(["data", "check", str(tmp_path / "data"), "--json"]) == 1
     paths = [entry["path"] for entry in json.loads(capsys.readouterr().out)["bad"]]
     assert sorted(map(os.fsencode, paths)) == [b"\x1b[2J\n.png", b"\xff.png"]
+
+
+def test_auto_channels_are_those_of_the_first_stage_that_is_taken(tmp_path: Path) -> None:
+    """Grey images became 3 channels for a first stage of 1, which then was refused; no colour must vanish unsaid."""
+    grey, colours = (write_images(tmp_path / name, noise(6, (16, 16, c))) for name, c in (("grey", 1), ("colours", 3)))
+    firsts = {c: run_tiny(tmp_path / f"of-{c}", data, {"data.channels": c}, stage="autoencoder").path
+              for c, data in ((1, grey), (3, colours))}  # fmt: skip
+    for data, channels in ((grey, 1), (grey, 3), (colours, 3)):
+        said: list[str] = []
+        changes = {"data.channels": "auto", "autoencoder": {"from": str(firsts[channels])}}
+        made = plan(recipe(tmp_path, changes), data, tmp_path / "run", report=said.append)
+        assert made.model.data.channels == channels
+        assert f"data.channels: {channels}, as {firsts[channels]} has" in said
+    with pytest.raises(UsageError, match=r"auto is 3, as the images are in colour, and .*of-1/run is made for 1\. Set"):
+        plan(
+            recipe(tmp_path, {"data.channels": "auto", "autoencoder": {"from": str(firsts[1])}}),
+            colours,
+            tmp_path / "run",
+        )

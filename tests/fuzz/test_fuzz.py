@@ -139,6 +139,9 @@ class Drawn:
         self.real._request(task, options)
         return Output(torch.zeros(1, 3, 16, 16), 8, [{"seed": "0"}])
 
+    def check(self, task: str, **options: Any) -> None:
+        self.real.check(task, **options)
+
     def check_target(self, path: Path, size: Any = None) -> None:
         self.real.check_target(path, size)
 
@@ -150,6 +153,7 @@ OPTIONS = ["-n", "--steps", "--solver", "--levels", "--guidance", "--seed", "--s
            "--device", "--from", "--json", "--no-metadata", "--nonsense", "--out", "--"]  # fmt: skip
 COMMANDS = [
     ["sample", "m"], ["sample"], ["reconstruct", "m"], ["train"], ["train", "tiny-shapes"], ["recipes", "show"],
+    ["reconstruct", "m", "."],
     ["inspect"], ["import"], ["export"], ["verify"], ["data", "check"], ["data", "shapes", "--count", "1"], [],
 ]  # fmt: skip
 

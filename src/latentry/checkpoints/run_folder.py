@@ -44,21 +44,23 @@ def split_denoiser(weights: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]
     return {"unet": unet, "conditioning": {k: v for k, v in weights.items() if not k.startswith("unet.")}}
 
 
-def read(path: Path, *, averaged: bool = True, step: int | None = None) -> ModelFolder:
+def read(path: Path, *, averaged: bool = True, step: int | None = None, classifier: bool = False) -> ModelFolder:
     """The model of a run as it is now: the newest good checkpoint, or that of `step`.
 
+    classifier: of that stage alone, with the first stage whose latents it knows, where there is one.
     May be called at any moment of a training: what is replaced or pruned while it is read is read again.
     Raises UsageError while nothing has been saved.
     """
+    read_now = _classifier if classifier and Store(path / "classifier").steps() else _read
     for _ in range(TRIES):
         before = _contents(path)
         try:
-            return _read(path, averaged, step)
+            return read_now(path, averaged, step)
         except (LatentryError, OSError):
             if _contents(path) == before and not any(path.glob("model*.tmp")):
                 raise
             time.sleep(PAUSE)
-    return _read(path, averaged, step)
+    return read_now(path, averaged, step)
 
 
 def _contents(path: Path) -> list[tuple[str, int]]:
@@ -91,6 +93,16 @@ def _read(path: Path, averaged: bool, step: int | None) -> ModelFolder:
         if first.config.trained.get("autoencoder_steps") == saved.step:  # the scale is measured once it is trained
             weights |= {name: first.tensors["autoencoder"][name] for name in SCALES}
     return _folder(saved, {"autoencoder": weights}, f"{averaged}")
+
+
+def _classifier(path: Path, averaged: bool, step: int | None) -> ModelFolder:
+    store = Store(path / "classifier")
+    saved = store.at(step) if step is not None else store.newest()
+    if saved is None:
+        raise LatentryError(f"{path}: every checkpoint of the classifier is damaged. Train that stage again.")
+    beside = _read(path, averaged, None)  # what else the run says of the model, such as its noise schedule
+    alone = replace(beside, tensors={"autoencoder": beside.tensors["autoencoder"]}, hash="", step=saved.step)
+    return _with_classifier(alone, saved, averaged)
 
 
 def _folder(saved: Saved, tensors: Mapping[str, Mapping[str, Tensor]], chosen: str) -> ModelFolder:

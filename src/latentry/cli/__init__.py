@@ -79,6 +79,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
             complain(str(error))
         return error.exit_code
     except interrupts.Interrupted as stop:
+        interrupts.told()
         complain("interrupted")
         return int(str(stop.code))
     except (KeyboardInterrupt, typer.Abort):

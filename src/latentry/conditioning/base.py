@@ -34,7 +34,8 @@ class BuildContext:
     the captions. A resume passes files alone, since its weights have a row for each word that there was.
     encode: images (B, C, H, W) in [-1, 1] to latents without scale, for conditions that pass through the first stage;
     its weights are where the conditioner is. image_channels: C of these images, where it is known.
-    factor: how many times smaller than the image the first stage's latent is, where it is known.
+    factor: how many times smaller than the image the first stage's latent is, and latent_channels: how many channels
+    it has, where they are known.
     report: called with one line for what a person should know, for example how many captions were cut.
     """
 
@@ -47,6 +48,7 @@ class BuildContext:
     encode: Callable[[Tensor], Tensor] | None = None
     image_channels: int | None = None
     factor: int | None = None
+    latent_channels: int | None = None
     report: Callable[[str], None] = logging.getLogger("latentry").info
 
 

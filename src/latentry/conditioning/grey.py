@@ -23,10 +23,13 @@ LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 
 class GreyOptions(KindOptions):
-    """Options of `grey`. factor: of the first stage: a square of so many pixels a side is one place of the latent."""
+    """Options of `grey`.
+
+    factor: a square of so many pixels a side is one place of the latent; null: as of the first stage.
+    """
 
     kind: Literal["grey"] = "grey"
-    factor: int = Field(default=4, ge=1, le=64)
+    factor: int | None = Field(default=None, ge=1, le=64)
 
 
 class Grey(Arrays):
@@ -34,17 +37,18 @@ class Grey(Arrays):
 
     Folded and not made smaller, so that the network sees every edge at which a colour may end; and not encoded by the
     first stage, which was trained on colours. Training makes them of the images themselves.
+    latent: the first stage's factor, for options that leave it to that; None: not known, then 4.
     Source: Shi et al. 2016, "Real-time single image super-resolution", section 3.2, backwards (space to depth).
     """
 
     reads = frozenset({"image"})
     takes = "a grey image (1, H, W) in [-1, 1]"
 
-    def __init__(self, options: GreyOptions) -> None:
+    def __init__(self, options: GreyOptions, latent: int | None = None) -> None:
         super().__init__()
-        self.options: GreyOptions = options
-        self.concat_channels = options.factor**2
-        self.shrinks: int = options.factor
+        self.shrinks: int = options.factor or latent or 4
+        self.options: GreyOptions = options.model_copy(update={"factor": self.shrinks})
+        self.concat_channels = self.shrinks**2
 
     @classmethod
     def further(cls, options: KindOptions, name: str, factor: int) -> dict[str, Any]:
@@ -57,13 +61,13 @@ class Grey(Arrays):
         grey = numbers(value, 3).float()  # (1, H, W)
         if grey.shape[0] != 1:
             raise ValueError(f"an image of {grey.shape[0]} channels")
-        if grey.shape[1] % self.options.factor or grey.shape[2] % self.options.factor:
-            raise ValueError(f"{grey.shape[1]}x{grey.shape[2]} pixels, no multiple of {self.options.factor}")
+        if grey.shape[1] % self.shrinks or grey.shape[2] % self.shrinks:
+            raise ValueError(f"{grey.shape[1]}x{grey.shape[2]} pixels, no multiple of {self.shrinks}")
         return (grey,)
 
     def read(self, *columns: Tensor) -> Cond:
         (images,) = columns  # (B, 1, H, W)
-        return Cond(concat=F.pixel_unshuffle(images, self.options.factor))  # (B, factor^2, h, w)
+        return Cond(concat=F.pixel_unshuffle(images, self.shrinks))  # (B, factor^2, h, w)
 
 
 def luma(image: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -78,8 +82,8 @@ def luma(image: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def build(options: GreyOptions, context: BuildContext) -> Grey:
-    """Build from options alone."""
-    return Grey(options)
+    """Build for the factor of the context's first stage."""
+    return Grey(options, context.factor)
 
 
 KIND = ConditionerKind(GreyOptions, build, Grey)

@@ -31,13 +31,13 @@ class MaskedOptions(KindOptions):
 
     through: how what is left of the image reaches the denoiser: the `first_stage`, as in the paper, or `pixels`, those
     of each place of the latent as its channels, with the mask's. latent_channels: of the first stage, where the image
-    passes through it. masks: what is drawn in training for images that have no mask of their own: a kind of
-    `data.holes.KINDS`, `mixed`, kinds by their shares, or null, nothing.
+    passes through it; null: as many as it has. masks: what is drawn in training for images that have no mask of their
+    own: a kind of `data.holes.KINDS`, `mixed`, kinds by their shares, or null, nothing.
     """
 
     kind: Literal["masked"] = "masked"
     through: Literal["first_stage", "pixels"] = "first_stage"
-    latent_channels: Width = 3
+    latent_channels: Width | None = None
     masks: MaskKind | Literal["mixed"] | Annotated[dict[MaskKind, Weight], MaxLen(len(KINDS))] | None = None
 
     @field_validator("masks")
@@ -55,7 +55,8 @@ class Masked(Arrays):
     the posterior, without scale and not quantised, and the mask made as small. As pixels: nothing is lost of either,
     where a latent that a border of the hole crosses knows of both sides, and a mask made small not which is which.
     encode: the first stage's, for images of `image_channels`, on the device of this module. factor: its own; None: not
-    known, as where nothing is encoded.
+    known, as where nothing is encoded. latent_channels: of it, for options that leave them to it; None: not known,
+    then 3.
     Source: Rombach et al. 2022, section 4.5; pixels: Shi et al. 2016, section 3.2, backwards (space to depth).
     """
 
@@ -69,13 +70,15 @@ class Masked(Arrays):
         encode: Callable[[Tensor], Tensor] | None,
         image_channels: int | None = None,
         factor: int | None = None,
+        latent_channels: int | None = None,
     ) -> None:
         super().__init__()
-        self.options: MaskedOptions = options
+        self.latent_channels = options.latent_channels or latent_channels or 3
+        self.options: MaskedOptions = options.model_copy(update={"latent_channels": self.latent_channels})
         self.first_stage, self.image_channels = encode, image_channels
         self.folded = (factor or 1) if options.through == "pixels" else 0
         folded = ((image_channels or 3) + 1) * self.folded**2
-        self.concat_channels = folded or options.latent_channels + 1
+        self.concat_channels = folded or self.latent_channels + 1
 
     @classmethod
     def further(cls, options: KindOptions, name: str, factor: int) -> dict[str, Any]:
@@ -116,7 +119,7 @@ class Masked(Arrays):
             raise UsageError("masked: there is no first stage to pass the image through. Take a model that has one.")
         with torch.no_grad():
             latent = self.first_stage(images)  # (B, c, h, w)
-        channels = self.options.latent_channels
+        channels = self.latent_channels
         if latent.shape[1] != channels:
             raise UsageError(
                 f"masked: the first stage's latent has {latent.shape[1]} channels, latent_channels is {channels}. "
@@ -128,7 +131,7 @@ class Masked(Arrays):
 
 def build(options: MaskedOptions, context: BuildContext) -> Masked:
     """Build with the first stage of the context and what is known of it."""
-    return Masked(options, context.encode, context.image_channels, context.factor)
+    return Masked(options, context.encode, context.image_channels, context.factor, context.latent_channels)
 
 
 KIND = ConditionerKind(MaskedOptions, build, Masked)

@@ -6,7 +6,7 @@ numbers of its configurations for 256 pixels (`random_thin_256`, `random_medium_
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 Hole = NDArray[np.bool_]
 """(H, W), True where an image is to be filled."""
+Line = tuple[float, float, float, float]
+"""Row and column of both ends."""
 Draw = Callable[[int, int, np.random.Generator], Hole]
 
 SIDE = 256
@@ -37,19 +39,16 @@ class Strokes:
     least_length: int = 10
 
     def __call__(self, height: int, width: int, rng: np.random.Generator) -> Hole:
-        hole, scale = np.zeros((height, width), dtype=bool), min(height, width) / SIDE
-        size = np.array([height, width])
-        for chain in range(int(rng.integers(self.fewest, self.most, endpoint=True))):
-            here = rng.integers(size).astype(float)
-            for _ in range(int(rng.integers(1, self.longest_chain, endpoint=True))):
-                turn = 0.01 + int(rng.integers(4))  # radians, the other way round in every second chain
-                turn = 2 * np.pi - turn if chain % 2 == 0 else turn
-                length = scale * (self.least_length + int(rng.integers(self.length)))
-                brush = scale * (self.least_width + int(rng.integers(self.width)))
-                there = np.clip(here + length * np.array([np.cos(turn), np.sin(turn)]), 0, size)
-                _stroke(hole, here, there, max(brush, 1.0) / 2)
-                here = there
-        return hole
+        scale = min(height, width) / SIDE
+        chains = int(rng.integers(self.fewest, self.most, endpoint=True))
+        strokes = rng.integers(1, self.longest_chain, chains, endpoint=True)
+        starts = rng.integers((height, width), size=(chains, 2))
+        turns, lengths, brushes = rng.integers((4, self.length, self.width), size=(strokes.sum(), 3)).T
+        angles = (0.01 + turns) * np.repeat(np.where(np.arange(chains) % 2 == 0, -1, 1), strokes)  # in radians
+        steps = scale * (self.least_length + lengths) * np.array([np.cos(angles), np.sin(angles)])  # (2, N)
+        paths = np.split(steps.T, np.cumsum(strokes)[:-1])
+        lines = [line for start, path in zip(starts, paths, strict=True) for line in _walk(start, path, height, width)]
+        return _brushed(np.array(lines), np.maximum(scale * (self.least_width + brushes), 1) / 2, height, width)
 
 
 @dataclass(frozen=True)
@@ -134,13 +133,38 @@ def draw_hole(masks: str | Mapping[Any, float], height: int, width: int, rng: np
     return one_box(height, width, rng)
 
 
-def _stroke(hole: Hole, start: NDArray[np.floating], end: NDArray[np.floating], radius: float) -> None:
-    """Fill what is within `radius` of a line from `start` to `end`, (row, column) each: a brush with a round tip."""
-    low = np.maximum(np.floor(np.minimum(start, end) - radius), 0).astype(int)
-    high = np.minimum(np.ceil(np.maximum(start, end) + radius) + 1, hole.shape).astype(int)
-    rows, columns = np.ogrid[low[0] : high[0], low[1] : high[1]]
-    along = end - start
-    share = ((rows - start[0]) * along[0] + (columns - start[1]) * along[1]) / max(float(along @ along), 1e-9)
-    share = np.clip(share, 0, 1)
-    away = (rows - start[0] - share * along[0]) ** 2 + (columns - start[1] - share * along[1]) ** 2
-    hole[low[0] : high[0], low[1] : high[1]] |= away <= radius**2
+def _walk(start: NDArray[np.integer], steps: NDArray[np.floating], height: int, width: int) -> Iterator[Line]:
+    """Step by step, each end kept inside the image."""
+    y, x = (float(place) for place in start)
+    for down, right in steps.tolist():
+        there = min(max(y + down, 0.0), height), min(max(x + right, 0.0), width)
+        yield (y, x, *there)
+        y, x = there
+
+
+def _brushed(lines: NDArray[np.floating], radii: NDArray[np.floating], height: int, width: int) -> Hole:
+    """What is within its radius of any of the lines (N, 4): brushes with round tips.
+
+    All at once, by the rows that each crosses, since there are up to 250 of a few pixels. A disc of radius r on its way
+    from end to end, at share t of it, covers of row y the columns x(t) -+ sqrt(r^2 - u^2), u = y - y(t): furthest to a
+    side where the tangent is parallel to the line, at u = +-r dx / length, or at the nearest end.
+    """
+    first = np.maximum(np.ceil(lines[:, ::2].min(1) - radii), 0).astype(int)
+    last = np.minimum(np.floor(lines[:, ::2].max(1) + radii), height - 1).astype(int)
+    rows = [np.arange(top, bottom + 1) for top, bottom in zip(first, last, strict=True)]
+    which = np.repeat(np.arange(len(lines)), [len(each) for each in rows])
+    y, (top, left, bottom, right), r = np.concatenate(rows), lines[which].T, radii[which]
+    down, across = np.where(bottom == top, 1e-9, bottom - top), right - left
+    tangent = r * across / np.hypot(down, across) * np.sign(down)
+    edges = []
+    for side in (-1, 1):
+        t = np.clip((y - top + side * tangent) / down, 0, 1)
+        half = np.sqrt(np.maximum(r**2 - (y - top - t * down) ** 2, 0))
+        edges.append(left + t * across + side * half)
+    begins = np.clip(np.ceil(edges[0]), 0, width).astype(int)
+    ends = np.maximum(np.clip(np.floor(edges[1]) + 1, 0, width).astype(int), begins)
+    change = np.zeros((height, width + 1), dtype=np.int16)  # of how many lie over a pixel, from that at its left
+    np.add.at(change, (y, begins), 1)
+    np.subtract.at(change, (y, ends), 1)
+    hole: Hole = np.cumsum(change, 1, dtype=np.int16)[:, :width] > 0
+    return hole

@@ -34,6 +34,7 @@ def build_denoiser(
             encode=_unscaled(autoencoder),
             image_channels=config.data.channels,
             factor=config.autoencoder.factor,
+            latent_channels=latent_channels,
         )
         for name in config.diffusion.conditioning
     }

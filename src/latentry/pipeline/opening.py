@@ -31,12 +31,17 @@ def read(
     weights: Weights = "ema",
     step: int | None = None,
     vocabulary: str | Path | None = None,
+    *,
+    classifier: bool = False,
 ) -> ModelFolder:
-    """What a run, a model folder or a foreign checkpoint holds; arguments and errors as of `load`."""
+    """What a run, a model folder or a foreign checkpoint holds; arguments and errors as of `load`.
+
+    classifier: of a run that stage alone, of which `step` then is.
+    """
     if not folder.exists():
         raise UsageError(f"{folder}: no such file or folder; give a run, a model folder or a checkpoint")
     if run_folder.is_run(folder):
-        return run_folder.read(folder, averaged=weights == "ema", step=step)
+        return run_folder.read(folder, averaged=weights == "ema", step=step, classifier=classifier)
     if step is not None:
         raise UsageError(f"{folder}: has no checkpoints to choose from; for those you need the run it came from")
     if model_folder.is_model(folder):

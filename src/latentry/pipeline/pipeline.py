@@ -121,7 +121,8 @@ class Pipeline(Methods):
                 f"n: {request.count} images of {request.size[0]}x{request.size[1]} are {values:.0e} numbers; at most "
                 f"{MOST_VALUES:.0e} at a time. Ask for fewer."
             )
-        levels, latents, parts = levels_of(self.model, request, chosen), [], request.parts(batch)
+        levels, latents = levels_of(self.model, request, chosen), []
+        parts = request.begun().parts(batch)
         done, total = 0, len(parts) * (len(levels) - 1)
         for part in parts:
             x = torch.empty(0) if part.start is None else part.start[0]
@@ -186,7 +187,9 @@ class Pipeline(Methods):
         named = options if text is None else {"text": text, **options}
         _, checked, request, chosen, _ = self._request(task, named)
         worse, levels = self._worse(checked, chosen), levels_of(self.model, request, chosen)
-        return solve(self.model, request, levels, chosen, bf16=bf16, worse=None if worse is None else worse.denoiser)
+        return solve(
+            self.model, request.begun(), levels, chosen, bf16=bf16, worse=None if worse is None else worse.denoiser
+        )
 
     def unknown_words(self, text: str) -> list[str]:
         """The words of a prompt that the model has no token for; it goes by the others."""

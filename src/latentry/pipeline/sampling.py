@@ -28,14 +28,15 @@ from latentry.tasks import Request
 
 def levels_of(model: Model, request: Request, chosen: SampleOptions) -> list[Level]:
     """The levels from noise to clean; of a request that has a start, its level and those below it."""
-    if request.start is not None and request.start[1] == CLEAN:
+    start = request.start or request.begin
+    if start is not None and start[1] == CLEAN:
         return [CLEAN]
     assert model.denoiser is not None
     schedule = model.denoiser.schedule.exact if is_ancestral(chosen) else model.denoiser.schedule
     levels: list[Level] = lookup(LEVELS, chosen.levels, "levels")(schedule, chosen.steps)
-    if request.start is None or request.start[1] is None:
+    if start is None or start[1] is None:
         return levels
-    first = request.start[1]
+    first = start[1]
     return [first, *(level for level in levels if level.t < first.t)]
 
 

@@ -172,12 +172,11 @@ def _of_image(options: EditOptions, path: Path, model: Model, request: Request) 
     place = all_of(size, multiple_of(model))
     if options.size is not None and fitting_size(options.size, model) != place.size:
         raise UsageError(f"size: an image is edited at its own, {size[0]}x{size[1]}. Leave it out.")
-    latent = model.encode(place.cut(image)[None])
     told = {**request.facts[0], "image": printable(str(path))}
     return replace(
         request,
         size=place.size,
-        start=(latent.expand(2, -1, -1, -1), None),
+        begin=(lambda: model.encode(place.cut(image)[None]).expand(2, -1, -1, -1), None),
         walk=partial(_inverting, model, {name: each[:1] for name, each in request.values.items()}),
         back=partial(_uncut, place),
         facts=[{**told, "name": one["name"]} for one in request.facts],

@@ -87,10 +87,10 @@ def request(options: Interpolate, model: Model) -> Request:
     seeds = [options.seed] * options.frames
     names = [{"name": f"frame-{i:04d}", "share": f"{share:.6g}"} for i, share in enumerate(shares)]
     if options.files:
-        latents, place, units = _ends(options, model)
-        start = noised(model, slerp(latents[:1], latents[1:], shares), seeds, options.strength)
-        back = partial(_uncut, place)
-        return Request(values, seeds, place.size, start, back=back, facts=names, units=[units] * options.frames)
+        (first, last), place, units = _ends(options, model)
+        begin = noised(model, lambda: slerp(model.encode(first), model.encode(last), shares), seeds, options.strength)
+        back, own = partial(_uncut, place), [units] * options.frames
+        return Request(values, seeds, place.size, begin=begin, back=back, facts=names, units=own)
     size = fitting_size(options.size, model)
     if not options.seeds:
         return Request(values, seeds, size, facts=names)
@@ -140,18 +140,15 @@ def _noise(model: Model, seed: int, size: tuple[int, int]) -> Tensor:
     return rng.normal(seed, "sampling start", [0], 0, shape).to(model.device)
 
 
-def _ends(options: Interpolate, model: Model) -> tuple[Tensor, Window, Any]:
-    """The latents of both files (2, c, h, w), the window they are seen through, and the units of the first."""
-    import torch
-
+def _ends(options: Interpolate, model: Model) -> tuple[tuple[Tensor, Tensor], Window, Any]:
+    """Both files (1, C, H, W) as the first stage takes them, the window they are seen through, the first's units."""
     data = model.config.data
     (first, units), (last, _) = (read_image(path, data) for path in options.files)
     if first.shape != last.shape:
         sizes = " and ".join(f"{image.shape[1]}x{image.shape[2]}" for image in (first, last))
         raise UsageError(f"--images: {sizes} pixels; accepted: two images of one size. Crop or resize one.")
     place = whole((first.shape[1], first.shape[2]), multiple_of(model))
-    latents = torch.cat([model.encode(place.cut(image)[None]) for image in (first, last)])
-    return latents, place, units or file_units(options.files[0], data)
+    return (place.cut(first)[None], place.cut(last)[None]), place, units or file_units(options.files[0], data)
 
 
 def _uncut(place: Window, images: Tensor) -> Tensor:

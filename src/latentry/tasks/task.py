@@ -44,7 +44,8 @@ class Request:
     size: (H, W) in pixels.
     start: the scaled latents (B, c, h, w) to begin from and their level, of which the solver visits those below; at the
     clean end they are the result and nothing is sampled. A level of None: the first there is. None: pure noise, from
-    the first level down.
+    the first level down. begin: of latents that a network has yet to make, for the seeds; `begun` asks it for them,
+    once everything else has been checked.
     wrap: applied in order around the guided denoiser; what is to be clipped is clipped after the last. Images are drawn
     in batches: a wrap that holds something for each image, such as its mask, is a `PerImage`. walk: makes the solver
     that is used of the chosen one.
@@ -61,6 +62,7 @@ class Request:
     seeds: Sequence[int]
     size: tuple[int, int]
     start: tuple[Tensor, Level | None] | None = None
+    begin: tuple[Callable[[], Tensor], Level | None] | None = None
     wrap: tuple[Callable[[Denoise], Denoise], ...] = ()
     walk: Callable[[Solve], Solve] | None = None
     back: Callable[[Tensor], Tensor] | None = None
@@ -75,6 +77,10 @@ class Request:
     def count(self) -> int:
         """How many images."""
         return len(self.seeds) if self.start is None else len(self.start[0])
+
+    def begun(self) -> Request:
+        """With its `start`."""
+        return self if self.begin is None else replace(self, start=(self.begin[0](), self.begin[1]), begin=None)
 
     def parts(self, batch: int) -> list[Request]:
         """The request in parts of at most `batch` images, or pairs of them, in order."""

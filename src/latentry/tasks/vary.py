@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -39,17 +40,25 @@ def level_of(schedule: Schedule, strength: float) -> Level:
     return schedule.level(max(round(strength * schedule.steps) - 1, 0))
 
 
-def noised(model: Model, latent: Tensor, seeds: list[int], strength: float) -> tuple[Tensor, Level]:
-    """Clean latents (B or 1, c, h, w) at the level of a strength, with the noise that `sample` begins with."""
-    import torch
-
-    from latentry import rng
-    from latentry.diffusion.process import q_sample
-
+def noised(
+    model: Model, latents: Callable[[], Tensor], seeds: list[int], strength: float
+) -> tuple[Callable[[], Tensor], Level]:
+    """Clean latents (B or 1, c, h, w) at the level of a strength, with the noise that `sample` begins with, once they
+    are asked for (`Request.begin`)."""
     assert model.denoiser is not None  # or `why_not` has refused
     level = level_of(model.denoiser.schedule, strength)
-    noise = torch.cat([rng.normal(seed, "sampling start", [0], 0, latent.shape[1:]) for seed in seeds])
-    return q_sample(latent, noise.to(latent), level.alpha, level.sigma), level
+
+    def begin() -> Tensor:
+        import torch
+
+        from latentry import rng
+        from latentry.diffusion.process import q_sample
+
+        latent = latents()
+        noise = torch.cat([rng.normal(seed, "sampling start", [0], 0, latent.shape[1:]) for seed in seeds])
+        return q_sample(latent, noise.to(latent), level.alpha, level.sigma)
+
+    return begin, level
 
 
 def request(options: Vary, model: Model) -> Request:
@@ -60,12 +69,11 @@ def request(options: Vary, model: Model) -> Request:
     check_least(options.file, (image.shape[1], image.shape[2]))
     values, seeds = values_and_seeds(options, model)
     place = whole((image.shape[1], image.shape[2]), multiple_of(model))
-    start = noised(model, model.encode(place.cut(image)[None]), seeds, options.strength)
     return Request(
         model.denoiser.guessed(values),
         seeds,
         place.size,
-        start,
+        begin=noised(model, lambda: model.encode(place.cut(image)[None]), seeds, options.strength),
         back=partial(_uncut, place),
         facts=[{"name": options.file.stem, "strength": f"{options.strength:g}"}] * len(seeds),
         units=[units or file_units(options.file, data)] * len(seeds),

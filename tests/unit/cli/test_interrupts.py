@@ -118,6 +118,20 @@ def test_an_interrupt_during_an_import_waits_for_its_end(tmp_path: Path) -> None
     assert (done.returncode, done.stdout, done.stderr) == (130, "True\n", "")
 
 
+@pytest.mark.parametrize("late", ["the end of the grace", "a second signal"])
+def test_a_program_that_leaves_slowly_says_so_once(late: str) -> None:
+    """On a busy machine Python takes its time to end: one line of the command, then one of the alarm."""
+    grace, end = (0.3, "time.sleep(30)") if late == "the end of the grace" else (30, f"{ME}; time.sleep(30)")
+    code = (
+        f"from latentry import cli\ninterrupts.GRACE = {grace}\n"
+        f"def work(**_):\n  with interrupts.working(): {ME}; time.sleep(30)\n"
+        f"def end():\n  {end}\n"
+        "import atexit; atexit.register(end); cli.app = work; cli.main([])"
+    )
+    done = delivered(code)
+    assert (done.returncode, done.stderr) == (130, "error: interrupted\n")
+
+
 def test_what_is_under_way_is_cleaned_up() -> None:
     """An export leaves its half folder behind otherwise."""
     done = delivered(f"with interrupts.working():\n  try: {ME}; time.sleep(30)\n  finally: print('cleaned')")

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from latentry.conditioning import BuildContext, values_of
 from latentry.conditioning.masked import MaskedOptions, build
-from latentry.data.holes import KINDS, LARGEST_SHARE, draw_hole
+from latentry.data.holes import KINDS, LARGEST_SHARE, _brushed, draw_hole
 from latentry.data.sample import Sample
 
 COUNT = 150
@@ -65,6 +65,28 @@ def test_they_cover_as_much_of_the_image_as_the_published_ones(kind: str) -> Non
     assert shares.mean() == pytest.approx(np.mean(others), abs=4 * np.std(others) / math.sqrt(COUNT))
     for q in (0.1, 0.5, 0.9):
         assert np.quantile(shares, q) == pytest.approx(np.quantile(others, q), abs=0.08)
+
+
+@pytest.mark.parametrize("lines", ["any", "upright", "flat", "points", "whole numbers"])
+def test_strokes_cover_what_is_near_their_lines(lines: str) -> None:
+    """Against the distance of every pixel to every line; those within rounding of the brush's edge may be either."""
+    rng = np.random.default_rng(0)
+    for height, width in ((40, 70), (63, 5), (64, 64)):
+        ends = rng.uniform(0, 1, (5, 4)) * [height, width, height, width]
+        ends = np.round(ends) if lines == "whole numbers" else ends
+        for same in {"upright": [1], "flat": [0], "points": [0, 1]}.get(lines, []):
+            ends[:, same + 2] = ends[:, same]
+        radii = np.round(rng.uniform(0.5, 9, 5), 1)
+        y, x = np.mgrid[:height, :width]
+        away = np.full((height, width), np.inf)
+        for (top, left, bottom, right), radius in zip(ends, radii, strict=True):
+            down, across = bottom - top, right - left
+            share = np.clip(((y - top) * down + (x - left) * across) / max(down**2 + across**2, 1e-12), 0, 1)
+            away = np.minimum(away, np.hypot(y - top - share * down, x - left - share * across) - radius)
+        hole = _brushed(ends, radii, height, width)
+        assert np.array_equal(hole[np.abs(away) > 1e-6], away[np.abs(away) > 1e-6] < 0)
+        assert hole.any()
+        assert not hole.all()
 
 
 def test_thin_is_thinner_than_medium_and_medium_than_wide() -> None:

@@ -39,7 +39,7 @@ def asked(task: str, **options: Any) -> Request:
 def test_a_variation_begins_at_its_strength_with_the_image_and_the_noise_of_its_seed(files: list[Path]) -> None:
     """x_t = alpha z + sigma eps, eps that of `sample --seed`: strength 1 is nearly that sample."""
     pipe = pipeline()
-    request = asked("vary", file=files[0], strength=0.25, n=2, seed=5)
+    request = asked("vary", file=files[0], strength=0.25, n=2, seed=5).begun()
     assert request.start is not None
     x, level = request.start
     assert level is not None
@@ -140,3 +140,27 @@ def test_files_of_two_sizes_are_told(files: list[Path]) -> None:
         asked("interpolate", files=files[1:])
     with pytest.raises(UsageError, match="both are where the frames begin"):
         asked("interpolate", files=files[:2], seeds="1,2")
+
+
+@pytest.mark.parametrize("task", ["vary", "interpolate"])
+@pytest.mark.parametrize(
+    ("wrong", "part"),
+    [
+        ({"steps": 10**9}, "steps"),
+        ({"autoguide": "none"}, "autoguide: none: no such file"),
+        ({"classifier_scale": 3.0}, "has no classifier"),
+        ({"tile": 3}, "tile"),
+    ],
+)
+def test_what_is_wrong_is_told_before_a_network_works(
+    task: str, wrong: dict[str, Any], part: str, files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To encode a large image takes minutes; to look at what is asked for, none."""
+    pipe = pipeline()
+    given = {"file": files[0]} if task == "vary" else {"files": files[:2]}
+    monkeypatch.setattr(type(pipe.model), "encode", lambda *_, **__: pytest.fail("encoded"))
+    pipe.check(task, **given)
+    with pytest.raises(UsageError, match=part):
+        pipe.run(task, **given, **wrong)
+    with pytest.raises(UsageError, match=part):
+        next(pipe.steps(task=task, **given, **wrong))

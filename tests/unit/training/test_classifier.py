@@ -17,12 +17,14 @@ from torch import Tensor
 import latentry as lt
 from latentry.checkpoints import model_folder
 from latentry.checkpoints.run_status import run_status
+from latentry.checkpoints.store import Store
 from latentry.diffusion.process import q_sample
 from latentry.diffusion.schedule import Level, Schedule, build_schedule
 from latentry.errors import UsageError
 from latentry.evaluation.noisy import judged
 from latentry.models.classifier import LatentClassifier
 from latentry.pipeline.foreign import export_model
+from latentry.pipeline.guides.autoguide import opened
 from latentry.training.loop.log import WALL_CLOCK
 from latentry.training.run import Run
 from tests.e2e.small_runs import run_tiny, write_images, write_metadata
@@ -199,6 +201,26 @@ def test_a_model_without_one_says_how_to_train_one_and_can_be_given_one(tmp_path
     assert torch.equal(again.sample(steps=2).tensor, pipe.sample(steps=2).tensor)
     with pytest.raises(UsageError, match=r"holds a run of another recipe: classifier\.channels"):
         run_tiny(tmp_path, data, {**BEGUN, "classifier": {**BRIEF, "channels": 16}}, stage="classifier")
+
+
+def test_a_lent_one_is_that_of_the_step_that_is_named(tmp_path: Path) -> None:
+    """Not the newest, and known again by its picture, however far the run has come since."""
+    run = run_tiny(tmp_path, planted(tmp_path / "data"), {**BEGUN, "classifier": BRIEF}).path
+    pipe = lt.load(run, device="cpu")
+    how: dict[str, Any] = {"label": "light", "steps": 3, "classifier_scale": 2.0}
+    own, first = pipe.sample(**how).tensor, pipe.sample(**how, classifier=f"{run}@step-2").tensor
+    assert torch.equal(pipe.sample(**how, classifier=f"{run}@step-4").tensor, own)
+    assert torch.equal(pipe.sample(**how, classifier=run).tensor, own)
+    assert not torch.equal(first, own)
+    other, drawn_by = opened(f"{run}@step-2", "classifier")
+    assert other.classifier is not None
+    assert drawn_by.step == 2
+    averaged = Store(run / "classifier").at(2).tensors("ema")
+    assert all(torch.equal(tensor, averaged[name]) for name, tensor in other.classifier.state_dict().items())
+    (path,) = pipe.sample(**how, classifier=f"{run}@step-2").save(tmp_path / "out")
+    assert torch.equal(pipe.again(path).tensor, first)
+    with pytest.raises(UsageError, match=r"classifier: no checkpoint of step 3; known: 2, 4\. Choose one of these"):
+        pipe.sample(**how, classifier=f"{run}@step-3")
 
 
 def test_a_stop_changes_nothing(tmp_path: Path) -> None:

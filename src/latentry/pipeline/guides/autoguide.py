@@ -34,7 +34,9 @@ class Autoguide:
 
 
 def opened(given: Any, option: str = "autoguide") -> tuple[Model, DrawnBy]:
-    """The model of `PATH`, `RUN@step-N`, or of a record, on the CPU. option: that names it, for errors.
+    """The model of `PATH`, `RUN@step-N`, or of a record, on the CPU.
+
+    option: that names it, for errors; of a run `classifier` opens that stage alone, at step N of it.
 
     Raises UsageError for what is none, and for a model that is no longer what the record says.
     """
@@ -46,7 +48,9 @@ def opened(given: Any, option: str = "autoguide") -> tuple[Model, DrawnBy]:
             f"run, a model folder, or RUN@step-N. Name the model: --{option} PATH."
         )
     step = wanted.step if run_folder.is_run(path) or not wanted.hash else None
-    folder = opening.read(path, wanted.config, wanted.weights, step, wanted.vocabulary)
+    folder = opening.read(
+        path, wanted.config, wanted.weights, step, wanted.vocabulary, classifier=option == "classifier"
+    )
     found = opening.hash_of(folder)
     if wanted.hash and wanted.hash != found:
         raise UsageError(

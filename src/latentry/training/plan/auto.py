@@ -12,7 +12,9 @@ from latentry.data.folders.record import Record
 from latentry.data.folders.records import read_folder, real_root
 from latentry.data.folders.select import FOLDER, are_classes, selected, value_of
 from latentry.data.options import AUTO_CHANNELS
+from latentry.errors import UsageError
 from latentry.models.config import AutoencoderOptions
+from latentry.pipeline.foreign import read_model
 from latentry.training.plan.recipes import Recipe, dump, validated
 
 AUTO = "auto"
@@ -54,14 +56,22 @@ def _records(recipe: Recipe, root: Path) -> list[Record]:
 
 
 def _with_channels(recipe: Recipe, root: Path, records: list[Record] | None, report: Callable[[str], None]) -> Recipe:
-    """The recipe with `data.channels: auto` replaced: what all images have, or 3; a model to begin with keeps its 3."""
+    """The recipe with `data.channels: auto` replaced: those of a model to begin with, what all images have, or 3.
+
+    Raises UsageError for images that such a model would lose colours or bands of; grey ones become what it takes.
+    """
     if recipe.data.channels != AUTO_CHANNELS:
         return recipe
     root = real_root(root)
-    if recipe.autoencoder.from_ or recipe.diffusion.from_:
-        channels, why = 3, "as the recipe begins with another model"
-    else:
-        channels, why = channels_of(root, records if records is not None else _records(recipe, root), recipe.data)
+    channels, why = channels_of(root, records if records is not None else _records(recipe, root), recipe.data)
+    if source := recipe.autoencoder.from_ or recipe.diffusion.from_:
+        taken = read_model(Path(source)).config.data.channels
+        if channels not in (1, taken):
+            raise UsageError(
+                f"data.channels: auto is {channels}, {why}, and {source} is made for {taken}. "
+                f"Set data.channels={taken} to turn the images into such, or begin with another model."
+            )
+        channels, why = taken, f"as {source} has"
     report(f"data.channels: {channels}, {why}")
     tree = dump(recipe)
     tree["data"]["channels"] = channels

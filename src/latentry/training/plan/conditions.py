@@ -20,6 +20,7 @@ from latentry.pipeline import Pipeline
 from latentry.tasks import TASKS
 from latentry.tasks.sampling import CONDITIONS, Sampling
 from latentry.training.plan.sources import Sources
+from latentry.training.recipe.recipe import Recipe
 from latentry.training.stages.warm_start import files_to_keep
 
 LACKING = {
@@ -42,13 +43,13 @@ class Conditions(NamedTuple):
     labels: tuple[str, ...]
 
 
-def settle_conditions(
-    options: DiffusionOptions, data: ImageData, sources: Sources, report: Callable[[str], None]
-) -> Conditions:
-    """What the conditions of these images are: as a checkpoint has them, else built from the images.
+def settle_conditions(recipe: Recipe, data: ImageData, sources: Sources, report: Callable[[str], None]) -> Conditions:
+    """What the conditions of these images are: as a checkpoint has them, else built from the images and the first
+    stage's architecture.
 
     Raises UsageError for names and kinds that cannot be, and for images that lack what a condition needs.
     """
+    options, first = recipe.diffusion.architecture(), sources.architecture(recipe)
     check_names(data.labels)
     if sources.saved is not None:
         model = config.validate(ModelConfig, sources.saved.state["model"], str(sources.saved.path))
@@ -70,6 +71,8 @@ def settle_conditions(
         maps=data.maps,
         files=files,
         image_channels=data.options.channels,
+        factor=first.factor,
+        latent_channels=first.latent_channels or first.z_channels,
         report=report,
     )
     with torch.device("meta"):

@@ -80,7 +80,7 @@ def plan(
     conditions = None
     doing("building the conditions")
     with problems.collected(), own_images_explained(wanted):
-        conditions = settle_conditions(wanted.diffusion.architecture(), images, sources, report)
+        conditions = settle_conditions(wanted, images, sources, report)
     classifier = None
     with problems.collected():
         classifier = settle_classifier(wanted, images, out)
