@@ -22,11 +22,14 @@ from latentry.evaluation.measure.setting import Found, Setting
 from latentry.evaluation.options import EvaluationOptions
 from latentry.evaluation.report.page import write as write_page
 from latentry.evaluation.result import Evaluation
+from latentry.evaluation.watching.copies import SHEET
 from latentry.pipeline import Pipeline, load
 from latentry.pipeline.opening import Weights
 from latentry.pipeline.output import grid
 
 Path_ = str | os.PathLike[str]
+SHOWN = {SHEET: "samples, and below each the training image that is nearest to it"}
+"""What pictures show, where their name does not say it."""
 
 
 def evaluate(
@@ -138,7 +141,8 @@ def _evaluation(found: Found, setting: Setting, source: Path | None) -> Evaluati
         versions=facts.versions(),
         hardware=facts.hardware(setting.device, setting.processes.size),
         notes=tuple(dict.fromkeys(found.notes)),
-        pictures={name: f"{name}.png" for name in found.sheets},
+        pictures={SHOWN.get(name, name): f"{name}.png" for name in found.sheets},
+        nearest=found.nearest,
         source="" if source is None else str(source),
     )
 

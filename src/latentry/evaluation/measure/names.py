@@ -28,6 +28,7 @@ ASKED: dict[str, Asked] = {
     "coverage": Asked("density_coverage", "coverage", rises=True),
     "is": Asked(rises=True),
     "gap": Asked(),
+    "copies": Asked(),
     "rfid": Asked(),
     "psnr": Asked(rises=True),
     "ssim": Asked(rises=True),

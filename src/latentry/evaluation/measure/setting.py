@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from latentry.evaluation.measure.names import FIDELITY
 from latentry.evaluation.measure.parts import Bench
 from latentry.evaluation.measure.processes import Processes
 from latentry.evaluation.measure.sets import ImageSet
@@ -35,6 +36,8 @@ class Setting:
         """With these features, and what was to say of those that are missing."""
         o = self.options
         told = self.progress if self.processes.chief else _nothing
+        if {*self.names} <= {"copies", *FIDELITY}:  # these are looked for in one kind of features
+            networks = networks[:1]
         return Bench(networks, self.names, o.seed, o.draws, self.processes, told, [*notes])
 
 
@@ -49,6 +52,7 @@ class Found:
     model: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     sheets: dict[str, Sheet] = field(default_factory=dict)
+    nearest: tuple[dict[str, Any], ...] = ()
 
 
 def preprocessing_of(networks: Sequence[Features], sets: Mapping[str, ImageSet]) -> dict[str, str]:
