@@ -64,8 +64,8 @@ class Evaluation:
         if tree.pop("format") != FORMAT:
             raise ValueError(f"format is not {FORMAT}")
         figures = tuple(_figure(one) for one in tree.pop("figures"))
-        rows = {name: tuple(tree.pop(name, ())) for name in ("notes", "nearest")}
-        return cls(figures=figures, **rows, **tree)
+        nearest = tuple(tree.pop("nearest", ()))
+        return cls(figures=figures, notes=tuple(tree.pop("notes")), nearest=nearest, **tree)
 
     def to_csv(self) -> str:
         """A line for each figure, under COLUMNS; no interval is empty."""

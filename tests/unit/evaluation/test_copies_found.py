@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
+from torch import Tensor
 
+from latentry.checkpoints.manifest import verify
+from latentry.cli import run as command
 from latentry.evaluation import result
 from latentry.evaluation.measure.sets import ImageSet
+from latentry.evaluation.on_card import with_rows
 from latentry.evaluation.run import evaluate
 from tests.e2e.small_runs import noise, run_tiny, write_images
 
@@ -73,16 +79,55 @@ def test_a_file_that_cannot_be_read_shifts_no_name(model, folder, pictures, tmp_
 
 def test_no_image_is_read_twice(model, folder, monkeypatch):
     """Training images, whose statistics are measured too, or which are tens of thousands on a slow disk."""
-    read = list[tuple[int, int]]()
-    one = ImageSet.__call__
-    monkeypatch.setattr(
-        ImageSet, "__call__", lambda self, numbers: (read.extend((id(self), n) for n in numbers), one(self, numbers))[1]
-    )
+    read, one = list[Path](), ImageSet.__call__
+
+    def noted(self: ImageSet, numbers: range) -> Iterator[Tensor]:
+        read.extend(self.paths[number] for number in numbers)
+        return one(self, numbers)
+
+    monkeypatch.setattr(ImageSet, "__call__", noted)
     found = evaluate(
         model, folder, draws=0, device="cpu", report=lambda _: None, metrics=["fid", "gap", "copies"], samples=4
     )
     assert {figure.name.partition("[")[0] for figure in found.figures} >= {"FD", "gap of FD", "copies"}
     assert len(read) == len(set(read)) == 40
+
+
+def test_the_share_stands_on_the_card_once_and_stays_there(model, folder, tmp_path, capsys):
+    """Else who is given the model learns nothing of its copies, or the folder no longer verifies."""
+    words = ["evaluate", str(model), "--data", str(folder), "--metrics", "copies", "--out", str(tmp_path / "out")]
+    for samples in ("4", "6"):
+        assert command([*words, "--samples", samples, "--card", "--device", "cpu"]) == 0
+    card = (model / "model" / "README.md").read_text()
+    rows = [line for line in card.splitlines() if line.startswith("| samples that are copies of training images [")]
+    assert len(rows) == 1
+    assert rows[0].endswith("6 images |")
+    assert "| PSNR of held-out reconstructions" in card
+    assert card.index("## Figures") < card.index(rows[0]) < card.index("## Use")
+    assert not verify(model / "model")
+    names = json.loads((model / "figures.json").read_text())
+    assert rows[0].split("|")[1].strip() in names, "the next `latentry train` would write the card without it"
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [(["--images", "{data}"], "pictures of a folder have none"), (["--step", "2"], "Leave --step 2 out"),
+     (["--recipe", "emogi"], 'did you mean "emoji"')],
+)  # fmt: skip
+def test_a_card_that_is_of_something_else_is_refused(model, folder, more, said, tmp_path, capsys):
+    words = ["evaluate", str(model), "--data", str(folder), "--card", "--out", str(tmp_path / "out")]
+    assert command([*words, *(word.format(data=folder) for word in more)]) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_card_of_other_words_gets_a_table_before_its_use():
+    rows = {"a": "1 | 2", "c": "2"}
+    assert with_rows("# x\n\nUse: y\n", rows).splitlines() == [
+        "# x", "", "## Figures", "", "| | |", "| --- | --- |", "| a \\| b | 1 |", "| c | 2 |", "", "Use: y"
+    ]  # fmt: skip
+    again = with_rows(with_rows("# x\n", rows), {"c": "3"})
+    assert [line for line in again.splitlines() if line.startswith("| c")] == ["| c | 3 |"]
 
 
 def test_too_few_images_to_judge_by_are_a_note(model, pictures, tmp_path):

@@ -33,7 +33,9 @@ def measure_images(
         real, other = folder_set(data, *how), folder_set(folder, *how)
     else:
         real, other = (
-            split_set(images_of(pipe, path or folder, root, "all", setting.report), f"the images of {root}")
+            split_set(
+                images_of(pipe, path or folder, root, "all", setting.report, setting.read), f"the images of {root}"
+            )
             for root in (data, folder)
         )
     refuse_few(other.count, options.samples, str(folder))

@@ -38,7 +38,7 @@ def measure_model(pipe: Pipeline, path: Path, root: Path, setting: Setting) -> F
 
     Raises UsageError for a folder that does not fit, and where held-out images were asked for and there are none.
     """
-    data = images_of(pipe, path, root, setting.options.against, setting.report)
+    data = images_of(pipe, path, root, setting.options.against, setting.report, setting.read)
     networks, notes = features_of(
         setting.options.features,
         partial(own, pipe.autoencoder, pipe.encode),

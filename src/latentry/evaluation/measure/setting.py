@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from latentry.data.options import DataOptions
 from latentry.evaluation.measure.names import FIDELITY
 from latentry.evaluation.measure.parts import Bench
 from latentry.evaluation.measure.processes import Processes
@@ -23,7 +24,10 @@ Sheet = tuple[Tensor, int, bool]
 
 @dataclass(frozen=True)
 class Setting:
-    """How is measured. names: of the metrics. report: called with a line; progress: with (what, done, of how many)."""
+    """How is measured. names: of the metrics. report: called with a line; progress: with (what, done, of how many).
+
+    read: how a folder is read with a model; None: as the model's run says, or else the model.
+    """
 
     options: EvaluationOptions
     names: Sequence[str]
@@ -31,6 +35,7 @@ class Setting:
     device: torch.device
     report: Callable[[str], None]
     progress: Callable[[str, int, int], None]
+    read: DataOptions | None = None
 
     def bench(self, networks: Sequence[Features], notes: Sequence[str]) -> Bench:
         """With these features, and what was to say of those that are missing."""
