@@ -41,7 +41,7 @@ def evaluate(
     seed: Annotated[int, typer.Option(min=0, max=(1 << 63) - 1, help="Of samples, intervals and directions.")] = 0,
     weights: Annotated[str, typer.Option(help="ema or raw.")] = "ema",
     step: Annotated[
-        int | None, typer.Option(min=0, max=10**12, help="A checkpoint of a run; default: the newest.")
+        str | None, typer.Option(metavar="N", help="A checkpoint of a run: a step, or best; default: the newest.")
     ] = None,
     recipe: Annotated[
         str | None, typer.Option(help="A recipe by whose `data:` the folder is read; default: the run's.")

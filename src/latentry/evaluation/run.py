@@ -55,7 +55,7 @@ def evaluate(
     seed: int = 0,
     device: str | torch.device = devices.AUTO,
     weights: Weights = "ema",
-    step: int | None = None,
+    step: int | str | None = None,
     read: Mapping[str, Any] | None = None,
     card: bool = False,
     report: Callable[[str], None] = print,
@@ -71,21 +71,7 @@ def evaluate(
     progress: with (what, images done, of how many). Several processes, as torchrun starts them, share the images.
     Raises UsageError for what does not fit together, before anything is computed.
     """
-    words = {
-        "metrics": metrics,
-        "features": features,
-        "samples": samples,
-        "against": against,
-        "reference": reference,
-        "size": size,
-        "crop": crop,
-        "resize": resize,
-        "steps": steps,
-        "guidance": guidance,
-        "batch": batch,
-        "draws": draws,
-        "seed": seed,
-    }
+    words = {name: value for name, value in locals().items() if name in EvaluationOptions.model_fields}
     options = config.validate(EvaluationOptions, words, "evaluate")
     root, pictures = _folder(data, "data"), None if images is None else _folder(images, "images")
     if model is None and pictures is None:
@@ -109,7 +95,7 @@ def as_read(read: Mapping[str, Any]) -> DataOptions:
     return config.validate(DataOptions, read, "data")
 
 
-def refuse_cardless(model: Path_ | None, pictures: Path | None, weights: Weights, step: int | None) -> None:
+def refuse_cardless(model: Path_ | None, pictures: Path | None, weights: Weights, step: int | str | None) -> None:
     """Raise UsageError where what is measured is no finished model with a card."""
     if model is None or pictures is not None:
         raise UsageError("card: pictures of a folder have none. Leave it out, or name a MODEL alone.")

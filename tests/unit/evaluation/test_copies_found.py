@@ -124,7 +124,7 @@ def test_a_card_that_is_of_something_else_is_refused(model, folder, more, said, 
 def test_a_card_of_other_words_gets_a_table_before_its_use():
     rows = {"a": "1 | 2", "c": "2"}
     assert with_rows("# x\n\nUse: y\n", rows).splitlines() == [
-        "# x", "", "## Figures", "", "| | |", "| --- | --- |", "| a \\| b | 1 |", "| c | 2 |", "", "Use: y"
+        "# x", "", "## Figures", "", "| | |", "| --- | --- |", "| a | 1 \\| 2 |", "| c | 2 |", "", "Use: y"
     ]  # fmt: skip
     again = with_rows(with_rows("# x\n", rows), {"c": "3"})
     assert [line for line in again.splitlines() if line.startswith("| c")] == ["| c | 3 |"]

@@ -58,6 +58,12 @@ def kept(figures: Iterable[Figure], names: Sequence[str]) -> list[Figure]:
     return [figure for figure in figures if name_of(figure) in names]
 
 
+def score_of(figures: Iterable[Figure], name: str) -> tuple[str, float] | None:
+    """The first figure of a metric: its name, and its value so that less is better. None where there is none."""
+    found = next((figure for figure in figures if name_of(figure) == name), None)
+    return None if found is None else (found.name, -found.value if ASKED[name].rises else found.value)
+
+
 def name_of(figure: Figure) -> str:
     """By what name a figure is asked for: `fid` of `FD[squeezenet:b8a52…]`; "" where by none."""
     word = figure.name.partition("[")[0].partition(" ")[0]
