@@ -117,7 +117,12 @@ def main() -> int:
         return 0
     few, many = (100, 300) if words.quick else (1000, 50_000)
     rows = (
-        (f"memory of {many:,} images above that of {few:,} (MB)", memory(few, many, words.width), "at most", MOST_MEMORY),
+        (
+            f"memory of {many:,} images above that of {few:,} (MB)",
+            memory(few, many, words.width),
+            "at most",
+            MOST_MEMORY,
+        ),
         ("statistics, vectors of 2048 a second", rate(1024 if words.quick else 20_480), "at least", LEAST_VECTORS),
         ("extraction, share of the network's own speed", share(128 if words.quick else 512), "at least", LEAST_SHARE),
     )

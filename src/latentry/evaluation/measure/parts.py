@@ -9,7 +9,6 @@ from functools import partial
 from latentry.errors import LatentryError, UsageError
 from latentry.evaluation.measure.fidelity import Fidelity, Pairs, pairs_of
 from latentry.evaluation.measure.names import distances_of, kept
-from latentry.evaluation.measure.networks import Placed
 from latentry.evaluation.measure.processes import ALONE, Processes
 from latentry.evaluation.measure.sets import ImageSet
 from latentry.evaluation.measure.streams import Images, Watch, reference_statistics, statistics_of
@@ -63,8 +62,8 @@ class Bench:
         for features, one, two in zip(self.networks, real, other, strict=True):
             for distance in distances_of(chosen):
                 figures += self.tried(partial(self._one, distance, features, one, two), DISTANCES[distance].other)
-            if "is" in chosen and isinstance(features, Placed) and features.kind == "inception":
-                figures.append(score(features.logits(two.vectors), tag(features)))
+            if "is" in chosen and two.scores is not None:
+                figures.append(score(two.scores, tag(features)))
         return kept(figures, chosen)
 
     def lean(self) -> Bench:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import reduce
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from latentry.evaluation.measure.cached import keep, kept, place
+from latentry.evaluation.measure.networks import Placed
 from latentry.evaluation.measure.processes import ALONE, Processes
 from latentry.evaluation.measure.sets import ImageSet
+from latentry.metrics.distances.inception_score import SPLITS, Scores
 from latentry.metrics.features import Features
 from latentry.metrics.statistics import VECTORS, Statistics, extract
 
@@ -46,7 +49,7 @@ def statistics_of(
     part: images that are held at once. seed: of which vectors are kept. What is held does not grow with the count.
     watches: look on at the images of this process.
     """
-    gathering = [Gathering(one, seed) for one in features]
+    gathering = [Gathering(one, seed, count) for one in features]
     held = ((numbers, list(images(numbers))) for numbers in processes.share(count, part))
     reading = ahead(held) if isinstance(images, ImageSet) else held  # a network that draws has both cores already
     for done, (numbers, parts) in enumerate(reading, 1):
@@ -60,8 +63,11 @@ def statistics_of(
 class Gathering:
     """Statistics of one kind of features, while they are gathered."""
 
-    def __init__(self, features: Features, seed: int) -> None:
+    def __init__(self, features: Features, seed: int, count: int) -> None:
         self.features, self.seed = features, seed
+        self.scores = (
+            Scores(count, min(SPLITS, count)) if count and isinstance(features, Placed) and features.scored else None
+        )
         self.statistics: Statistics | None = None
 
     def take(self, first: int, parts: Iterable[Tensor], batch: int) -> Tensor:
@@ -71,6 +77,8 @@ class Gathering:
             if self.statistics is None:
                 self.statistics = empty(vectors.shape[1], self.seed)
             self.statistics.update(vectors, first)
+            if self.scores is not None and isinstance(self.features, Placed):
+                self.scores.update(first, self.features.logits(vectors))
             first += len(vectors)
         return torch.cat(found) if found else torch.zeros(0, 0)
 
@@ -78,7 +86,10 @@ class Gathering:
         """Of all processes, also where one had no images."""
         widths = processes.gathered(0 if self.statistics is None else len(self.statistics.moments.mean))
         mine = self.statistics or empty(max(widths), self.seed)
-        return mine.over_processes() if processes.size > 1 else mine
+        whole = mine.over_processes() if processes.size > 1 else mine
+        if self.scores is not None:
+            whole.scores = reduce(Scores.add, processes.gathered(self.scores))
+        return whole
 
 
 def empty(width: int, seed: int) -> Statistics:
