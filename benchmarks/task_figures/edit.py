@@ -26,6 +26,8 @@ from task_figures.common import Asked, Figure, Measured, corners, judge_itself, 
 
 ROUNDS = 5
 """So many times the requests are drawn, at most, until there are enough originals that are right."""
+KEPT = {"self_share": 0.8}
+"""A colour leaves all of a shape, so that pixels may belong together as in the original for most of the steps."""
 PLACE = 0.5
 """Least IoU of the boxes of one thing before and after."""
 
@@ -73,7 +75,7 @@ def edit(pipe: Pipeline, asked: Asked, _: Pipeline | None) -> Measured:
             walked(pipe, one.scene.text, how),
             pipe.run("edit", text=one.scene.text, to=one.scene.text, **how).tensor,
         ]
-        pairs.append(pipe.run("edit", text=one.scene.text, to=one.swap.after, **how).tensor)
+        pairs.append(pipe.run("edit", text=one.scene.text, to=one.swap.after, **KEPT, **how).tensor)
         plain.append(pipe.sample(one.swap.after, **how).tensor)
     before, after, others = (torch.cat(part) for part in ([p[:1] for p in pairs], [p[1:] for p in pairs], plain))
     scenes = [one.scene for one in chosen]

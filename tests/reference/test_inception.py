@@ -7,15 +7,20 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from latentry.cli import run as command
 from latentry.errors import LatentryError
+from latentry.evaluation import result
 from latentry.metrics.features import InceptionFeatures
 from latentry.metrics.features.resizing import tensorflow1
 from latentry.nn.inception import Inception
@@ -50,13 +55,42 @@ def drawn(key: str, shape: list[int]) -> Tensor:
 
 
 @pytest.fixture(scope="module")
-def features(manifest: Any, tmp_path_factory: pytest.TempPathFactory) -> InceptionFeatures:
-    weights = {key: drawn(key, about["shape"]) for key, about in sorted(manifest.items())}
-    path = tmp_path_factory.mktemp("weights") / "drawn.safetensors"
-    save_file(weights, path)
-    read = InceptionFeatures(path)
+def weights(manifest: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A file where the command looks for the published one."""
+    path = tmp_path_factory.mktemp("weights") / "pt_inception-2015-12-05-6726825d.safetensors"
+    save_file({key: drawn(key, about["shape"]) for key, about in sorted(manifest.items())}, path)
+    yield path
     path.unlink()
-    return read
+
+
+@pytest.fixture(scope="module")
+def features(weights: Path) -> InceptionFeatures:
+    return InceptionFeatures(weights)
+
+
+def test_the_command_measures_in_the_features_of_the_reference(
+    stored: dict[str, Tensor], weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From files of other sizes to FID; what is expected is worked out from the features that torch-fidelity gave."""
+    monkeypatch.setenv("LATENTRY_WEIGHTS", str(weights.parent))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    sets = {"real": ["32x32"], "made": [size for size in SIZES if size not in ("20x17", "32x32")]}
+    for name, sizes in sets.items():
+        (tmp_path / name).mkdir()
+        for number, image in enumerate(image for size in sizes for image in stored[f"image.{size}"]):
+            Image.fromarray(image.permute(1, 2, 0).numpy()).save(tmp_path / name / f"{number}.png")
+    words = ["--data", str(tmp_path / "real"), "--images", str(tmp_path / "made"), "--out", str(tmp_path / "out")]
+    assert command(["evaluate", *words, "--features", "inception", "--metrics", "fid", "--device", "cpu"]) == 0
+    found = result.read(tmp_path / "out")
+    one, other = (
+        np.concatenate([stored[f"feature.{size}.2048"].double().numpy() for size in sizes]) for sizes in sets.values()
+    )
+    centred = [x - x.mean(0) for x in (one, other)]
+    spread = sum((x**2).sum() / (len(x) - 1) for x in centred)
+    common = np.linalg.svd(centred[0] @ centred[1].T, compute_uv=False).sum()
+    common /= ((len(one) - 1) * (len(other) - 1)) ** 0.5
+    expected = ((one.mean(0) - other.mean(0)) ** 2).sum() + spread - 2 * common
+    assert found.value("FID") == pytest.approx(expected, rel=1e-3)
 
 
 def test_the_keys_are_those_of_the_published_file(manifest: Any) -> None:

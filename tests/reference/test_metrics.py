@@ -24,6 +24,7 @@ from latentry.metrics.distances import (
     subset_rows,
 )
 from latentry.metrics.distances.coverage import f_score
+from latentry.metrics.distances.inception_score import Scores
 from latentry.metrics.features.resizing import RESIZINGS
 from latentry.metrics.ssim import ssim
 from tests.shared import SHARED
@@ -109,6 +110,18 @@ def test_inception_score(expected: Any, stored: dict[str, Tensor], name: str, sp
     found, figures = inception_score(stored["class_logits"], splits, shuffle), expected["inception_score"][name]
     assert found.mean == pytest.approx(figures["mean"], rel=1e-8)
     assert found.deviation == pytest.approx(figures["std"], rel=1e-8, abs=1e-12)
+
+
+def test_inception_score_of_parts_that_two_processes_have(expected: Any, stored: dict[str, Tensor]) -> None:
+    """Of all of them, and not of those vectors that are kept; a part may come before another."""
+    logits, figures = stored["class_logits"], expected["inception_score"]["splits10_shuffled_seed2020"]
+    sides = Scores(len(logits)), Scores(len(logits))
+    for turn, first in enumerate(reversed(range(0, len(logits), 37))):
+        sides[turn % 2].update(first, logits[first : first + 37])
+    found = sides[0].add(sides[1]).score()
+    assert found.mean == pytest.approx(figures["mean"], rel=1e-8)
+    assert found.deviation == pytest.approx(figures["std"], rel=1e-8, abs=1e-12)
+    assert Scores(9, 3).add(Scores(9, 3)).answers.shape[1] == 0
 
 
 def test_frechet_distances_of_normals_in_closed_form(expected: Any, stored: dict[str, Tensor]) -> None:

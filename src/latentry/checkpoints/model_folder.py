@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,6 +58,15 @@ def write(path: Path, model: ModelFolder) -> None:
             durable.write(folder / name, [text.encode()])
         for name, content in model.pictures.items():
             durable.write(folder / name, [content])
+
+
+def replace_card(path: Path, card: str) -> None:
+    """Give the folder another card, whole or not at all; the weights are not written again."""
+    with publishing(path, len(card) + SPARE) as folder:
+        for file in path.iterdir():
+            if file.is_file() and file.name not in (CARD, MANIFEST):
+                os.link(file, folder / file.name)
+        durable.write(folder / CARD, [card.encode()])
 
 
 def is_model(path: Path) -> bool:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from latentry import config, text
 from latentry.checkpoints import model_folder
+from latentry.checkpoints.best import resolved
 from latentry.checkpoints.model_folder import ModelFolder
 from latentry.checkpoints.store import Saved, Store
 from latentry.errors import LatentryError, UsageError
@@ -44,8 +45,8 @@ def split_denoiser(weights: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]
     return {"unet": unet, "conditioning": {k: v for k, v in weights.items() if not k.startswith("unet.")}}
 
 
-def read(path: Path, *, averaged: bool = True, step: int | None = None, classifier: bool = False) -> ModelFolder:
-    """The model of a run as it is now: the newest good checkpoint, or that of `step`.
+def read(path: Path, *, averaged: bool = True, step: int | str | None = None, classifier: bool = False) -> ModelFolder:
+    """The model of a run as it is now: the newest good checkpoint, or that of `step`, a number or `best`.
 
     classifier: of that stage alone, with the first stage whose latents it knows, where there is one.
     May be called at any moment of a training: what is replaced or pruned while it is read is read again.
@@ -73,16 +74,16 @@ def _contents(path: Path) -> list[tuple[str, int]]:
     return sorted(entries)
 
 
-def _read(path: Path, averaged: bool, step: int | None) -> ModelFolder:
+def _read(path: Path, averaged: bool, step: int | str | None) -> ModelFolder:
     stores = {stage: Store(path / stage) for stage in STAGES}
     if stores["diffusion"].steps():
-        saved = stores["diffusion"].at(step) if step is not None else stores["diffusion"].newest()
+        saved = resolved(stores["diffusion"], step) if step is not None else stores["diffusion"].newest()
         if saved is not None:
             first = model_folder.read(path / MODEL)
             tensors = {"autoencoder": first.tensors["autoencoder"], **split_denoiser(trained_weights(saved, averaged))}
             classifier = stores["classifier"].newest()
             return _with_classifier(_folder(saved, tensors, f"{averaged}/{first.hash}"), classifier, averaged)
-    saved = stores["autoencoder"].at(step) if step is not None else stores["autoencoder"].newest()
+    saved = resolved(stores["autoencoder"], step) if step is not None else stores["autoencoder"].newest()
     if saved is None:
         if model_folder.is_model(path / MODEL):
             return model_folder.read(path / MODEL)
@@ -95,9 +96,9 @@ def _read(path: Path, averaged: bool, step: int | None) -> ModelFolder:
     return _folder(saved, {"autoencoder": weights}, f"{averaged}")
 
 
-def _classifier(path: Path, averaged: bool, step: int | None) -> ModelFolder:
+def _classifier(path: Path, averaged: bool, step: int | str | None) -> ModelFolder:
     store = Store(path / "classifier")
-    saved = store.at(step) if step is not None else store.newest()
+    saved = resolved(store, step) if step is not None else store.newest()
     if saved is None:
         raise LatentryError(f"{path}: every checkpoint of the classifier is damaged. Train that stage again.")
     beside = _read(path, averaged, None)  # what else the run says of the model, such as its noise schedule

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from latentry import text
+from latentry.checkpoints.best import best_of
 from latentry.checkpoints.run_folder import RECIPE, read_recipe
 from latentry.checkpoints.store import Store
 from latentry.errors import LatentryError
@@ -32,6 +33,8 @@ def run_status(path: Path) -> dict[str, Any]:
         if steps or stage in last:
             of = training.get("steps")
             status[stage] = {"steps": of, "checkpoints": steps, "last": last.get(stage, {})}
+            if best := best_of(Store(path / stage)):
+                status[stage]["best"] = {"step": best.step, "by": best.by}
     if (path / "figures.json").exists():
         try:
             status["figures"] = json.loads(text.read(path / "figures.json"))

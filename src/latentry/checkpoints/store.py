@@ -50,7 +50,7 @@ class Store:
     """The folder `root` of `step-N` checkpoints.
 
     keep: how many of the newest stay. milestones: every checkpoint at a multiple of this many steps stays too.
-    report: called with one line for each damaged checkpoint that is passed over.
+    report: called with one line for each damaged checkpoint that is passed over. best: a step whose checkpoint stays.
     A reader only calls `newest`, `at` and `steps`; the one writer, holding the run's lock, calls `clean` first.
     """
 
@@ -58,6 +58,7 @@ class Store:
     keep: int = 2
     milestones: int | None = None
     report: Callable[[str], None] = logging.getLogger("latentry").warning
+    best: int | None = None
     _damaged: set[int] = field(default_factory=set, init=False, repr=False)
 
     def clean(self) -> None:
@@ -138,7 +139,7 @@ class Store:
     def _prune(self, step: int) -> None:
         """Remove damaged checkpoints and those before `step` that are neither among the newest nor milestones."""
         sound = [s for s in self.steps() if s <= step and s not in self._damaged]
-        stay = set(sound[-self.keep :]) | {step}
+        stay = {*sound[-self.keep :], step, self.best}
         for old in [s for s in self.steps() if s in self._damaged or (s < step and s not in stay)]:
             if self.milestones and old % self.milestones == 0 and old not in self._damaged:
                 continue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -41,8 +41,12 @@ def evaluate(
     seed: Annotated[int, typer.Option(min=0, max=(1 << 63) - 1, help="Of samples, intervals and directions.")] = 0,
     weights: Annotated[str, typer.Option(help="ema or raw.")] = "ema",
     step: Annotated[
-        int | None, typer.Option(min=0, max=10**12, help="A checkpoint of a run; default: the newest.")
+        str | None, typer.Option(metavar="N", help="A checkpoint of a run: a step, or best; default: the newest.")
     ] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="A recipe by whose `data:` the folder is read; default: the run's.")
+    ] = None,
+    card: Annotated[bool, typer.Option("--card", help="Put the figures on the model's card.")] = False,
     device: Annotated[str, typer.Option(help="auto, cuda, cuda:1, mps or cpu.")] = "auto",
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
@@ -57,6 +61,7 @@ def evaluate(
             images=images, out=out, metrics=metrics, features=features, samples=samples, against=against,
             reference=reference, size=size, crop=crop, resize=resize, steps=steps, guidance=guidance, batch=batch,
             seed=seed, device=device, weights="raw" if weights == "raw" else "ema", step=step, report=warn,
+            read=None if recipe is None else _data_of(recipe), card=card,
             progress=None if progress is None else lambda what, done, total: progress(done, total),
         )  # fmt: skip
     if not first_process():
@@ -65,6 +70,13 @@ def evaluate(
         emit_json({"report": str(out), "figures": {figure.name: figure.value for figure in found.figures}})
     else:
         show(found, out)
+
+
+def _data_of(recipe: str) -> dict[str, Any]:
+    """The `data` of a recipe, by name or file."""
+    from latentry.training.plan import recipes
+
+    return recipes.dump(recipes.load(recipe))["data"]
 
 
 def show(found: Evaluation, out: Path) -> None:

@@ -53,8 +53,8 @@ def task_command(task: str) -> Any:
         named("weights", str, typer.Option(help="ema or raw."), "ema"),
         named(
             "step",
-            int | None,
-            typer.Option(min=0, max=10**12, help="A checkpoint of a run; default: the newest."),
+            str | None,
+            typer.Option(metavar="N", help="A checkpoint of a run: a step, or best; default: the newest."),
             None,
         ),
         named("device", str, typer.Option(help="auto, cuda, cuda:1, mps or cpu."), "auto"),
@@ -84,7 +84,7 @@ class Line:
 
     model: Path | None
     weights: str
-    step: int | None
+    step: str | None
     device: str
     out: Path
     no_metadata: bool

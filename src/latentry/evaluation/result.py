@@ -29,6 +29,7 @@ class Evaluation:
     model: facts of the model: parameters, training, throughput, memory; empty for a folder of images.
     settings: what was asked for: samples, seed, steps. versions, hardware: by name. notes: what could not be measured,
     and why. pictures: files in the report's folder that show something, by what they show. source: the run or model.
+    nearest: samples beside the training images that they are nearest to, the surest copies first.
     """
 
     of: str
@@ -42,6 +43,7 @@ class Evaluation:
     notes: tuple[str, ...] = ()
     pictures: Mapping[str, str] = field(default_factory=dict)
     source: str = ""
+    nearest: tuple[Mapping[str, Any], ...] = ()
 
     def value(self, name: str) -> float:
         """The value of a figure, by its name or what goes before its features: `FID`. Raises LatentryError."""
@@ -62,7 +64,8 @@ class Evaluation:
         if tree.pop("format") != FORMAT:
             raise ValueError(f"format is not {FORMAT}")
         figures = tuple(_figure(one) for one in tree.pop("figures"))
-        return cls(figures=figures, notes=tuple(tree.pop("notes")), **tree)
+        nearest = tuple(tree.pop("nearest", ()))
+        return cls(figures=figures, notes=tuple(tree.pop("notes")), nearest=nearest, **tree)
 
     def to_csv(self) -> str:
         """A line for each figure, under COLUMNS; no interval is empty."""

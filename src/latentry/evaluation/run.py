@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from latentry import config, devices
 from latentry.checkpoints import durable
+from latentry.data.options import DataOptions
 from latentry.errors import LatentryError, UsageError
-from latentry.evaluation import facts, result
+from latentry.evaluation import facts, on_card, result
 from latentry.evaluation.measure.names import chosen
 from latentry.evaluation.measure.of_images import measure_images
 from latentry.evaluation.measure.of_model import measure_model
@@ -22,11 +24,14 @@ from latentry.evaluation.measure.setting import Found, Setting
 from latentry.evaluation.options import EvaluationOptions
 from latentry.evaluation.report.page import write as write_page
 from latentry.evaluation.result import Evaluation
+from latentry.evaluation.watching.copies import SHEET
 from latentry.pipeline import Pipeline, load
 from latentry.pipeline.opening import Weights
 from latentry.pipeline.output import grid
 
 Path_ = str | os.PathLike[str]
+SHOWN = {SHEET: "samples, and below each the training image that is nearest to it"}
+"""What pictures show, where their name does not say it."""
 
 
 def evaluate(
@@ -50,7 +55,9 @@ def evaluate(
     seed: int = 0,
     device: str | torch.device = devices.AUTO,
     weights: Weights = "ema",
-    step: int | None = None,
+    step: int | str | None = None,
+    read: Mapping[str, Any] | None = None,
+    card: bool = False,
     report: Callable[[str], None] = print,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Evaluation:
@@ -59,36 +66,40 @@ def evaluate(
     model: a run, a model folder or a foreign checkpoint: its samples, what its task gives of held-out images, and its
     reconstructions are measured. images: a folder of pictures made anyhow; with a model too, they are read as it reads
     and measured in its first stage. out: folder of the report (`evaluation.json`, `.csv`, pictures). The others as of
-    `EvaluationOptions`; device, weights, step as of `load`. report: called with what a person should know.
+    `EvaluationOptions`; device, weights, step as of `load`. read: how the folder is read, as a recipe's `data`, instead
+    of as the run's says. card: put the figures on the model's card. report: called with what a person should know.
     progress: with (what, images done, of how many). Several processes, as torchrun starts them, share the images.
     Raises UsageError for what does not fit together, before anything is computed.
     """
-    words = {
-        "metrics": metrics,
-        "features": features,
-        "samples": samples,
-        "against": against,
-        "reference": reference,
-        "size": size,
-        "crop": crop,
-        "resize": resize,
-        "steps": steps,
-        "guidance": guidance,
-        "batch": batch,
-        "draws": draws,
-        "seed": seed,
-    }
+    words = {name: value for name, value in locals().items() if name in EvaluationOptions.model_fields}
     options = config.validate(EvaluationOptions, words, "evaluate")
     root, pictures = _folder(data, "data"), None if images is None else _folder(images, "images")
     if model is None and pictures is None:
         raise UsageError("evaluate: nothing to measure; give a MODEL, or --images FOLDER.")
     processes, chosen_device = join(device)
     target = None if out is None else refuse_unwritable(Path(out))
+    if card:
+        refuse_cardless(model, pictures, weights, step)
     pipe = None if model is None else load(Path(model), device=chosen_device, weights=weights, step=step)
     how = processes, chosen_device, report if processes.chief else _silent, progress or _nothing
-    setting = Setting(options, chosen(options.metrics), *how)
+    setting = Setting(options, chosen(options.metrics), *how, None if read is None else as_read(read))
     found = _measured(pipe, None if model is None else Path(model), root, pictures, setting)
-    return _told(found, setting, pictures if model is None else Path(model), target)
+    evaluation = _told(found, setting, pictures if model is None else Path(model), target)
+    if card and model is not None and processes.chief:
+        on_card.write(Path(model), evaluation)
+    return evaluation
+
+
+def as_read(read: Mapping[str, Any]) -> DataOptions:
+    """How a folder is read. Raises UsageError naming what is not understood."""
+    return config.validate(DataOptions, read, "data")
+
+
+def refuse_cardless(model: Path_ | None, pictures: Path | None, weights: Weights, step: int | str | None) -> None:
+    """Raise UsageError where what is measured is no finished model with a card."""
+    if model is None or pictures is not None:
+        raise UsageError("card: pictures of a folder have none. Leave it out, or name a MODEL alone.")
+    on_card.refuse_other(Path(model), {"weights": None if weights == "ema" else weights, "step": step})
 
 
 def _measured(pipe: Pipeline | None, path: Path | None, root: Path, pictures: Path | None, setting: Setting) -> Found:
@@ -138,7 +149,8 @@ def _evaluation(found: Found, setting: Setting, source: Path | None) -> Evaluati
         versions=facts.versions(),
         hardware=facts.hardware(setting.device, setting.processes.size),
         notes=tuple(dict.fromkeys(found.notes)),
-        pictures={name: f"{name}.png" for name in found.sheets},
+        pictures={SHOWN.get(name, name): f"{name}.png" for name in found.sheets},
+        nearest=found.nearest,
         source="" if source is None else str(source),
     )
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from torch import Tensor
-
 from latentry.errors import UsageError, did_you_mean
-from latentry.metrics.distances import DISTANCES, Distance, inception_score
+from latentry.metrics.distances import DISTANCES, Distance
+from latentry.metrics.distances.inception_score import SEED, Scores
 from latentry.metrics.distances.interval import DRAWS, Interval, around, deviations
 from latentry.metrics.statistics import Statistics
 
@@ -54,15 +53,15 @@ def compare(
     return figures
 
 
-def score(logits: Tensor, tag: str, seed: int = 2020) -> Figure:
+def score(scores: Scores, tag: str, seed: int = SEED) -> Figure:
     """Inception Score in ten splits, shuffled as torch-fidelity does; its deviation makes the interval.
 
-    logits: (N, classes), `InceptionFeatures.logits` of their features.
+    scores: of the class scores that `InceptionFeatures.logits` makes of features.
     """
-    found, count = inception_score(logits, min(10, len(logits)), seed), len(logits)
+    found, count, splits = scores.score(), int(scores.images.sum()), len(scores.images)
     few = f"IS[{tag}] of {count} images: of fewer than {ENOUGH_FOR_SCORE} it is lower than of many."
     warning = "" if count >= ENOUGH_FOR_SCORE else few
-    interval = around(found.mean, found.deviation / min(10, count) ** 0.5, 1.0, float(logits.shape[1]))
+    interval = around(found.mean, found.deviation / splits**0.5, 1.0, float(scores.answers.shape[1]))
     return Figure(f"IS[{tag}]", found.mean, count, 0, interval, warning, seed)
 
 

@@ -19,14 +19,15 @@ def load(
     *,
     device: str | torch.device = devices.AUTO,
     weights: Weights = "ema",
-    step: int | None = None,
+    step: int | str | None = None,
     vocabulary: str | Path | None = None,
 ) -> Pipeline:
     """Open what `train` or `import` made, or a checkpoint of another program.
 
-    path: a model folder, a run (its newest good checkpoint, or that of `step`), a CompVis checkpoint (config: its
-    YAML, by default the one beside it; vocabulary: BERT's vocab.txt, for prompts), or a folder of diffusers. Nothing
-    of a foreign file is run. device: `auto` (the best there is), `cuda`, `cuda:1`, `mps` or `cpu`.
+    path: a model folder, a run (its newest good checkpoint, or that of `step`, a number or `best`), a CompVis
+    checkpoint (config: its YAML, by default the one beside it; vocabulary: BERT's vocab.txt, for prompts), or a folder
+    of diffusers. Nothing of a foreign file is run. device: `auto` (the best there is), `cuda`, `cuda:1`, `mps` or
+    `cpu`.
     weights: averaged or raw ones, where there are both.
     Raises UsageError for anything else and for a device that is not there, LatentryError for what is damaged.
     """

@@ -29,7 +29,7 @@ def read(
     folder: Path,
     config: str | Path | None = None,
     weights: Weights = "ema",
-    step: int | None = None,
+    step: int | str | None = None,
     vocabulary: str | Path | None = None,
     *,
     classifier: bool = False,

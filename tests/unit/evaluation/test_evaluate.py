@@ -83,14 +83,14 @@ def test_a_folder_is_no_way_from_itself_and_further_the_more_it_is_blurred(model
 def test_a_model_is_measured_and_the_report_read_back(model, folder, tmp_path):
     found = measure(model, folder, out=tmp_path / "report", samples=20, batch=8)
     names = [figure.name for figure in found.figures]
-    tags = {name.partition("[")[2] for name in names if "[" in name}
+    tags = {name.partition("[")[2].removeprefix("pixels + ") for name in names if "[" in name}
     assert len(tags) == 1, "one kind of features, named with its hash"
     assert {name.partition("[")[0] for name in names} >= {"FD", "KD", "SWD", "recall", "density", "gap of FD", "R-FD"}
     assert result.read(tmp_path / "report") == found
     rows = (tmp_path / "report" / "evaluation.csv").read_text().splitlines()
     assert len(rows) == len(names) + 1
     assert {path.name for path in (tmp_path / "report").iterdir()} == {
-        "index.html", "evaluation.json", "evaluation.csv", "samples.png", "reconstructions.png"
+        "index.html", "evaluation.json", "evaluation.csv", "samples.png", "reconstructions.png", "nearest.png"
     }  # fmt: skip
     assert found.model["samples_per_second"] > 0
     assert found.model["parameters"]["all"] == sum(v for k, v in found.model["parameters"].items() if k != "all")

@@ -10,6 +10,7 @@ from torch import Tensor
 from latentry.errors import LatentryError, UsageError
 from latentry.metrics.compare import compare, gap, score
 from latentry.metrics.distances import DISTANCES
+from latentry.metrics.distances.inception_score import Scores
 from latentry.metrics.distances.interval import bootstrap_mean, deviations
 from latentry.metrics.statistics import Statistics
 
@@ -102,7 +103,7 @@ def test_a_model_that_repeats_its_training_images_shows_in_the_gap() -> None:
 
 
 def test_the_score_has_its_name_and_an_interval_of_its_splits() -> None:
-    figure = score(3 * drawn(400, 0, 20), INCEPTION)
+    figure = score(Scores.of(3 * drawn(400, 0, 20)), INCEPTION)
     low, high = figure.interval or (0.0, 0.0)
     assert figure.name == f"IS[{INCEPTION}]"
     assert 1 <= low < figure.value < high <= 20

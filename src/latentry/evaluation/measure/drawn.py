@@ -61,6 +61,10 @@ class Samples:
             rows = range(first, min(first + self.batch, numbers.stop))
             yield self.sampled(rows, self.values([self.image_of(number) for number in rows]))
 
+    def one(self, number: int) -> Tensor:
+        """A sample by itself, (C, H, W)."""
+        return next(self(range(number, number + 1)))[0]
+
     def image_of(self, number: int) -> int:
         """The image whose conditions sample `number` is drawn under: each as often as any other."""
         turn, place = divmod(number, len(self.data))

@@ -103,7 +103,7 @@ def pairs_of(
 
     Arguments as of `streams.statistics_of`.
     """
-    sides = [(Gathering(one, seed), Gathering(one, seed)) for one in features]
+    sides = [(Gathering(one, seed, count), Gathering(one, seed, count)) for one in features]
     for done, numbers in enumerate(processes.share(count, part), 1):
         first = numbers.start
         for real, again in pairs(numbers):

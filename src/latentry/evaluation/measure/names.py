@@ -28,6 +28,7 @@ ASKED: dict[str, Asked] = {
     "coverage": Asked("density_coverage", "coverage", rises=True),
     "is": Asked(rises=True),
     "gap": Asked(),
+    "copies": Asked(),
     "rfid": Asked(),
     "psnr": Asked(rises=True),
     "ssim": Asked(rises=True),
@@ -55,6 +56,12 @@ def distances_of(names: Sequence[str]) -> list[str]:
 def kept(figures: Iterable[Figure], names: Sequence[str]) -> list[Figure]:
     """Those of the figures that were asked for: a distance may give more than one."""
     return [figure for figure in figures if name_of(figure) in names]
+
+
+def score_of(figures: Iterable[Figure], name: str) -> tuple[str, float] | None:
+    """The first figure of a metric: its name, and its value so that less is better. None where there is none."""
+    found = next((figure for figure in figures if name_of(figure) == name), None)
+    return None if found is None else (found.name, -found.value if ASKED[name].rises else found.value)
 
 
 def name_of(figure: Figure) -> str:

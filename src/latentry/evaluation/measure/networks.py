@@ -136,6 +136,11 @@ class Placed:
         """(B, D) of (B, C, H, W) in [0, 1]."""
         return self.features(images.to(self.device)).cpu()
 
+    @property
+    def scored(self) -> bool:
+        """Whether there are class scores of them."""
+        return isinstance(self.features, InceptionFeatures)
+
     def logits(self, features: Tensor) -> Tensor:
         """Class scores (N, 1008) of vectors, of Inception's features."""
         assert isinstance(self.features, InceptionFeatures)

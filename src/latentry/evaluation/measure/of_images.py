@@ -13,6 +13,7 @@ from latentry.evaluation.measure.parts import refuse_few, refuse_none
 from latentry.evaluation.measure.sets import ImageSet, folder_channels, folder_set, split_set
 from latentry.evaluation.measure.setting import Found, Setting, preprocessing_of
 from latentry.evaluation.measure.source import images_of
+from latentry.evaluation.watching.copies import Copying, judged
 from latentry.pipeline import Pipeline
 
 SHOWN = 64
@@ -32,7 +33,9 @@ def measure_images(
         real, other = folder_set(data, *how), folder_set(folder, *how)
     else:
         real, other = (
-            split_set(images_of(pipe, path or folder, root, "all", setting.report), f"the images of {root}")
+            split_set(
+                images_of(pipe, path or folder, root, "all", setting.report, setting.read), f"the images of {root}"
+            )
             for root in (data, folder)
         )
     refuse_few(other.count, options.samples, str(folder))
@@ -47,7 +50,10 @@ def measure_images(
         device=setting.device,
     )
     bench = setting.bench(networks, notes)
-    ours, theirs = bench.reference(real), bench.statistics(other, other.count, other.at_once, other.words)
+    copying = Copying(networks[0], alpha=real.alpha) if "copies" in setting.names else None
+    ours = bench.reference(real, [copying.at_training] if copying else [])
+    watches = [copying.at_samples] if copying else []
+    theirs = bench.statistics(other, other.count, other.at_once, other.words, watches)
     refuse_none(theirs[0].count, str(folder))
     refuse_none(ours[0].count, str(data))
     found = Found(f"{theirs[0].count} images of {folder}", f"{ours[0].count} images of {data}")
@@ -55,6 +61,8 @@ def measure_images(
         found.figures = bench.compared(ours, theirs)
         found.sheets = {"samples": sheet(other)}
         found.notes = [*_sizes(other, real, setting)]
+    if copying:
+        judged(copying, found, real, other.one, bench)
     found.notes += bench.notes
     found.preprocessing = preprocessing_of(networks, {"images": other, "reference": real})
     if pipe is not None:

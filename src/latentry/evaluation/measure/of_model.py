@@ -22,7 +22,9 @@ from latentry.evaluation.measure.sets import ImageSet, at_once, split_set
 from latentry.evaluation.measure.setting import Found, Setting, preprocessing_of
 from latentry.evaluation.measure.source import images_of
 from latentry.evaluation.options import SAMPLES
+from latentry.evaluation.watching.copies import Copying, judged
 from latentry.metrics.compare import Figure
+from latentry.metrics.copies.gather import MOST
 from latentry.metrics.statistics import Statistics
 from latentry.pipeline import Pipeline
 
@@ -36,7 +38,7 @@ def measure_model(pipe: Pipeline, path: Path, root: Path, setting: Setting) -> F
 
     Raises UsageError for a folder that does not fit, and where held-out images were asked for and there are none.
     """
-    data = images_of(pipe, path, root, setting.options.against, setting.report)
+    data = images_of(pipe, path, root, setting.options.against, setting.report, setting.read)
     networks, notes = features_of(
         setting.options.features,
         partial(own, pipe.autoencoder, pipe.encode),
@@ -83,23 +85,36 @@ class Measuring:
         samples = Samples(
             self.pipe, self.shown, self.bench.seed, self.setting.options.batch, self.setting.options.sampling
         )
-        theirs = self.bench.reference(self.real)
-        shown = Showing(samples)
-        ours = self.bench.statistics(shown, count, at_once(self.real.largest), "samples")
-        held_out = self._held_out_statistics()
+        copying, shown = self._copying(), Showing(samples)
+        theirs = self.bench.reference(self.real, [copying.at_training] if copying else [])
+        watches = [copying.at_samples] if copying else []
+        ours = self.bench.statistics(shown, count, at_once(self.real.largest), "samples", watches)
+        self._speed(samples)
+        held_out = self._held_out(copying)
         if self.setting.processes.chief:
             self.found.figures += self.bench.compared(theirs, ours)
             if held_out is not None:
                 self.found.figures += self.bench.gaps(theirs, held_out, ours)
             self.found.sheets["samples"] = (shown.images, 0, self.pipe.config.data.alpha)
-        self._speed(samples)
+        if copying:
+            judged(copying, self.found, self.real, samples.one, self.bench)
         return f"{count} samples"
 
-    def _held_out_statistics(self) -> list[Statistics] | None:
-        if "gap" not in self.setting.names or self.setting.options.against != "train" or not len(self.held_out):
-            return None
-        words = f"held-out images of {self.data.root.name}"
-        return self.bench.reference(split_set(self.held_out, words))
+    def _copying(self) -> Copying | None:
+        """Looks out for copies of training images, where these are what is measured against."""
+        asked = "copies" in self.setting.names and self.setting.options.against == "train"
+        return Copying(self.bench.networks[0], alpha=self.real.alpha) if asked else None
+
+    def _held_out(self, copying: Copying | None) -> list[Statistics] | None:
+        """Statistics of held-out images, where a gap is measured; copies are judged by some of these images."""
+        against = self.setting.options.against == "train" and len(self.held_out)
+        real = split_set(self.held_out, f"held-out images of {self.data.root.name}")
+        if "gap" in self.setting.names and against:
+            return self.bench.reference(real, [copying.at_held_out(real.count)] if copying else [])
+        if copying and against:
+            some = real.first(MOST)
+            self.bench.lean().reference(some, [copying.at_held_out(some.count)])
+        return None
 
     def _task(self) -> str:
         """What the task gives of held-out images: distances to them, and likeness to each."""

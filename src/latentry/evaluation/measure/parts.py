@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from latentry.errors import LatentryError, UsageError
 from latentry.evaluation.measure.fidelity import Fidelity, Pairs, pairs_of
 from latentry.evaluation.measure.names import distances_of, kept
-from latentry.evaluation.measure.networks import Placed
 from latentry.evaluation.measure.processes import ALONE, Processes
 from latentry.evaluation.measure.sets import ImageSet
-from latentry.evaluation.measure.streams import Images, reference_statistics, statistics_of
+from latentry.evaluation.measure.streams import Images, Watch, reference_statistics, statistics_of
 from latentry.metrics.compare import Figure, compare, gap, score
 from latentry.metrics.distances import DISTANCES
 from latentry.metrics.distances.interval import DRAWS
@@ -40,17 +39,19 @@ class Bench:
     told: Callable[[str, int, int], None] = silent
     notes: list[str] = field(default_factory=list)
 
-    def reference(self, images: ImageSet) -> list[Statistics]:
+    def reference(self, images: ImageSet, watches: Sequence[Watch] = ()) -> list[Statistics]:
         """Statistics of a folder in each of the features, from the cache where they are kept."""
-        return reference_statistics(
-            images, self.networks, seed=self.seed, processes=self.processes, told=partial(self.told, images.words)
-        )
+        told = partial(self.told, images.words)
+        how = {"seed": self.seed, "processes": self.processes, "told": told, "watches": watches}
+        return reference_statistics(images, self.networks, **how)  # type: ignore[arg-type]
 
-    def statistics(self, images: Images, count: int, part: int, what: str) -> list[Statistics]:
+    def statistics(
+        self, images: Images, count: int, part: int, what: str, watches: Sequence[Watch] = ()
+    ) -> list[Statistics]:
         """Statistics of other images."""
-        return statistics_of(
-            images, count, self.networks, part, seed=self.seed, processes=self.processes, told=partial(self.told, what)
-        )
+        told = partial(self.told, what)
+        how = {"seed": self.seed, "processes": self.processes, "told": told, "watches": watches}
+        return statistics_of(images, count, self.networks, part, **how)  # type: ignore[arg-type]
 
     def compared(
         self, real: Sequence[Statistics], other: Sequence[Statistics], names: Sequence[str] | None = None
@@ -60,10 +61,14 @@ class Bench:
         figures = list[Figure]()
         for features, one, two in zip(self.networks, real, other, strict=True):
             for distance in distances_of(chosen):
-                figures += self._tried(partial(self._one, distance, features, one, two), DISTANCES[distance].other)
-            if "is" in chosen and isinstance(features, Placed) and features.kind == "inception":
-                figures.append(score(features.logits(two.vectors), tag(features)))
+                figures += self.tried(partial(self._one, distance, features, one, two), DISTANCES[distance].other)
+            if "is" in chosen and two.scores is not None:
+                figures.append(score(two.scores, tag(features)))
         return kept(figures, chosen)
+
+    def lean(self) -> Bench:
+        """In the first features alone."""
+        return replace(self, networks=self.networks[:1])
 
     def gaps(
         self, train: Sequence[Statistics], held_out: Sequence[Statistics], other: Sequence[Statistics]
@@ -74,7 +79,7 @@ class Bench:
         for features, one, two, three in zip(self.networks, train, held_out, other, strict=True):
             for distance in distances_of(wanted):
                 made = partial(gap, one, two, three, tag(features), [distance])
-                figures += self._tried(made, f"gap of {DISTANCES[distance].other}")
+                figures += self.tried(made, f"gap of {DISTANCES[distance].other}")
         return figures
 
     def of_pairs(
@@ -90,7 +95,7 @@ class Bench:
     def _one(self, distance: str, features: Features, real: Statistics, other: Statistics) -> list[Figure]:
         return compare(real, other, tag(features), [distance], self.draws, self.seed)
 
-    def _tried(self, make: Callable[[], list[Figure]], what: str) -> list[Figure]:
+    def tried(self, make: Callable[[], list[Figure]], what: str) -> list[Figure]:
         """The figures, or a note why there are none, as where there are too few images for neighbours."""
         try:
             return make()

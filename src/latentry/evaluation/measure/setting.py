@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from latentry.data.options import DataOptions
+from latentry.evaluation.measure.names import FIDELITY
 from latentry.evaluation.measure.parts import Bench
 from latentry.evaluation.measure.processes import Processes
 from latentry.evaluation.measure.sets import ImageSet
@@ -22,7 +24,10 @@ Sheet = tuple[Tensor, int, bool]
 
 @dataclass(frozen=True)
 class Setting:
-    """How is measured. names: of the metrics. report: called with a line; progress: with (what, done, of how many)."""
+    """How is measured. names: of the metrics. report: called with a line; progress: with (what, done, of how many).
+
+    read: how a folder is read with a model; None: as the model's run says, or else the model.
+    """
 
     options: EvaluationOptions
     names: Sequence[str]
@@ -30,11 +35,14 @@ class Setting:
     device: torch.device
     report: Callable[[str], None]
     progress: Callable[[str, int, int], None]
+    read: DataOptions | None = None
 
     def bench(self, networks: Sequence[Features], notes: Sequence[str]) -> Bench:
         """With these features, and what was to say of those that are missing."""
         o = self.options
         told = self.progress if self.processes.chief else _nothing
+        if {*self.names} <= {"copies", *FIDELITY}:  # these are looked for in one kind of features
+            networks = networks[:1]
         return Bench(networks, self.names, o.seed, o.draws, self.processes, told, [*notes])
 
 
@@ -49,6 +57,7 @@ class Found:
     model: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     sheets: dict[str, Sheet] = field(default_factory=dict)
+    nearest: tuple[dict[str, Any], ...] = ()
 
 
 def preprocessing_of(networks: Sequence[Features], sets: Mapping[str, ImageSet]) -> dict[str, str]:

@@ -27,15 +27,24 @@ FIELDS = {
 """What conditions read of a sample, and the option of the data that says where it stands."""
 
 
-def images_of(pipe: Pipeline, path: Path, root: Path, against: str, report: Callable[[str], None]) -> ImageData:
+def images_of(
+    pipe: Pipeline,
+    path: Path,
+    root: Path,
+    against: str,
+    report: Callable[[str], None],
+    options: DataOptions | None = None,
+) -> ImageData:
     """A folder as the model at `path` reads it: its size, background, range, and the split of its training.
 
-    against: `all` puts every image into the one split. Nothing is read that its conditions do not need. Raises
-    UsageError where the folder does not fit.
+    against: `all` puts every image into the one split. options: how, instead of as the model's run says. Nothing is
+    read that its conditions do not need. Raises UsageError where the folder does not fit.
     """
-    options = _recorded(path)
-    if options is None:
-        options = _guessed(pipe, root)
+    options = options or _recorded(path)
+    if options is None or "auto" in (options.text, options.label):
+        guessed = _guessed(pipe, root)
+        found = {} if options is None else {n: v for n in ("text", "label") if (v := getattr(options, n)) != "auto"}
+        options = (options or guessed).model_copy(update={"text": guessed.text, "label": guessed.label, **found})
     facts = pipe.config.data
     reads = frozenset() if pipe.denoiser is None else reads_of(pipe.denoiser.named_conditioners())
     unread: dict[str, Any] = {option: None for field, option in FIELDS.items() if field not in reads}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,7 @@ def page(evaluation: Evaluation, pictures: Mapping[str, bytes] | None = None) ->
                 "Figures", figures_table(evaluation.figures), *(pieces.paragraph(w, "warning") for w in few)
             ),
             pieces.section("Pictures", f'<div class="sheet">{sheets}</div>' if sheets else ""),
+            pieces.section("Nearest training images", nearest_table(evaluation.nearest)),
             pieces.section("Training", plots(run)),
             pieces.section("What to know", *(pieces.paragraph(note) for note in evaluation.notes)),
             pieces.section("Model", pieces.facts(evaluation.model)),
@@ -80,6 +81,13 @@ def figures_table(figures: tuple[Figure, ...]) -> str:
         for f in figures
     )
     return pieces.table(("figure", "value", "95%", "images", "reference", ""), rows, frozenset({1, 2, 3, 4}))
+
+
+def nearest_table(pairs: Sequence[Mapping[str, Any]]) -> str:
+    """A row for each pair of a sample and the training image nearest to it."""
+    words = {True: "yes", False: ""}
+    rows = [[words[x] if isinstance(x, bool) else str(x) for x in pair.values()] for pair in pairs]
+    return pieces.table(tuple(pairs[0]) if pairs else (), rows)
 
 
 def interval(figure: Figure) -> str:

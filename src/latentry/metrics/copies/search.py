@@ -44,27 +44,29 @@ class Neighbours:
     mirrored: Tensor
 
 
-def nearest(queries: Queries, training: Iterable[Tensor], k: int) -> Neighbours:
+def nearest(queries: Queries, training: Iterable[Tensor], k: int, numbers: Tensor | None = None) -> Neighbours:
     """The k nearest of training images, whose vectors come as (b, parts, D), to each query as it is or mirrored.
 
     The distance is that of the part that differs most. An image held out (`own`) is held out with its exact copies.
+    numbers: (N,) int64, by which training images are called; None: 0, 1, ...
     """
     count = len(queries.plain)
     best = torch.full((count, k), torch.inf, dtype=torch.float64)
     rows, flips = torch.full((count, k), NOBODY), torch.zeros(count, k, dtype=torch.bool)
     start = 0
     for chunk in training:
-        numbers = torch.arange(start, start + len(chunk))
+        end = start + len(chunk)
+        called = torch.arange(start, end) if numbers is None else numbers[start:end]
         for at in range(0, count, BLOCK):
             part = slice(at, at + BLOCK)
             distance, flipped = _either(queries, part, chunk)
             own = queries.own[part, None]
-            held_out = (own != NOBODY) & ((numbers == own) | (distance == 0))
+            held_out = (own != NOBODY) & ((called == own) | (distance == 0))
             together = torch.cat((best[part], distance.masked_fill(held_out, torch.inf)), 1)
             best[part], order = together.topk(k, 1, largest=False)
-            rows[part] = torch.cat((rows[part], numbers.expand(len(own), -1)), 1).gather(1, order)
+            rows[part] = torch.cat((rows[part], called.expand(len(own), -1)), 1).gather(1, order)
             flips[part] = torch.cat((flips[part], flipped), 1).gather(1, order)
-        start += len(chunk)
+        start = end
     return Neighbours(best, rows, flips)
 
 

@@ -9,7 +9,9 @@ from torch import Tensor
 
 from latentry.errors import UsageError
 
-BLOCK = 512
+BLOCK = 1024
+MOST = 1 << 20
+"""Distances that are held at once, 8 MB."""
 NEIGHBOURS, NEIGHBOURS_OF_COVERAGE = 3, 5
 ROUNDING = 1e-13
 
@@ -62,10 +64,9 @@ def _covered(manifold: Tensor, points: Tensor, k: int) -> Tensor:
 
 def _squared(queries: Tensor, gallery: Tensor) -> Iterator[Tensor]:
     """Squared distances, some queries at a time, (q, N) float64; what rounding leaves of equal vectors is 0."""
-    y = gallery.double()
-    lengths = y.square().sum(1)
-    for part in queries.split(BLOCK):
+    lengths = torch.cat([part.double().square().sum(1) for part in gallery.split(BLOCK)])
+    for part in queries.split(max(1, MOST // len(gallery))):
         x = part.double()
         both = x.square().sum(1)[:, None] + lengths
-        squared = both - 2 * (x @ y.T)
-        yield torch.where(squared <= ROUNDING * both, 0.0, squared)
+        squared = both - 2 * torch.cat([x @ other.double().T for other in gallery.split(BLOCK)], 1)
+        yield squared.masked_fill_(squared <= ROUNDING * both, 0.0)

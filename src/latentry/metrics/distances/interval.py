@@ -32,13 +32,12 @@ def deviations(
     neighbour distances and ranks of covariances take for real ones. A subset of m of n varies by (n - m) / m more
     than the whole (Politis and Romano 1994; exact for means).
     """
-    sets, parts = (real, generated), list[list[Tensor]]()
+    sets, found = (real, generated), list[Mapping[str, float]]()
     sizes = [max(2, min(len(x) // 2, largest)) for x in sets]
     share = max(size / len(x) for size, x in zip(sizes, sets, strict=True))
     for draw in range(draws):
         rows = [rng.generator(seed, "subsets", i, draw).permutation(len(x))[: sizes[i]] for i, x in enumerate(sets)]
-        parts.append([x[torch.as_tensor(row)] for x, row in zip(sets, rows, strict=True)])
-    found = [compute(*part) for part in parts]
+        found.append(compute(*(x[torch.as_tensor(row)] for x, row in zip(sets, rows, strict=True))))
     scale = (share / (1 - share)) ** 0.5 if share < 1 else 1.0
     return {name: float(np.std([one[name] for one in found], ddof=1)) * scale for name in found[0]}
 

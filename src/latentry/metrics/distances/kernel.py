@@ -33,15 +33,17 @@ def mmd2(real: Tensor, generated: Tensor, degree: int = 3, offset: float = 1.0) 
         raise UsageError(
             f"kernel distance: vectors {tuple(real.shape)} and {tuple(generated.shape)}; two of one width."
         )
-    x, y = real.double(), generated.double()
+
+    def kernel(products: Tensor) -> float:
+        return float((products / real.shape[1] + offset).pow(degree).sum())
 
     def total(a: Tensor, b: Tensor) -> float:
-        return float(sum((part @ b.T / b.shape[1] + offset).pow(degree).sum() for part in a.split(BLOCK)))
+        return sum(kernel(x.double() @ y.double().T) for x in a.split(BLOCK) for y in b.split(BLOCK))
 
     def own(a: Tensor) -> float:  # without the pairs of a vector and itself
-        return total(a, a) - float((a.square().sum(1) / a.shape[1] + offset).pow(degree).sum())
+        return total(a, a) - sum(kernel(x.double().square().sum(1)) for x in a.split(BLOCK))
 
-    return own(x) / (n * (n - 1)) + own(y) / (m * (m - 1)) - 2 * total(x, y) / (n * m)
+    return own(real) / (n * (n - 1)) + own(generated) / (m * (m - 1)) - 2 * total(real, generated) / (n * m)
 
 
 def subset_rows(real: int, generated: int, subsets: int = 100, size: int = 1000, seed: int = 2020) -> list[Rows]:

@@ -27,7 +27,8 @@ class Moments:
     def of(cls, vectors: Tensor) -> Moments:
         """The moments of vectors (N, D)."""
         moments = cls(vectors.shape[1])
-        moments.update(vectors)
+        for part in vectors.split(CHUNK):
+            moments.update(part)
         return moments
 
     def update(self, vectors: Tensor) -> None:

@@ -10,6 +10,7 @@ from latentry.errors import UsageError
 
 DIRECTIONS = 1000
 BLOCK = 100
+ROWS = 1024
 
 
 def sliced_wasserstein(real: Tensor, generated: Tensor, directions: int = DIRECTIONS, seed: int = 0) -> float:
@@ -22,9 +23,10 @@ def sliced_wasserstein(real: Tensor, generated: Tensor, directions: int = DIRECT
     if generated.shape[1] != width or not len(real) or not len(generated):
         raise UsageError(f"sliced distance: vectors {tuple(real.shape)} and {tuple(generated.shape)}; one width.")
     drawn = torch.from_numpy(rng.generator(seed, "directions").standard_normal((directions, width)))
-    x, y, total = real.double(), generated.double(), 0.0
+    total = 0.0
     for lines in (drawn / drawn.norm(dim=1, keepdim=True)).split(BLOCK):
-        total += float(wasserstein2(x @ lines.T, y @ lines.T).sum())
+        x, y = (torch.cat([part.double() @ lines.T for part in side.split(ROWS)]) for side in (real, generated))
+        total += float(wasserstein2(x, y).sum())
     return width * total / directions
 
 

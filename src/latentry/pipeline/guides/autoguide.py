@@ -10,6 +10,9 @@ from typing import Any
 import torch
 
 from latentry.checkpoints import run_folder
+from latentry.checkpoints.best import WORD as BEST
+from latentry.checkpoints.best import resolved
+from latentry.checkpoints.store import Store
 from latentry.errors import UsageError, shown
 from latentry.models.latent_diffusion import LatentDiffusion
 from latentry.models.model import Model
@@ -68,9 +71,12 @@ def _named(given: Any, option: str) -> DrawnBy:
     path, mark, digits = whole.rpartition(AT_STEP)
     if not mark or Path(whole).exists():
         return DrawnBy(source=printable(whole))
-    step = number(digits)
+    step = resolved(Store(Path(path) / "diffusion"), BEST).step if digits == BEST else number(digits)
     if step is None or step < 0:
-        raise UsageError(f'{option}: "{shown(whole)}": no step; accepted: RUN{AT_STEP}N, as in runs/a{AT_STEP}2000')
+        raise UsageError(
+            f'{option}: "{shown(whole)}": no step; accepted: RUN{AT_STEP}N, as in runs/a{AT_STEP}2000, and '
+            f"RUN{AT_STEP}{BEST}"
+        )
     return DrawnBy(source=printable(path), step=step)
 
 

@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+from latentry.checkpoints.best import KEY as BEST
+from latentry.checkpoints.best import Best, beaten
 from latentry.checkpoints.store import Store
 from latentry.devices import forget_peak
 from latentry.errors import LatentryError, is_out_of_memory
@@ -97,6 +99,8 @@ class Loop:
         self.window, self.bad, self.done, self.warned = Window(), 0, 0, set[str]()
         self.due: list[str] = []
         self.step = 0
+        self.best: Best | None = None
+        self.better = False
         self.looked: dict[str, float] = {}
         self.shown = time.monotonic()
 
@@ -108,7 +112,9 @@ class Loop:
             self.window.sums = saved.state["window"]
             self.bad, self.due = saved.state.get("bad", 0), saved.state.get("due", [])
             self.warned = set(saved.state.get("warned", []))
-            self.done = saved.step
+            self.done, self.best = saved.step, Best.of(saved.state)
+            if self.best is not None and self.best.step not in self.store.steps():
+                self.best = None
         if world.chief:
             rows = saved.state.get("rows") if saved is not None else None
             self.log.rewind(self.stage.name, self.done, rows)
@@ -125,6 +131,8 @@ class Loop:
         with self.request.deferred(), explained(training, self.stage.name, world, self.where):
             step = self.resume()
             self._look(step)
+            if self._is_better():
+                self.save(step)
             clock = Clock(step)
             outlook = Outlook(step, training.steps, training.batch, world.device.type)
             endless: Any = self.stage.batches(step)
@@ -138,7 +146,8 @@ class Loop:
                         self.log.report(f"{self.stage.name}: {text}")
                     self._look(step)
                     stop = world.any(bool(self.request.code))
-                    if stop or step % training.save_every == 0 or step == training.steps:
+                    better = self._is_better()
+                    if stop or better or step % training.save_every == 0 or step == training.steps:
                         self.save(step)
                     if stop:
                         self._tell(step, f"stopped; saved at step {step}, the same command goes on from there")
@@ -222,6 +231,7 @@ class Loop:
                 elif self.due[0] == EVALUATION:
                     if row := self.stage.evaluate(step):
                         self.log.row(self.stage.name, step, row)
+                        self._rank(step)
                 elif self.previews is not None:
                     self.stage.preview(self.previews / f"{self.stage.name}-{step:07d}.png")
             except Interrupted:
@@ -229,6 +239,15 @@ class Loop:
             except Exception as error:  # looking never ends a run
                 self._tell(step, f"{self.due[0]} at step {step} failed ({reason(error)}); training goes on")
             del self.due[0]
+
+    def _rank(self, step: int) -> None:
+        """Note whether this is the best checkpoint so far."""
+        if found := beaten(self.best, step, self.stage.score):
+            self.best, self.better = found, True
+
+    def _is_better(self) -> bool:
+        """Whether the chief has found a better one since the last save."""
+        return self.stage.evaluate_every is not None and self.stage.world.any(self.better)
 
     def _warn(self, row: Mapping[str, float], step: int) -> None:
         for text in self.stage.warnings(row, step):
@@ -246,7 +265,9 @@ class Loop:
             state = self.stage.state()
             own = {"window": self.window.sums, "bad": self.bad, "due": self.due, "warned": sorted(self.warned)}
             own["rows"] = self.log.rows.get(self.stage.name, 0)
+            if self.best is not None:
+                own[BEST], self.store.best = self.best._asdict(), self.best.step
             self.log.sync()
             self.store.save(step, state.tensors, {"values": state.values, **own, **self.constants})
-        self.done = step
+        self.done, self.better = step, False
         self.stage.world.barrier()

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
+from latentry.checkpoints.best import Score
 from latentry.training.loop.optimiser import Updater
 from latentry.training.loop.world import World
 from latentry.training.recipe.training import StageTraining
@@ -66,6 +67,11 @@ class Stage(ABC):
     def evaluate(self, step: int) -> dict[str, float]:
         """Distances of what it makes to real images; see `evaluate_every`."""
         return {}
+
+    @property
+    def score(self) -> Score | None:
+        """Of the last evaluation, what the best checkpoint is kept by; None where it is kept by nothing."""
+        return None
 
     @property
     def evaluate_every(self) -> int | None:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from latentry import rng
+from latentry.checkpoints.best import Score
 from latentry.conditioning import reads_of, values_of
 from latentry.data.dataset import ImageData
 from latentry.data.sample import Example
@@ -215,6 +216,11 @@ class DiffusionStage(Stage):
             return {}
         with self.ema.applied() if self.ema else nullcontext():
             return self.evaluator()
+
+    @property
+    def score(self) -> Score | None:
+        """Of the last evaluation."""
+        return getattr(self.evaluator, "score", None)
 
     def updaters(self) -> dict[str, Updater]:
         """Its one optimiser."""
