@@ -11,11 +11,12 @@ from torch import Tensor
 
 from latentry.diffusion import LEVELS, SOLVERS
 from latentry.diffusion.contracts import Denoise
-from latentry.diffusion.masking import Solve, latent_hole, raised, replaced, resampled
+from latentry.diffusion.masking import Solve, latent_hole, replaced, resampled
 from latentry.diffusion.schedule import Level, build_schedule
 from latentry.diffusion.solvers.ddim import ddim
 from latentry.diffusion.solvers.ddpm import ddpm
 from latentry.diffusion.solvers.plms import plms
+from latentry.diffusion.solvers.walk import raised
 from tests.unit.diffusion.gaussian import COVARIANCE, MEAN, denoise, flow_levels, marginal
 
 HOLE = torch.tensor([False, True])
