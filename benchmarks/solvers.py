@@ -2,7 +2,7 @@
 
     LATENTRY_WEIGHTS=weights python benchmarks/solvers.py models/emoji --count 500
     python benchmarks/solvers.py models/shapes --count 500 --device cuda --out figures
-    python benchmarks/solvers.py models/emoji --count 16 --solvers ddim unipc:order=3 --levels trailing ays --evaluations 5 10
+    python benchmarks/solvers.py models/emoji --count 16 --solvers ddim unipc:order=3 --levels trailing ays
 
 Writes solvers-NAME.json and solvers-NAME.svg. The same command goes on where it stopped: rows that the file has are not
 measured again. Of each row:
@@ -158,7 +158,7 @@ def plot(found: list[dict[str, Any]], title: str, path: Path) -> None:
     left, right = figure.axes
     low, high = reference["interval"]
     left.axhspan(low, high, color="0.85", label=f"ddim, {reference['evaluations']} steps")
-    left.set(ylabel="KID in features of SqueezeNet", yscale="symlog")
+    left.set(ylabel="KID in features of SqueezeNet")
     left.set_yscale("symlog", linthresh=max(high, 1e-6))
     right.set(ylabel="error of the latents", yscale="log", title=title)
     left.legend(fontsize=7)
@@ -170,7 +170,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("model", type=Path)
     parser.add_argument("--count", type=int, default=200, help="samples of each row")
     parser.add_argument("--solvers", nargs="+", default=list(SOLVERS), help="also with options, as in dpmpp_2m:eta=1")
-    parser.add_argument("--levels", nargs="+", default=["trailing"])
+    parser.add_argument("--levels", nargs="+", default=["exponential"])
     parser.add_argument("--evaluations", nargs="+", type=int, default=list(EVALUATIONS))
     parser.add_argument("--steps", type=int, default=STEPS, help="of DDIM that all are compared with")
     parser.add_argument("--prompts", type=Path, help="a text on each line")
@@ -191,7 +191,7 @@ def main() -> int:
     found: list[dict[str, Any]] = kept["rows"] if all(kept.get(k) == v for k, v in asked.items()) else []
     for row in rows(args, pipe, list(found)):
         found.append(row)
-        told = f"{row['solver']:14} {row['levels']:12} {row['evaluations']:4}  KID {row['kid']:.5f}"
+        told = f"{row['solver']:14} {row['levels']:12} {row['evaluations']:4}  KID {row['kid']:.4g}"
         print(told + "".join(f"  {key} {row[key]:.4f}" for key in ("error", "seconds") if key in row), flush=True)
         machine = {"device": str(pipe.device), "threads": torch.get_num_threads(), "cores": os.cpu_count()}
         stem.with_suffix(".json").write_text(json.dumps({**asked, **machine, "rows": found}, indent=1))

@@ -16,7 +16,14 @@ from latentry.errors import UsageError
 from latentry.pipeline import Pipeline
 from tests.unit.pipeline.small_pipelines import pipeline
 
-SOLVERS: list[Any] = ["ddim", "ddpm", {"kind": "ddim", "eta": 0.5}]
+SOLVERS: list[Any] = [
+    "ddim",
+    "ddpm",
+    {"kind": "ddim", "eta": 0.5},
+    {"kind": "dpmpp_2m", "eta": 1.0},
+    "unipc",
+    "heun:churn=4",
+]
 PROMPTS = ["a red circle", "a blue square"]
 
 
@@ -198,6 +205,45 @@ def test_progress_counts_network_calls(pipe: Pipeline) -> None:
     seen: list[tuple[int, int]] = []
     pipe.sample(PROMPTS[0], n=3, batch=2, steps=3, progress=lambda done, total: seen.append((done, total)))
     assert seen == [(i, 6) for i in range(1, 7)]
+
+
+@pytest.mark.parametrize(
+    ("solver", "steps", "calls"), [("dpmpp_2m", 5, 5), ("heun", 5, 5), ("heun", 6, 5), ("unipc", 1, 1), ("plms", 4, 5)]
+)
+def test_steps_are_evaluations_of_the_network(pipe: Pipeline, solver: str, steps: int, calls: int) -> None:
+    """Counted at the network; told by the progress and in the picture."""
+    told, counted = [(0, 0)], [0]
+    assert pipe.denoiser is not None
+    hook = pipe.denoiser.unet.register_forward_pre_hook(lambda *_: counted.append(counted[-1] + 1))
+    out = pipe.sample(PROMPTS[0], solver=solver, steps=steps, progress=lambda done, total: told.append((done, total)))
+    hook.remove()
+    assert counted[-1] == calls
+    assert told[-1] == (calls, calls)
+    assert out.facts[0]["evaluations"] == str(calls)
+
+
+def test_passes_of_each_step_are_counted(pipe: Pipeline) -> None:
+    """Of a model that was not trained to fill, each pass begins anew."""
+    image, mask = torch.zeros(3, 16, 16), torch.zeros(16, 16, dtype=torch.bool)
+    mask[4:8, 4:8] = True
+    counted = [0]
+    assert pipe.denoiser is not None
+    hook = pipe.denoiser.unet.register_forward_pre_hook(lambda *_: counted.append(counted[-1] + 1))
+    told = [(0, 0)]
+    asked = {"image": image, "mask": mask, "solver": "heun", "steps": 7, "resample": 3}
+    out = pipe.run("inpaint", **asked, progress=lambda done, total: told.append((done, total)))
+    hook.remove()
+    assert told[-1] == (counted[-1], counted[-1]) == (21, 21)
+    assert out.facts[0]["evaluations"] == "21"
+
+
+def test_a_solver_brings_its_own_levels_and_steps_and_old_recipes_keep_theirs() -> None:
+    """`solver: ddim` alone means what it meant before there was another default."""
+    chosen = {name: SampleOptions.model_validate({"solver": name}) for name in ("ddim", "heun")}
+    assert (chosen["ddim"].levels, chosen["ddim"].steps) == ("trailing", 50)
+    assert (chosen["heun"].levels, chosen["heun"].steps) == ("karras", 20)
+    assert SampleOptions().steps <= 20
+    assert SampleOptions.model_validate({"solver": "ddim", "steps": 7, "levels": "uniform"}).levels == "uniform"
 
 
 def test_sampling_leaves_the_global_randomness_alone(pipe: Pipeline) -> None:

@@ -31,6 +31,7 @@ class SolverKind(Kind):
     ancestral: it draws from the process's own posterior, so that it also takes `v_posterior`, and levels not rounded.
     churns: it can add noise as it goes, so that it also takes `at`, the level of a sigma/alpha.
     calls: how often it calls the denoiser in each step down these levels. per_step: in all steps but the last.
+    evaluations, levels: of the network, and how they are chosen, where only the solver is named.
     """
 
     solve: Callable[..., Iterator[Step]]
@@ -39,6 +40,8 @@ class SolverKind(Kind):
     churns: bool = False
     calls: Callable[[Sequence[Level]], list[int]] = once
     per_step: int = 1
+    evaluations: int = 20
+    levels: str = "exponential"
 
     def steps(self, calls: int) -> int:
         """Of how many steps a walk has at most that many calls."""
@@ -59,12 +62,14 @@ def solver_kind(
     return SolverKind(options, build, solve, order, **facts)
 
 
+MANY: dict[str, Any] = {"evaluations": 50, "levels": "trailing"}
+DEFAULT = "dpmpp_2m"
 SOLVERS = {
-    "ddim": solver_kind(DDIM, ddim, order=1),
-    "ddpm": solver_kind(DDPM, ddpm, order=1, ancestral=True),
-    "plms": solver_kind(PLMS, plms, order=2, calls=first_twice),
-    "euler": solver_kind(Euler, euler, order=1, churns=True),
-    "heun": solver_kind(Heun, heun, order=2, churns=True, calls=twice, per_step=2),
+    "ddim": solver_kind(DDIM, ddim, order=1, **MANY),
+    "ddpm": solver_kind(DDPM, ddpm, order=1, ancestral=True, **MANY),
+    "plms": solver_kind(PLMS, plms, order=2, calls=first_twice, **MANY),
+    "euler": solver_kind(Euler, euler, order=1, churns=True, levels="karras"),
+    "heun": solver_kind(Heun, heun, order=2, churns=True, calls=twice, per_step=2, levels="karras"),
     "dpmpp_2m": solver_kind(DPMpp2M, dpmpp_2m, order=2),
     "dpmpp_2s": solver_kind(DPMpp2S, dpmpp_2s, order=2),
     "dpmpp_3m": solver_kind(DPMpp3M, dpmpp_3m, order=2),
