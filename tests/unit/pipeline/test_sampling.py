@@ -13,6 +13,7 @@ from torch import Tensor
 from latentry import __version__, rng
 from latentry.diffusion.schedule import CLEAN
 from latentry.errors import UsageError
+from latentry.models.config import SampleOptions
 from latentry.pipeline import Pipeline
 from tests.unit.pipeline.small_pipelines import pipeline
 
@@ -222,15 +223,20 @@ def test_steps_are_evaluations_of_the_network(pipe: Pipeline, solver: str, steps
     assert out.facts[0]["evaluations"] == str(calls)
 
 
-def test_passes_of_each_step_are_counted(pipe: Pipeline) -> None:
+def test_passes_of_each_step_are_counted(pipe: Pipeline, tmp_path: Path) -> None:
     """Of a model that was not trained to fill, each pass begins anew."""
-    image, mask = torch.zeros(3, 16, 16), torch.zeros(16, 16, dtype=torch.bool)
-    mask[4:8, 4:8] = True
+    Image.new("RGB", (16, 16), "#2040c0").save(tmp_path / "image.png")
     counted = [0]
     assert pipe.denoiser is not None
     hook = pipe.denoiser.unet.register_forward_pre_hook(lambda *_: counted.append(counted[-1] + 1))
     told = [(0, 0)]
-    asked = {"image": image, "mask": mask, "solver": "heun", "steps": 7, "resample": 3}
+    asked: dict[str, Any] = {
+        "image": tmp_path / "image.png",
+        "box": [(4, 4, 6, 8)],
+        "solver": "heun",
+        "steps": 7,
+        "resample": 3,
+    }
     out = pipe.run("inpaint", **asked, progress=lambda done, total: told.append((done, total)))
     hook.remove()
     assert told[-1] == (counted[-1], counted[-1]) == (21, 21)

@@ -17,6 +17,7 @@ from latentry.kinds import KindOptions
 
 MOST = math.sqrt(2) - 1
 """Of a level's sigma/alpha, how much churn adds at most (Karras et al. 2022, algorithm 2)."""
+ROUNDING = 1e-9
 At = Callable[[float], Level]
 """sigma/alpha -> the level of the model's schedule where it is that, or its noisiest."""
 
@@ -47,7 +48,7 @@ def churned(x: Tensor, level: Level, steps: int, drawn: Tensor, at: At | None, a
     if at is None:
         raise ValueError("churn: needs the levels of the schedule; give `at`")
     higher = at(ratio * (1 + min(asked.churn / steps, MOST)))
-    if higher.sigma * level.alpha <= level.sigma * higher.alpha:  # the schedule ends here
+    if higher.sigma / higher.alpha <= ratio * (1 + ROUNDING):  # the schedule ends here
         return x, level
     return raised(x, level, higher, asked.churn_noise * drawn), higher
 
