@@ -103,7 +103,8 @@ def test_the_file_says_how_to_make_the_image_again(tmp_path: Path, depth: int) -
         "solver": "ddpm",
         "steps": "3",
         "guidance": "2.5",
-        "levels": "trailing",
+        "levels": "exponential",
+        "evaluations": "3",
         "clip": "false",
         "size": "16x16",
         "precision": "fp32",
@@ -150,7 +151,7 @@ def test_a_large_image_is_drawn_in_tiles(pipe: Pipeline, tmp_path: Path) -> None
         ({"tile": 8, "overlap": 8}, "overlap: 8; accepted: multiples of 2 below the tile's 8"),
         ({"overlap": 8}, "overlap: 8 without tiles"),
         ({"steps": 0}, "steps"),
-        ({"steps": 1001}, "1001 with levels trailing; accepted are 1 to 1000"),
+        ({"steps": 1001}, "1001 with levels exponential; accepted are 1 to 1000"),
         ({"solver": "ddmi"}, "ddmi.*ddim"),
         ({"solver": {"kind": "ddim", "eta": -1}}, "eta"),
         ({"levels": "trailling"}, "trailling.*did you mean .*trailing"),
@@ -231,7 +232,7 @@ def test_passes_of_each_step_are_counted(pipe: Pipeline, tmp_path: Path) -> None
     hook = pipe.denoiser.unet.register_forward_pre_hook(lambda *_: counted.append(counted[-1] + 1))
     told = [(0, 0)]
     asked: dict[str, Any] = {
-        "image": tmp_path / "image.png",
+        "file": tmp_path / "image.png",
         "box": [(4, 4, 6, 8)],
         "solver": "heun",
         "steps": 7,

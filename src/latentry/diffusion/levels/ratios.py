@@ -26,7 +26,11 @@ def karras(schedule: Schedule, steps: int) -> list[Level]:
 
 def exponential(schedule: Schedule, steps: int) -> list[Level]:
     """Evenly spaced in log(sigma/alpha) from T - 1 to 0, then clean. Source: Lu et al. 2022, "DPM-Solver"."""
-    return _visit("exponential", schedule, steps, lambda high, low, count: np.linspace(*np.log([high, low]), count))
+
+    def spaced(high: float, low: float, count: int) -> Array:
+        return np.linspace(math.log(high), math.log(low), count)
+
+    return _visit("exponential", schedule, steps, spaced)
 
 
 def aligned(name: str, table: Sequence[float], schedule: Schedule, steps: int) -> list[Level]:
