@@ -22,7 +22,7 @@ from diffusers import (
     HeunDiscreteScheduler,
     UniPCMultistepScheduler,
 )
-from diffusers.schedulers.scheduling_utils import AysSchedules  # type: ignore[attr-defined]
+from diffusers.schedulers.scheduling_utils import AysSchedules
 from torch import Tensor
 
 from latentry.diffusion.levels import LEVELS
@@ -174,7 +174,7 @@ def test_heun(schedule: str, prediction: str) -> None:
     times = torch.tensor([level.t for level in visited[:-1]])
     made.sigmas = torch.cat([ratios[:1], ratios[1:-1].repeat_interleave(2), ratios[-1:]])
     made.timesteps = torch.cat([times[:1], times[1:].repeat_interleave(2)])
-    y, expected = x / visited[0].alpha, []
+    y, expected = x / visited[0].alpha, list[Tensor]()
     for call, t in enumerate(made.timesteps):
         level = visited[(call + 1) // 2]
         y = made.step(network(y * level.alpha, level.t), t, y).prev_sample
@@ -200,6 +200,8 @@ def test_the_levels_are_theirs(levels: str, schedule: str) -> None:
 def test_align_your_steps_are_the_published_times_of_the_schedule_they_were_made_for(levels: str, theirs_: str) -> None:
     built = build_schedule({"kind": "scaled_linear", "start": 0.00085, "end": 0.012})
     visited = LEVELS[levels](built, 10)
-    np.testing.assert_allclose([level.t for level in visited[:-1]], AysSchedules[f"{theirs_}Timesteps"], atol=1.5)
+    np.testing.assert_allclose(
+        [level.t for level in visited[:-1]], np.array(AysSchedules[f"{theirs_}Timesteps"]), atol=1.5
+    )
     ratios = [level.sigma / level.alpha for level in visited]
-    np.testing.assert_allclose(ratios, AysSchedules[f"{theirs_}Sigmas"], rtol=1e-3)
+    np.testing.assert_allclose(ratios, np.array(AysSchedules[f"{theirs_}Sigmas"]), rtol=1e-3)
