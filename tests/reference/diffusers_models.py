@@ -30,7 +30,7 @@ UNET: dict[str, Any] = {
 }  # fmt: skip
 CROSS: dict[str, Any] = {**UNET, "transformer_depth": 1}
 TEXT: dict[str, Any] = {"kind": "text", "width": 12, "layers": 2, "heads": 2, "head_channels": 8, "vocabulary": 200}
-SAMPLE: dict[str, Any] = {"levels": "published", "steps": 5}
+SAMPLE: dict[str, Any] = {"solver": "ddim", "levels": "published", "steps": 5}
 
 
 def config(first_stage: Mapping[str, Any], diffusion: Mapping[str, Any] | None = None, **more: Any) -> ModelConfig:

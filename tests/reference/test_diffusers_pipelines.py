@@ -93,7 +93,9 @@ def theirs_as_tensor(images: Any) -> Tensor:
 @pytest.mark.parametrize("first", ["vq", "kl"])
 @torch.no_grad()
 def test_unconditional(levels: str, first: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    chosen = config(KL if first == "kl" else FIRST_STAGE, {"unet": UNET}, sample={"levels": levels, "steps": 5})
+    chosen = config(
+        KL if first == "kl" else FIRST_STAGE, {"unet": UNET}, sample={"solver": "ddim", "levels": levels, "steps": 5}
+    )
     path, ours = exported(model(chosen, scale=0.8), tmp_path)
     theirs = opened(path)
     assert type(theirs).__name__ == "LDMPipeline"
@@ -123,7 +125,8 @@ def test_text_to_image(guidance: float, prediction: str, tmp_path: Path, monkeyp
 
 
 @pytest.mark.parametrize(
-    "sample", [{"levels": "published"}, {"levels": "trailing"}, {"solver": "plms", "levels": "published"}]
+    "sample",
+    [{"solver": "ddim", "levels": "published"}, {"levels": "trailing"}, {"solver": "plms", "levels": "published"}],
 )
 @torch.no_grad()
 def test_stable_diffusion(sample: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -268,7 +271,7 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({"unet": CROSS}, {}, "transformer_depth 1 without a context"),
     ({"unet": {**CROSS, "attention": (1, 2)}, "conditioning": {"image": {"kind": "image"}}}, {}, "without a context"),
     ({"unet": UNET}, {"data": {"size": (16, 32), "channels": 3}}, "data.size 16x32"),
-    ({"unet": UNET}, {"sample": {"levels": "karras"}}, "sample.levels karras"),
+    ({"unet": UNET}, {"sample": {"solver": "ddim", "levels": "karras"}}, "sample.levels karras"),
     ({"unet": UNET}, {"sample": {"clip": True}}, "sample.clip with solver ddim"),
 ]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import DDIMScheduler, DDPMScheduler, PNDMScheduler
+from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler, PNDMScheduler
 from torch import Tensor
 
 from latentry.checkpoints.diffusers import scheduler
@@ -23,7 +23,7 @@ from latentry.models.config import DiffusionOptions, SampleOptions
 from tests.reference.close import assert_close
 from tests.unit.nn.networks import normal
 
-CLASSES = {"DDIMScheduler": DDIMScheduler, "DDPMScheduler": DDPMScheduler, "PNDMScheduler": PNDMScheduler}
+CLASSES = {made.__name__: made for made in (DDIMScheduler, DDPMScheduler, PNDMScheduler, DPMSolverMultistepScheduler)}
 STEPS, SHAPE = 5, (2, 3, 4, 4)
 SCHEDULE_OPTIONS: dict[str, Any] = {
     "scaled_linear": {"kind": "scaled_linear"},
@@ -140,6 +140,25 @@ def test_beta_is_refused_where_diffusers_ends_with_noise() -> None:
         scheduler.from_config(config, "test")
 
 
+@pytest.mark.parametrize("eta", [0.0, 1.0])
+@pytest.mark.parametrize("prediction", scheduler.PREDICTIONS)
+@pytest.mark.parametrize("levels", scheduler.FITTING["dpmpp_2m"])
+@pytest.mark.parametrize("schedule", ["scaled_linear", "short", "sqrt"])
+def test_dpm_solver(schedule: str, levels: str, prediction: str, eta: float, tmp_path: Path) -> None:
+    """The default. Levels by sigma / alpha have whole times there, of which the network here depends a little."""
+    diffusion, sample = options(SCHEDULE_OPTIONS[schedule], prediction, "dpmpp_2m", levels)
+    sample = SampleOptions.model_validate({**sample.model_dump(), "solver": {"kind": "dpmpp_2m", "eta": eta}})
+    x, generator = normal(*SHAPE), torch.Generator().manual_seed(11)
+    noise = [torch.randn(SHAPE, generator=generator) for _ in range(STEPS)]
+    written, again = scheduler.to_config(diffusion, sample), torch.Generator().manual_seed(11)
+    expected = theirs(written, x, tmp_path, generator=again)
+    made, tolerance = build(SCHEDULES, diffusion.schedule), 3e-5 if levels == "trailing" else 0.02
+    for step, (a, b) in enumerate(zip(ours(made, prediction, sample, x, noise), expected, strict=True)):
+        assert_close(a, b, f"x after step {step}", tolerance)
+    solver = {"kind": "dpmpp_2m", "eta": 1.0} if eta else "dpmpp_2m"
+    assert scheduler.from_config(written, "test")[1] == {"solver": solver, "levels": levels, "clip": False}
+
+
 @pytest.mark.parametrize("schedule", ["scaled_linear", "short"])
 def test_pndm(schedule: str, tmp_path: Path) -> None:
     """What Stable Diffusion's folders ask for; its first step takes two calls, which diffusers counts as two steps."""
@@ -182,6 +201,7 @@ def test_a_scheduler_that_was_another_is_read(tmp_path: Path) -> None:
 
 
 NAMED: dict[str, Any] = {"_class_name": "DDIMScheduler"}
+DPM: dict[str, Any] = {"_class_name": "DPMSolverMultistepScheduler", "timestep_spacing": "trailing"}
 
 
 @pytest.mark.parametrize(
@@ -198,6 +218,10 @@ NAMED: dict[str, Any] = {"_class_name": "DDIMScheduler"}
         ({"_class_name": "EulerDiscreteScheduler"}, "EulerDiscreteScheduler"),
         ({"_class_name": "DDPMScheduler", "variance_type": "learned"}, "variance_type 'learned'"),
         ({"_class_name": "PNDMScheduler"}, "skip_prk_steps False"),
+        ({**DPM, "solver_order": 3}, "solver_order 3"),
+        ({**DPM, "algorithm_type": "dpmsolver"}, "algorithm_type 'dpmsolver'"),
+        ({**DPM, "lambda_min_clipped": -5.1}, "lambda_min_clipped -5.1"),
+        ({**DPM, "timestep_spacing": "linspace"}, "timestep_spacing linspace"),
         ({"_class_name": "PNDMScheduler", "skip_prk_steps": True, "prediction_type": "v_prediction"}, "v_prediction"),
         ({"_class_name": "PNDMScheduler", "skip_prk_steps": True}, "steps_offset 0, set_alpha_to_one False"),
     ],
@@ -209,7 +233,9 @@ def test_what_we_do_not_sample_is_refused_by_name(config: dict[str, Any], text: 
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(("solver", "levels"), [("ddim", "karras"), ("ddpm", "published"), ("plms", "trailing")])
+@pytest.mark.parametrize(
+    ("solver", "levels"), [("ddim", "karras"), ("ddpm", "published"), ("plms", "trailing"), ("dpmpp_2m", "ays")]
+)
 def test_levels_that_diffusers_has_not_are_refused_by_name(solver: str, levels: str) -> None:
     with pytest.raises(UsageError, match=f"sample.levels {levels} with solver {solver}"):
         scheduler.to_config(*options({"kind": "linear"}, "epsilon", solver, levels))

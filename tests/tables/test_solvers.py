@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
@@ -25,8 +26,27 @@ def default(name: str) -> Solver:
 
 
 each = pytest.mark.parametrize("name", SOLVERS)
+
+
+def preserving(ratio: float) -> Level:
+    """The level of a sigma/alpha on the variance-preserving path."""
+    alpha = 1 / math.hypot(1, ratio)
+    return Level(0.0, alpha, ratio * alpha)
+
+
+OPTIONS: dict[str, tuple[str, dict[str, Any], int]] = {
+    **{f"ddim eta {eta}": ("ddim", {"eta": eta}, 1) for eta in (0.5, 1.0)},
+    # the SDE: of the second order in its means, which is all that Gaussian data ask for
+    **{f"{name} eta {eta}": (name, {"eta": eta}, 2) for name in ("dpmpp_2m", "dpmpp_3m") for eta in (0.5, 1.0)},
+    "dpmpp_2s eta 1": ("dpmpp_2s", {"eta": 1.0}, 1),
+    "deis order 1": ("deis", {"order": 1}, 1),
+    **{f"unipc order {order}": ("unipc", {"order": order}, order + 1) for order in (1, 3)},
+    "euler churn": ("euler", {"churn": 5.0, "at": preserving}, 1),
+    "heun churn": ("heun", {"churn": 5.0, "at": preserving}, 2),
+}
+"""solver, options, order"""
 variants = {name: (default(name), entry.order) for name, entry in SOLVERS.items()} | {
-    f"ddim eta {eta}": (partial(SOLVERS["ddim"].solve, eta=eta), 1) for eta in (0.5, 1.0)
+    name: (partial(SOLVERS[solver].solve, **options), order) for name, (solver, options, order) in OPTIONS.items()
 }
 each_variant = pytest.mark.parametrize(("solve", "order"), variants.values(), ids=variants)
 
@@ -54,7 +74,7 @@ def karras_levels(steps: int) -> list[Level]:
     ids=["variance preserving", "karras", "alpha 0", "flow"],
 )
 def test_each_doubling_improves_on_every_path_down_to_clean(solve: Solve, order: int, path) -> None:
-    errors = [error(solve, path(steps)) for steps in (8, 16, 32, 64, 128)]
+    errors = [error(solve, path(steps)) for steps in (16, 32, 64, 128, 256)]
     assert all(math.isfinite(e) for e in errors)
     assert errors == sorted(errors, reverse=True)
     assert errors[-1] < errors[0] / 4
@@ -80,6 +100,27 @@ def test_a_clean_level_is_never_given_to_the_denoiser(name: str) -> None:
     list(default(name)(watched, torch.ones(1, 2).double(), levels, noise=no_noise))
     assert CLEAN not in asked
     assert set(asked) <= set(levels)
+
+
+@each
+@pytest.mark.parametrize("steps", [1, 2, 3, 8])
+def test_calls_are_as_many_as_the_table_says_and_no_more_than_asked_for(name: str, steps: int) -> None:
+    """What a person is told that sampling costs. As published, plms takes one more."""
+    entry = SOLVERS[name]
+    count = entry.steps(steps)
+    for levels in (LEVELS["trailing"](SCHEDULE, count), LEVELS["published"](SCHEDULE, count), flow_levels(count)):
+        calls, seen = [0], 0
+
+        def watched(x: Tensor, level: Level, calls: list[int] = calls) -> Tensor:
+            calls[0] += 1
+            return denoise(x, level)
+
+        each_step = entry.calls(levels)
+        for step in default(name)(watched, torch.ones(1, 2).double(), levels, noise=no_noise):
+            assert calls[0] - seen == each_step[step.index]
+            seen = calls[0]
+        assert sum(each_step) <= steps + (name == "plms")
+        assert sum(each_step) > steps - entry.per_step - 1
 
 
 @each

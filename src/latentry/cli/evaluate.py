@@ -35,7 +35,9 @@ def evaluate(
     resize: Annotated[
         str | None, typer.Option(help="How images reach Inception: tensorflow1 (as published), bicubic, ...")
     ] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Solver steps; default: the model's.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Network evaluations an image; default: the model's.")
+    ] = None,
     guidance: Annotated[float | None, typer.Option(help="Guidance scale; default: the model's.")] = None,
     batch: Annotated[int, typer.Option(min=1, help="Images drawn at once.")] = 16,
     seed: Annotated[int, typer.Option(min=0, max=(1 << 63) - 1, help="Of samples, intervals and directions.")] = 0,

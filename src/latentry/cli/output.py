@@ -94,19 +94,24 @@ def figures(values: Mapping[str, Any]) -> None:
         say(f"  {name.ljust(width)}  {f'{value:.4g}' if isinstance(value, float) else value}")
 
 
-def bar(what: str) -> AbstractContextManager[Callable[[int, int], None] | None]:
-    """A progress bar on a terminal, called with (done, of how many); None elsewhere."""
-    return _bar(what) if sys.stderr.isatty() else nullcontext()
+def bar(what: str, counted: str = "") -> AbstractContextManager[Callable[..., None] | None]:
+    """A progress bar on a terminal, called with (done, of how many, of what); None elsewhere. counted: of what else."""
+    return _bar(what, counted) if sys.stderr.isatty() else nullcontext()
 
 
 @contextmanager
-def _bar(what: str) -> Iterator[Callable[[int, int], None]]:
+def _bar(what: str, counted: str) -> Iterator[Callable[..., None]]:
     from rich.console import Console
     from rich.progress import Progress
 
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(what, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+        def update(done: int, total: int, of: str = counted) -> None:
+            told = f"{what}: {done} of {total} {of}" if of else what
+            progress.update(task, completed=done, total=total, description=told)
+
+        yield update
 
 
 def decoding(where: str, every: float = 10.0) -> Callable[[str, int, int], None]:

@@ -16,6 +16,8 @@ from latentry.errors import UsageError
 from latentry.interrupts import working
 from latentry.tasks import TASKS, Entry
 
+EVALUATIONS = "network evaluations"
+
 
 class Commands(TyperGroup):
     """The commands. Those of tasks get their options when they are called, so that the list of them is quick."""
@@ -128,7 +130,7 @@ def draw(task: str, entry: Entry, words: dict[str, Any], line: Line) -> None:
         runs if len(runs) > 1 else ()
     ):  # what is wrong with the last shall not be told after the first is written
         pipe.check(task, **one)
-    with working(), bar(entry.command) as progress:
+    with working(), bar(entry.command, EVALUATIONS) as progress:
         outputs = (pipe.run(task, **one, progress=progress) for one in runs)
         paths = [_saved(output, line, sheet, progress) for output in outputs]
     _warn_of(unknown)
@@ -158,7 +160,7 @@ def draw_again(picture: Path, entry: Entry, changes: dict[str, Any], line: Line)
     if not sheet:
         pipe.check_target(line.out, getattr(checked, "size", None))
     unknown = _unknown_words(pipe, changes.get("text"))
-    with working(), bar(entry.command) as progress:
+    with working(), bar(entry.command, EVALUATIONS) as progress:
         paths = _saved(records.again(pipe, record, changes, progress=progress), line, sheet, progress)
     _warn_of(unknown)
     if line.as_json:
@@ -172,7 +174,7 @@ def _own(words: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in words.items() if name not in ("batch", "bf16")}
 
 
-def _saved(output: Any, line: Line, sheet: bool, progress: Callable[[int, int], None] | None) -> list[str]:
+def _saved(output: Any, line: Line, sheet: bool, progress: Callable[..., None] | None) -> list[str]:
     """progress: of the bar, where there is one."""
     from latentry.pipeline.pictures.large import LargeOutput
 
@@ -180,7 +182,7 @@ def _saved(output: Any, line: Line, sheet: bool, progress: Callable[[int, int], 
     if isinstance(output, LargeOutput) and not sheet and not line.as_json:
         size = "{}x{}".format(*output.size)
         told = decoding(f"{line.out}: {size} pixels")
-        how["progress"] = told if progress is None else lambda part, done, total: progress(done, total)
+        how["progress"] = told if progress is None else lambda part, done, total: progress(done, total, f"{part}s")
     written = [output.save_sheet(line.out, **how)] if sheet else output.save(line.out, **how)
     for note in getattr(output, "notes", ()):
         warn(note)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ from torch import Tensor
 from latentry.diffusion.contracts import Denoise, Noise, Step
 from latentry.diffusion.process import q_sample
 from latentry.diffusion.schedule import Level
-from latentry.diffusion.solvers.walk import working
+from latentry.diffusion.solvers.walk import raised, working
 
 Solve = Callable[..., Iterator[Step]]
 
@@ -64,12 +63,6 @@ def resampled(solve: Solve, times: int) -> Solve:
             yield step._replace(index=index)
 
     return walk
-
-
-def raised(x: Tensor, level: Level, higher: Level, noise: Tensor) -> Tensor:
-    """x of a level with as much noise as a higher one has. Source: Ho et al. 2020, eq. 2, over several steps."""
-    kept = higher.alpha / level.alpha
-    return kept * x + math.sqrt(max(higher.sigma**2 - (kept * level.sigma) ** 2, 0.0)) * noise
 
 
 def _numbered(noise: Noise, first: int) -> Noise:

@@ -28,7 +28,7 @@ from latentry.data.ranges.meaning import Units
 from latentry.diffusion.guidance.interval import WHOLE, Interval
 from latentry.diffusion.levels import LEVELS
 from latentry.diffusion.schedule import SCHEDULES
-from latentry.diffusion.solvers import SOLVERS
+from latentry.diffusion.solvers import DEFAULT, SOLVERS
 from latentry.errors import did_you_mean, shown
 from latentry.kinds import Options, choice
 from latentry.models.checks import check_attention, check_groups, check_network
@@ -132,20 +132,33 @@ class UNetOptions(Options):
 class SampleOptions(Options):
     """The defaults of a request: how images are drawn.
 
+    levels, steps: how noise levels are chosen, and how many evaluations of the network there are; by default the
+    solver's own.
     guidance_interval: the times at which guidance acts, as shares of the schedule: 0 is the least noise, 1 the most.
     guidance_rescale: how far it keeps the prediction's deviation what it is without guidance.
     classifier_scale: of the guidance by the classifier; null is 1 where the denoiser takes no label, else 0.
     clip: hold every predicted x0 inside [-1, 1], for models of pixels.
     """
 
-    solver: choice(SOLVERS, "solver") = Field(default="ddim", validate_default=True)  # type: ignore[valid-type]
-    levels: str = "trailing"
-    steps: Count = 50
+    solver: choice(SOLVERS, "solver") = Field(default=DEFAULT, validate_default=True)  # type: ignore[valid-type]
+    levels: str = SOLVERS[DEFAULT].levels
+    steps: Count = SOLVERS[DEFAULT].evaluations
     guidance: Guidance = 1.0
     guidance_interval: Interval = WHOLE
     guidance_rescale: Share = 0.0
     classifier_scale: Guidance | None = None
     clip: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_the_solver(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping):
+            return values
+        named = values.get("solver", DEFAULT)
+        kind = named.get("kind") if isinstance(named, Mapping) else getattr(named, "kind", named)
+        solver = SOLVERS.get(kind if isinstance(kind, str) else "", SOLVERS[DEFAULT])
+        own = {"levels": solver.levels, "steps": solver.evaluations}
+        return {**own, **{name: value for name, value in values.items() if name not in own or value is not None}}
 
     @field_validator("levels")
     @classmethod

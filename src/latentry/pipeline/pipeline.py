@@ -36,7 +36,7 @@ from latentry.pipeline.pictures.facts import picture_facts
 from latentry.pipeline.pictures.large import LargeOutput, pictures_of, refuse_whole
 from latentry.pipeline.pictures.layouts import told
 from latentry.pipeline.record import MOST_AT_ONCE, DrawnBy
-from latentry.pipeline.sampling import levels_of, solve
+from latentry.pipeline.sampling import evaluations, levels_of, solve
 from latentry.tasks import TASKS, Entry, Request, Task
 from latentry.tasks.inputs.labels import towards_labels
 from latentry.tasks.options import TaskOptions
@@ -108,7 +108,7 @@ class Pipeline(Methods):
         """Do a task of `TASKS` by its name; `options` are those of its class.
 
         batch: images worked on at once. bf16: the denoiser in bf16, everything around it in fp32.
-        progress: called with (network calls done, of how many).
+        progress: called with (network evaluations done, of how many).
         Raises UsageError for options that the class does not accept, and for what the model cannot do.
         """
         entry, checked, request, chosen, classified = self._request(task, options)
@@ -121,19 +121,19 @@ class Pipeline(Methods):
                 f"n: {request.count} images of {request.size[0]}x{request.size[1]} are {values:.0e} numbers; at most "
                 f"{MOST_VALUES:.0e} at a time. Ask for fewer."
             )
-        levels, latents = levels_of(self.model, request, chosen), []
-        parts = request.begun().parts(batch)
-        done, total = 0, len(parts) * (len(levels) - 1)
+        levels, latents, parts = levels_of(self.model, request, chosen), [], request.begun().parts(batch)
+        calls = evaluations(request, levels, chosen)
+        done, total = 0, len(parts) * sum(calls)
         for part in parts:
             x = torch.empty(0) if part.start is None else part.start[0]
             for step in solve(
                 self.model, part, levels, chosen, bf16=bf16, worse=None if worse is None else worse.denoiser
             ):
-                x, done = step.x, done + 1
+                x, done = step.x, done + calls[step.index]
                 if progress is not None:
                     progress(done, total)
             latents.append(x)
-        facts, made = picture_facts(request, chosen, worse, self.opened, self.model_hash, bf16), None
+        facts, made = picture_facts(request, chosen, sum(calls), worse, self.opened, self.model_hash, bf16), None
         if isinstance(checked, Sampling):
             precision: Literal["fp32", "bf16"] = "bf16" if bf16 else "fp32"
             made = Made(

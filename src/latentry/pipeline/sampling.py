@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +17,8 @@ from latentry.diffusion.guidance.classifier_free import classifier_free
 from latentry.diffusion.guidance.clipped import clipped
 from latentry.diffusion.guidance.interval import WHOLE, during
 from latentry.diffusion.levels import LEVELS
-from latentry.diffusion.schedule import CLEAN, Level
+from latentry.diffusion.levels.ratios import at_ratio
+from latentry.diffusion.schedule import CLEAN, Level, Schedule
 from latentry.diffusion.solvers import SOLVERS
 from latentry.diffusion.tiling import tiled
 from latentry.kinds import build, lookup
@@ -32,12 +35,27 @@ def levels_of(model: Model, request: Request, chosen: SampleOptions) -> list[Lev
     if start is not None and start[1] == CLEAN:
         return [CLEAN]
     assert model.denoiser is not None
-    schedule = model.denoiser.schedule.exact if is_ancestral(chosen) else model.denoiser.schedule
-    levels: list[Level] = lookup(LEVELS, chosen.levels, "levels")(schedule, chosen.steps)
+    levels = chosen_levels(model.denoiser.schedule, chosen)
     if start is None or start[1] is None:
         return levels
     first = start[1]
     return [first, *(level for level in levels if level.t < first.t)]
+
+
+def chosen_levels(schedule: Schedule, chosen: SampleOptions) -> list[Level]:
+    """As many as `steps` network evaluations reach with the solver; plms, as published, takes one more."""
+    solver = SOLVERS[chosen.solver.kind]
+    levels = lookup(LEVELS, chosen.levels, "levels")
+    visited: list[Level] = levels(schedule.exact if solver.ancestral else schedule, solver.steps(chosen.steps))
+    return visited
+
+
+def evaluations(request: Request, levels: Sequence[Level], chosen: SampleOptions) -> list[int]:
+    """How often each step down the levels calls the network, or the two of a guided prediction."""
+    calls = SOLVERS[chosen.solver.kind].calls
+    if request.passes == 1:
+        return calls(levels)
+    return [request.passes * calls(levels[index:])[0] for index in range(len(levels) - 1)]
 
 
 @torch.no_grad()
@@ -73,7 +91,7 @@ def solve(
         denoise = wrap(denoise)
     if chosen.clip:  # last, for what a wrap adds may lead out of the range, too
         denoise = clipped(denoise)
-    process = {"v_posterior": denoiser.schedule.v_posterior} if is_ancestral(chosen) else {}
+    process = process_of(denoiser.schedule, chosen)
     if request.walk is not None:
         return request.walk(build(SOLVERS, chosen.solver))(denoise, start, levels, noise=noise, **process)
     steps: Iterator[Step] = build(SOLVERS, chosen.solver)(denoise, start, levels, noise=noise, **process)
@@ -114,9 +132,11 @@ def guided(
     return during(first, until, mixed, classifier_free(bound(denoiser, told), 1.0))
 
 
-def is_ancestral(chosen: SampleOptions) -> bool:
-    """Whether the solver draws from the posterior of the process."""
-    return bool(getattr(SOLVERS[chosen.solver.kind], "ancestral", False))
+def process_of(schedule: Schedule, chosen: SampleOptions) -> dict[str, Any]:
+    """What the solver is told of the process besides the levels."""
+    solver = SOLVERS[chosen.solver.kind]
+    ancestral: dict[str, Any] = {"v_posterior": schedule.v_posterior} if solver.ancestral else {}
+    return {**ancestral, "at": partial(at_ratio, schedule)} if solver.churns else ancestral
 
 
 def _moved(drawn: Tensor, device: torch.device) -> Tensor:

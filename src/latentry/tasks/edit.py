@@ -178,6 +178,7 @@ def _of_image(options: EditOptions, path: Path, model: Model, request: Request) 
         size=place.size,
         begin=(lambda: model.encode(place.cut(image)[None]).expand(2, -1, -1, -1), None),
         walk=partial(_inverting, model, {name: each[:1] for name, each in request.values.items()}),
+        passes=2,  # up, and down again
         back=partial(_uncut, place),
         facts=[{**told, "name": one["name"]} for one in request.facts],
         units=[units or file_units(path, data)] * 2,

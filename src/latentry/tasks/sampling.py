@@ -77,9 +77,9 @@ class Sampling(TaskOptions):
     n: Annotated[
         int, Between(1, "ask for at least one image", MOST_IMAGES), OnCommandLine(flags=("-n", "--count"), default=16)
     ] = Field(1, description="How many images.")
-    steps: int | None = Field(None, ge=1, le=1_000_000, description="Solver steps; default: the model's.")
+    steps: int | None = Field(None, ge=1, le=1_000_000, description="Network evaluations; default: the model's.")
     solver: str | InstanceOf[KindOptions] | Annotated[dict[str, Any], Field(max_length=100)] | None = Field(
-        None, description="Solver, with options as in ddim:eta=0.5; default: the model's."
+        None, description="Solver, with options as in dpmpp_2m:eta=1; default: the model's."
     )
     levels: str | None = Field(None, description="How noise levels are chosen; default: the model's.")
     guidance: Guidance | None = Field(None, description="Guidance scale; 1 is none; default: the model's.")

@@ -48,7 +48,7 @@ class Request:
     once everything else has been checked.
     wrap: applied in order around the guided denoiser; what is to be clipped is clipped after the last. Images are drawn
     in batches: a wrap that holds something for each image, such as its mask, is a `PerImage`. walk: makes the solver
-    that is used of the chosen one.
+    that is used of the chosen one. passes: how often it takes each step, down or up.
     back: the decoded images (B, C, H, W), about [-1, 1], to those of the result, where they are not it already.
     by_windows: the same of an image too large to be held whole: (its number, the decoded image) to that of the result;
     None: `back` needs it whole.
@@ -65,6 +65,7 @@ class Request:
     begin: tuple[Callable[[], Tensor], Level | None] | None = None
     wrap: tuple[Callable[[Denoise], Denoise], ...] = ()
     walk: Callable[[Solve], Solve] | None = None
+    passes: int = 1
     back: Callable[[Tensor], Tensor] | None = None
     by_windows: Callable[[int, Source], Source] | None = None
     facts: Sequence[Mapping[str, str]] = ()

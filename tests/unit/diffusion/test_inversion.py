@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from latentry.diffusion.inversion import along, inverted
-from latentry.diffusion.levels import published, uniform
+from latentry.diffusion.levels.times import published, uniform
 from latentry.diffusion.schedule import Level, build_schedule
 from latentry.diffusion.solvers.ddim import ddim
 

@@ -44,6 +44,13 @@ def test_one_of_many_is_drawn_again_to_the_bit(tmp_path: Path, depth: int, suffi
         assert twice.read_bytes() == path.read_bytes()
 
 
+@pytest.mark.parametrize("solver", ["dpmpp_2m:eta=0.5", "heun:churn=3,churn_noise=1.1", "unipc:order=3"])
+def test_options_of_a_solver_are_drawn_again(pipe: Pipeline, tmp_path: Path, solver: str) -> None:
+    out = pipe.sample("a red circle", seed=4, solver=solver, levels="ays", steps=5)
+    (path,) = out.save(tmp_path)
+    assert torch.equal(pipe.again(path).tensor, out.tensor)
+
+
 def test_what_the_model_does_by_default_may_change(pipe: Pipeline, tmp_path: Path) -> None:
     """Nothing is left to a default that another version, or `sample:` of the recipe, could change."""
     out = pipe.sample("a red circle", seed=2)

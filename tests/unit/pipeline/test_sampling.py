@@ -13,10 +13,18 @@ from torch import Tensor
 from latentry import __version__, rng
 from latentry.diffusion.schedule import CLEAN
 from latentry.errors import UsageError
+from latentry.models.config import SampleOptions
 from latentry.pipeline import Pipeline
 from tests.unit.pipeline.small_pipelines import pipeline
 
-SOLVERS: list[Any] = ["ddim", "ddpm", {"kind": "ddim", "eta": 0.5}]
+SOLVERS: list[Any] = [
+    "ddim",
+    "ddpm",
+    {"kind": "ddim", "eta": 0.5},
+    {"kind": "dpmpp_2m", "eta": 1.0},
+    "unipc",
+    "heun:churn=4",
+]
 PROMPTS = ["a red circle", "a blue square"]
 
 
@@ -95,7 +103,8 @@ def test_the_file_says_how_to_make_the_image_again(tmp_path: Path, depth: int) -
         "solver": "ddpm",
         "steps": "3",
         "guidance": "2.5",
-        "levels": "trailing",
+        "levels": "exponential",
+        "evaluations": "3",
         "clip": "false",
         "size": "16x16",
         "precision": "fp32",
@@ -142,7 +151,7 @@ def test_a_large_image_is_drawn_in_tiles(pipe: Pipeline, tmp_path: Path) -> None
         ({"tile": 8, "overlap": 8}, "overlap: 8; accepted: multiples of 2 below the tile's 8"),
         ({"overlap": 8}, "overlap: 8 without tiles"),
         ({"steps": 0}, "steps"),
-        ({"steps": 1001}, "1001 with levels trailing; accepted are 1 to 1000"),
+        ({"steps": 1001}, "1001 with levels exponential; accepted are 1 to 1000"),
         ({"solver": "ddmi"}, "ddmi.*ddim"),
         ({"solver": {"kind": "ddim", "eta": -1}}, "eta"),
         ({"levels": "trailling"}, "trailling.*did you mean .*trailing"),
@@ -198,6 +207,50 @@ def test_progress_counts_network_calls(pipe: Pipeline) -> None:
     seen: list[tuple[int, int]] = []
     pipe.sample(PROMPTS[0], n=3, batch=2, steps=3, progress=lambda done, total: seen.append((done, total)))
     assert seen == [(i, 6) for i in range(1, 7)]
+
+
+@pytest.mark.parametrize(
+    ("solver", "steps", "calls"), [("dpmpp_2m", 5, 5), ("heun", 5, 5), ("heun", 6, 5), ("unipc", 1, 1), ("plms", 4, 5)]
+)
+def test_steps_are_evaluations_of_the_network(pipe: Pipeline, solver: str, steps: int, calls: int) -> None:
+    """Counted at the network; told by the progress and in the picture."""
+    told, counted = [(0, 0)], [0]
+    assert pipe.denoiser is not None
+    hook = pipe.denoiser.unet.register_forward_pre_hook(lambda *_: counted.append(counted[-1] + 1))
+    out = pipe.sample(PROMPTS[0], solver=solver, steps=steps, progress=lambda done, total: told.append((done, total)))
+    hook.remove()
+    assert counted[-1] == calls
+    assert told[-1] == (calls, calls)
+    assert out.facts[0]["evaluations"] == str(calls)
+
+
+def test_passes_of_each_step_are_counted(pipe: Pipeline, tmp_path: Path) -> None:
+    """Of a model that was not trained to fill, each pass begins anew."""
+    Image.new("RGB", (16, 16), "#2040c0").save(tmp_path / "image.png")
+    counted = [0]
+    assert pipe.denoiser is not None
+    hook = pipe.denoiser.unet.register_forward_pre_hook(lambda *_: counted.append(counted[-1] + 1))
+    told = [(0, 0)]
+    asked: dict[str, Any] = {
+        "file": tmp_path / "image.png",
+        "box": [(4, 4, 6, 8)],
+        "solver": "heun",
+        "steps": 7,
+        "resample": 3,
+    }
+    out = pipe.run("inpaint", **asked, progress=lambda done, total: told.append((done, total)))
+    hook.remove()
+    assert told[-1] == (counted[-1], counted[-1]) == (21, 21)
+    assert out.facts[0]["evaluations"] == "21"
+
+
+def test_a_solver_brings_its_own_levels_and_steps_and_old_recipes_keep_theirs() -> None:
+    """`solver: ddim` alone means what it meant before there was another default."""
+    chosen = {name: SampleOptions.model_validate({"solver": name}) for name in ("ddim", "heun")}
+    assert (chosen["ddim"].levels, chosen["ddim"].steps) == ("trailing", 50)
+    assert (chosen["heun"].levels, chosen["heun"].steps) == ("karras", 20)
+    assert SampleOptions().steps <= 20
+    assert SampleOptions.model_validate({"solver": "ddim", "steps": 7, "levels": "uniform"}).levels == "uniform"
 
 
 def test_sampling_leaves_the_global_randomness_alone(pipe: Pipeline) -> None:

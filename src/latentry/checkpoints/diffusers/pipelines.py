@@ -163,6 +163,8 @@ def _context(config: ModelConfig, options: KindOptions | None) -> int | None:
 
 def _check_pipeline(name: str, config: ModelConfig, scale: float, concat: int) -> None:
     """What single pipelines do that no config says."""
+    if name == "DDIMPipeline" and config.sample.solver.kind != "ddim":
+        raise unheld(f"sample.solver {config.sample.solver.kind}", f"{name} samples by DDIM", "Set ddim")
     if name == "LDMSuperResolutionPipeline":
         if scale != 1:
             raise unheld(f"latent_scale {scale:g}", f"{name} decodes without one", ALONE)

@@ -1,7 +1,8 @@
-"""Noise schedule and default sampling as a diffusers scheduler: DDIM, DDPM, or PNDM for our `plms`."""
+"""Noise schedule and default sampling as a diffusers scheduler: DDIM, DDPM, DPM-Solver++, or PNDM for our `plms`."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,7 +22,7 @@ BETAS = {
     "trained_betas": None, "prediction_type": "epsilon", "timestep_spacing": "leading", "steps_offset": 0,
 }  # fmt: skip
 FIXED: dict[str, tuple[Any, ...]] = {"thresholding": (False,), "rescale_betas_zero_snr": (False,)}
-# Files carry keys of the schedulers that they were before; those of these three classes are all named here.
+# Files carry keys of the schedulers that they were before; those of these four classes are all named here.
 DDIM = Keys(
     "DDIMScheduler",
     read={**BETAS, "set_alpha_to_one": True},
@@ -41,14 +42,38 @@ PNDM = Keys(
     fixed={"skip_prk_steps": (True,)},
     unused=None,
 )
-CLASSES = {"ddim": DDIM, "ddpm": DDPM, "plms": PNDM}
+OF_RATIOS = {"karras": "use_karras_sigmas", "exponential": "use_exponential_sigmas"}
+"""Keys of our levels that are chosen by sigma / alpha."""
+DPM = Keys(
+    "DPMSolverMultistepScheduler",
+    read={
+        **BETAS, "timestep_spacing": "linspace", "algorithm_type": "dpmsolver++",
+        **dict.fromkeys(OF_RATIOS.values(), False),
+    },
+    fixed={
+        **FIXED, "solver_order": (2,), "solver_type": ("midpoint",), "final_sigmas_type": ("zero",),
+        "use_beta_sigmas": (False, None), "use_lu_lambdas": (False, None), "use_flow_sigmas": (False, None),
+    },
+    unused=None,
+)  # fmt: skip
+ALGORITHMS = {0.0: "dpmsolver++", 1.0: "sde-dpmsolver++"}
+"""By our eta."""
+CLASSES = {"ddim": DDIM, "ddpm": DDPM, "plms": PNDM, "dpmpp_2m": DPM}
 """By our solvers."""
 
 VARIANCES = {"fixed_small": 0.0, "fixed_small_log": 0.0, "fixed_large": 1.0}
 """Of an ancestral step, and our `v_posterior`."""
 LARGE = "fixed_large"
-FITTING = {"ddim": ("trailing", "leading", "published"), "ddpm": ("trailing", "leading"), "plms": ("published",)}
-"""Levels at which solver and scheduler agree: DDPMScheduler always ends at clean, PNDM's step there is another."""
+FITTING = {
+    "ddim": ("trailing", "leading", "published"),
+    "ddpm": ("trailing", "leading"),
+    "plms": ("published",),
+    "dpmpp_2m": ("trailing", *OF_RATIOS),
+}
+"""Levels at which solver and scheduler agree: DDPMScheduler always ends at clean, PNDM's step there is another.
+
+DPMSolverMultistepScheduler tells the network whole times, so that by sigma / alpha it agrees to half a time.
+"""
 
 # By our levels: timestep_spacing, steps_offset, set_alpha_to_one. `trailing` does not read steps_offset.
 LEVELS: dict[str, tuple[str, int, bool]] = {
@@ -78,7 +103,7 @@ def to_config(diffusion: DiffusionOptions, sample: SampleOptions) -> dict[str, A
         raise unheld(f"sample.solver plms with prediction {diffusion.prediction}", why, "Set ddim")
     if sample.clip and solver != "ddpm":
         raise unheld(f"sample.clip with solver {solver}", "known there: clip with ddpm", "Set ddpm, or no clip")
-    spacing, offset, to_one = LEVELS[levels]
+    spacing, offset, to_one = LEVELS.get(levels, LEVELS["trailing"])
     values = {
         **_betas(diffusion.schedule),
         "prediction_type": PREDICTIONS[diffusion.prediction],
@@ -92,6 +117,8 @@ def to_config(diffusion: DiffusionOptions, sample: SampleOptions) -> dict[str, A
         if last["variance_type"] == LARGE and levels == "trailing":
             why = "its last step, which is to clean, adds noise there"
             raise unheld("sample.levels trailing with variance beta", why, "Set levels leading")
+    if solver == "dpmpp_2m":
+        last = _of_dpm(sample)
     return CLASSES[solver].config({**values, **last})
 
 
@@ -106,7 +133,8 @@ def from_config(config: Mapping[str, Any], where: str) -> tuple[dict[str, Any], 
         do = "Save it with DDIMScheduler.from_config(pipeline.scheduler.config)"
         raise UsageError(f"{where}: {config.get('_class_name')}; known: {classes}. {do}.")
     # A missing clip_sample is true in diffusers.
-    with_defaults = {"clip_sample": True, **config} if solver != "plms" else {"skip_prk_steps": False, **config}
+    missing = {"plms": {"skip_prk_steps": False}, "dpmpp_2m": {}}.get(solver, {"clip_sample": True})
+    with_defaults = {**missing, **config}
     s = CLASSES[solver].settings(with_defaults, where)
     predictions = {theirs: ours for ours, theirs in PREDICTIONS.items()}
     if s["prediction_type"] not in predictions:
@@ -116,7 +144,28 @@ def from_config(config: Mapping[str, Any], where: str) -> tuple[dict[str, Any], 
         raise UsageError(f"{where}: {what}; known there: 'epsilon'. Edit the file to DDIMScheduler.")
     schedule = _schedule(s, where).model_dump() | {"v_posterior": _v_posterior(s, where)}
     diffusion = {"schedule": schedule, "prediction": predictions[s["prediction_type"]]}
+    if solver == "dpmpp_2m":
+        return diffusion, _from_dpm(s, config, where)
     return diffusion, {"solver": solver, "levels": _levels(s, solver, where), "clip": s.get("clip_sample", False)}
+
+
+def _of_dpm(sample: SampleOptions) -> dict[str, Any]:
+    eta = getattr(sample.solver, "eta", 0.0)
+    if eta not in ALGORITHMS:
+        raise unheld(f"eta {eta:g} with solver dpmpp_2m", "known there: 0 and 1", "Set one of these")
+    ratios = {key: sample.levels == levels for levels, key in OF_RATIOS.items()}
+    return {"algorithm_type": ALGORITHMS[eta], **ratios}
+
+
+def _from_dpm(s: Mapping[str, Any], config: Mapping[str, Any], where: str) -> dict[str, Any]:
+    etas = {theirs: eta for eta, theirs in ALGORITHMS.items()}
+    if s["algorithm_type"] not in etas:
+        raise refused(where, f"algorithm_type {s['algorithm_type']!r}", f"known: {', '.join(etas)}")
+    if config.get("lambda_min_clipped") not in (None, -math.inf, "-Infinity"):
+        raise refused(where, f"lambda_min_clipped {config['lambda_min_clipped']!r}", "known: none")
+    levels = next((ours for ours, key in OF_RATIOS.items() if s[key]), None) or _levels(s, "dpmpp_2m", where)
+    eta = etas[s["algorithm_type"]]
+    return {"solver": {"kind": "dpmpp_2m", "eta": eta} if eta else "dpmpp_2m", "levels": levels, "clip": False}
 
 
 def _variance(v_posterior: float) -> str:
@@ -140,10 +189,12 @@ def _v_posterior(s: Mapping[str, Any], where: str) -> float:
 def _levels(s: Mapping[str, Any], solver: str, where: str) -> str:
     settings = (s["timestep_spacing"], s["steps_offset"], s.get("set_alpha_to_one", True))
     for ours in FITTING[solver]:
-        level_settings = LEVELS[ours]
+        level_settings = LEVELS.get(ours)
+        if level_settings is None:
+            continue
         if settings == level_settings or settings[::2] == level_settings[::2] == ("trailing", True):
             return ours
-    accepted = "; ".join(", ".join(map(str, LEVELS[ours])) for ours in FITTING[solver])
+    accepted = "; ".join(", ".join(map(str, LEVELS[ours])) for ours in FITTING[solver] if ours in LEVELS)
     what = f"timestep_spacing {settings[0]}, steps_offset {settings[1]}, set_alpha_to_one {settings[2]}"
     raise UsageError(f"{where}: {what}; known together: {accepted}. Edit the file to the nearest of these.")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from latentry.diffusion.contracts import Denoise, Noise, Step
 from latentry.diffusion.schedule import Level
-from latentry.diffusion.solvers.walk import transitions, working
+from latentry.diffusion.solvers.walk import noise_in, transfer, transitions, working
 from latentry.kinds import KindOptions
 
 # Adams-Bashforth weights of the newest prediction and those before it (Liu et al. 2022, eq. 12), by how many there are.
@@ -21,6 +22,12 @@ class PLMS(KindOptions):
     """PLMS has no options."""
 
     kind: Literal["plms"] = "plms"
+
+
+def first_twice(levels: Sequence[Level]) -> list[int]:
+    """Calls of each step: one, and one more in the first that averages."""
+    averages = [level.alpha != 0 != after.sigma for level, after in pairwise(levels)]
+    return [1 + (averages.index(True) == i if any(averages) else 0) for i in range(len(averages))]
 
 
 @torch.no_grad()
@@ -51,13 +58,3 @@ def plms(denoise: Denoise, x: Tensor, levels: Sequence[Level], *, noise: Noise) 
         x0 = (x - level.sigma * mean) / level.alpha
         x = transfer(x, x0, level, after)
         yield Step(index, after, x, x0)
-
-
-def noise_in(x0: Tensor, x: Tensor, level: Level) -> Tensor:
-    """The eps of x = alpha x0 + sigma eps."""
-    return (x - level.alpha * x0) / level.sigma
-
-
-def transfer(x: Tensor, x0: Tensor, level: Level, after: Level) -> Tensor:
-    """x at the level after, for the same x0 and eps (Liu et al. 2022, eq. 11: the step of DDIM)."""
-    return after.alpha * x0 + after.sigma / level.sigma * (x - level.alpha * x0)

@@ -13,16 +13,26 @@ from latentry.tasks import Request
 
 
 def picture_facts(
-    request: Request, chosen: SampleOptions, worse: Autoguide | None, opened: Mapping[str, Any], model: str, bf16: bool
+    request: Request,
+    chosen: SampleOptions,
+    evaluations: int,
+    worse: Autoguide | None,
+    opened: Mapping[str, Any],
+    model: str,
+    bf16: bool,
 ) -> list[dict[str, str]]:
-    """For each image of a request: its conditions and seed, how it was drawn, and by which model (its hash)."""
+    """For each image of a request: its conditions and seed, how it was drawn, and by which model (its hash).
+
+    evaluations: of the network, for each image.
+    """
     each: list[dict[str, str]] = [{} for _ in range(request.count)]
     for name, values in request.values.items():
         for one, value in zip(each, values, strict=True):
             if isinstance(value, str | int | float):
                 one["prompt" if name == "text" else name] = str(value)
+    how = _drawn_by(request, chosen, worse, opened, bf16)
     for one, seed in zip(each, request.seeds, strict=False):
-        one |= {"seed": str(seed), **_drawn_by(request, chosen, worse, opened, bf16)}
+        one |= {"seed": str(seed), "evaluations": str(evaluations), **how}
     for one, further in zip(each, request.facts, strict=False):
         one |= further
     return [{**one, "model": model, "software": SOFTWARE} for one in each]

@@ -95,7 +95,7 @@ def _replacing(model: Model, picture: Tensor, gap: Tensor, seeds: list[int], tim
 
         return wrap
 
-    return {"wrap": (PerImage(make, noise),), "walk": partial(resampled, times=times)}
+    return {"wrap": (PerImage(make, noise),), "walk": partial(resampled, times=times), "passes": times}
 
 
 def pasted(image: Tensor, hole: Tensor, place: Window, drawn: Tensor, *, reach: float | None) -> Tensor:

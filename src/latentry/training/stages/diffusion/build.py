@@ -13,13 +13,12 @@ from latentry.checkpoints.store import Saved
 from latentry.conditioning import reads_of, values_of
 from latentry.data.sample import joined
 from latentry.devices import set_formats
-from latentry.diffusion.levels import LEVELS
 from latentry.errors import UsageError
-from latentry.kinds import lookup
 from latentry.models.autoencoder import Autoencoder
 from latentry.models.build import build_denoiser
 from latentry.models.latent_diffusion import LatentDiffusion
 from latentry.pipeline import Pipeline
+from latentry.pipeline.sampling import chosen_levels
 from latentry.training.loop.compiling import compile_or_not
 from latentry.training.loop.stage import weights_of
 from latentry.training.plan.plan import Plan
@@ -95,7 +94,7 @@ def check(plan: Plan) -> None:
             "diffusion.conditioning, such as an image of lower resolution. Give one, or set epsilon."
         )
     try:
-        lookup(LEVELS, plan.recipe.sample.levels, "sample.levels")(model.schedule, plan.recipe.sample.steps)
+        chosen_levels(model.schedule, plan.recipe.sample)
     except UsageError as error:
         raise UsageError(f"sample.{error}") from None
 
