@@ -35,8 +35,9 @@ def compression(
 ) -> None:
     """Train and measure diffusion models on first stages of several factors, at equal compute and size."""
     words: dict[str, Any] = {
-        "changes": changes, "data": data, "recipe": recipe, "factors": factors, "budget": budget, "parameters": parameters,
-        "first_share": first_share, "checkpoints": checkpoints, "steps": steps, "samples": samples, "seed": seed,
+        "changes": changes, "data": data, "recipe": recipe, "factors": factors, "budget": budget,
+        "parameters": parameters, "first_share": first_share, "checkpoints": checkpoints, "steps": steps,
+        "samples": samples, "seed": seed,
     }  # fmt: skip
     typed = {name for name in words if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"}
     chosen = {name: value for name, value in words.items() if name in typed}
@@ -49,7 +50,7 @@ def compression(
 def _run(chosen: dict[str, Any], out: Path, device: str, as_json: bool) -> None:
     from latentry import config
     from latentry.study.compression.options import CompressionOptions
-    from latentry.study.compression.page import PAGE
+    from latentry.study.compression.report import PAGE
     from latentry.study.compression.run import study
 
     options = config.validate(CompressionOptions, chosen, "study compression")

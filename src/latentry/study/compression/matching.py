@@ -82,7 +82,13 @@ def denoiser_options(base: dict[str, Any], shape: Shape, side: int) -> dict[str,
     taken = {"channels": shape.channels, "multipliers": list(shape.multipliers), "attention": attention}
     left_out = {"head_channels", "context_channels"}
     kept = {name: value for name, value in base.items() if name not in left_out}
-    return {**kept, **taken, "heads": HEADS, "norm_groups": math.gcd(shape.channels, MOST_GROUPS), "transformer_depth": 0}
+    return {
+        **kept,
+        **taken,
+        "heads": HEADS,
+        "norm_groups": math.gcd(shape.channels, MOST_GROUPS),
+        "transformer_depth": 0,
+    }
 
 
 def first_stage_options(base: dict[str, Any], shape: Shape, factor: int, channels: int) -> dict[str, Any]:

@@ -110,7 +110,7 @@ class Part(Options):
     spent: Spent
 
     def seconds(self, step: int) -> float:
-        """Compute spent when the second stage is at a step, at the costs measured: first stage and encoding included."""
+        """Compute spent when the second stage is at a step, at the costs measured; with first stage and encoding."""
         own = self.costs.second + (0.0 if self.spent.cached else self.costs.encode)
         return self.spent.first * self.costs.first + self.spent.encoding + step * own
 

@@ -40,7 +40,10 @@ class Drafted(NamedTuple):
 
 
 def drafts(recipe: Recipe, options: CompressionOptions, device: str) -> list[Drafted]:
-    """One for each factor. recipe: its channels settled. Raises UsageError for factors that do not divide the images."""
+    """One for each factor. recipe: its channels settled.
+
+    Raises UsageError for factors that do not divide the images, and where no networks come near enough to a size.
+    """
     refuse_factors(recipe, options.factors)
     found = [_draft(common(recipe, options, device), factor, options) for factor in options.factors]
     for size, target in (("parameters", options.parameters), ("first_parameters", options.parameters // FIRST_STAGE)):
@@ -48,8 +51,8 @@ def drafts(recipe: Recipe, options: CompressionOptions, device: str) -> list[Dra
         if off:
             sizes = ", ".join(f"f = {one.factor} {getattr(one, size):,}" for one in off)
             raise UsageError(
-                f"--parameters: found {options.parameters:,}; no networks come within {MOST_OFF:.0%} of {target:,}: the nearest "
-                f"have {sizes}. Name another number; larger ones are easier to meet."
+                f"--parameters: found {options.parameters:,}; no networks come within {MOST_OFF:.0%} of {target:,}: "
+                f"the nearest have {sizes}. Name another number; larger ones are easier to meet."
             )
     return found
 
@@ -61,8 +64,8 @@ def refuse_factors(recipe: Recipe, factors: Sequence[int]) -> None:
     if bad:
         fits = ", ".join(str(2**i) for i in range(6) if height % 2**i == 0 and width % 2**i == 0)
         raise UsageError(
-            f"--factors: found {', '.join(map(str, bad))} for images of {height}x{width}; accepted: {fits}, which divide "
-            "both sides. Leave the others out, or change data.size."
+            f"--factors: found {', '.join(map(str, bad))} for images of {height}x{width}; accepted: {fits}, which "
+            "divide both sides. Leave the others out, or change data.size."
         )
 
 

@@ -17,7 +17,7 @@ from latentry.study.compression import costs
 from latentry.study.compression.making import load, make, recipe_file, refuse_changed, refuse_other
 from latentry.study.compression.measuring import Measure, keep
 from latentry.study.compression.options import CompressionOptions, Made, Part
-from latentry.study.compression.page import write
+from latentry.study.compression.report import write
 from latentry.study.findings import Findings
 from latentry.training.loop.loop import Progress
 from latentry.training.loop.world import join
@@ -91,6 +91,6 @@ def _plan(made: Made) -> str:
     """What will be done, in a line."""
     factors = ", ".join(str(part.factor) for part in made.parts)
     return (
-        f"{len(made.parts)} factors ({factors}), {made.training / 60:.3g} minutes of training each; measuring takes about "
-        f"{made.measuring / 60:.3g} minutes in all"
+        f"{len(made.parts)} factors ({factors}), {made.training / 60:.3g} minutes of training each; measuring takes "
+        f"about {made.measuring / 60:.3g} minutes in all"
     )

@@ -32,9 +32,9 @@ def training_each(costs: Mapping[int, Costs], options: CompressionOptions, look:
     if each < least:
         wanted = math.ceil((least * len(costs) + measured) / 6) / 10
         raise UsageError(
-            f"--budget: found {options.budget:g} minutes; on this machine {len(costs)} factors need {wanted:g} to train "
-            f"at all, {measured / 60:.1f} of them for drawing {options.samples} samples each time. Raise it, or lower "
-            "--samples, --checkpoints, --steps or --parameters, or leave out small factors."
+            f"--budget: found {options.budget:g} minutes; on this machine {len(costs)} factors need {wanted:g} to "
+            f"train at all, {measured / 60:.1f} of them for drawing {options.samples} samples each time. Raise it, or "
+            "lower --samples, --checkpoints, --steps or --parameters, or leave out small factors."
         )
     return each
 

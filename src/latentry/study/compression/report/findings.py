@@ -10,13 +10,13 @@ from typing import Any
 
 from latentry.study.compression.making import load, plain
 from latentry.study.compression.options import Made, Part
-from latentry.study.compression.outcome import Outcome, Point, outcomes
-from latentry.study.compression.recommend import recommendation
+from latentry.study.compression.report.outcome import Outcome, Point, distance_name, outcomes
+from latentry.study.compression.report.recommend import recommendation, short
 from latentry.study.findings import Findings, Table
 
 COLUMNS = (
-    *("f", "latent", "parameters", "of the first stage", "steps", "of the first stage", "s a step", "GFLOPs an image"),
-    *("PSNR (dB)", "distance", "95%", "samples/s"),
+    *("f", "latent", "parameters", "first stage's", "steps", "first stage's", "s a step", "GFLOPs", "PSNR (dB)"),
+    *("distance", "95%", "samples/s"),
 )
 CSV = ("factor", "step", "minutes", "drawn_in", "samples_per_second", "name", "value", "low", "high")
 
@@ -29,23 +29,19 @@ def report(folder: Path) -> Findings:
     return Findings(tables, [*recommendation(found), *notes(made, found)], _plain(made, found))
 
 
-def distance_name(made: Made) -> str:
-    """Of the number that decides."""
-    return f"KD[{made.features[0]}]"
-
-
 def notes(made: Made, found: Sequence[Outcome]) -> list[str]:
     """How the numbers came to be, and what they cannot say."""
     options = made.options
     name, minutes = distance_name(made), made.training / 60
     lines = [
-        f"Distance: {name} of {options.samples} samples to the training images; less is better, and it may fall below 0. "
-        "Intervals are of the choice of images, not of training again with another seed.",
-        f"Equal compute: {minutes:.3g} minutes of training each, at the costs of steps that were measured before the study "
-        f"began, {options.first_share:.0%} of it for the first stage. Reading and encoding are counted, drawing and "
-        "measuring are not.",
-        f"Equal size: denoisers of about {options.parameters:,} parameters, first stages of a quarter of it. Held fixed: "
+        f"Distance: {name} of {options.samples} samples to the training images; less is better, it may fall below "
+        "0. Intervals are of the choice of images, not of training again with another seed.",
+        f"Equal compute: {minutes:.3g} minutes of training each, at the costs of steps that were measured before the "
+        f"study began, {options.first_share:.0%} of it for the first stage. Reading and encoding are counted, drawing "
+        "and measuring are not.",
+        f"Equal size: denoisers of about {options.parameters:,} parameters, first stages of a quarter. Held fixed: "
         f"data, objectives, batches, learning rates and solver of the recipe {options.recipe}.",
+        "GFLOPs: of the denoiser for one image, once. PSNR: of reconstructions of held-out images.",
         f"Perceptual loss of the first stages: {made.perceptual}.",
     ]
     if made.perceptual == made.features[0].partition(":")[0]:
@@ -91,8 +87,8 @@ def _row(part: Part, one: Outcome) -> tuple[str, ...]:
         f"{seconds:.3g}",
         f"{part.costs.gflops:.3g}",
         "" if psnr is None else f"{psnr:.1f}",
-        "not finished" if last is None else f"{last.value:.4g}",
-        "" if last is None else f"{last.low:.4g} to {last.high:.4g}",
+        "not finished" if last is None else short(last.value),
+        "" if last is None else f"{short(last.low)} to {short(last.high)}",
         "" if last is None else f"{last.rate:.3g}",
     )
 

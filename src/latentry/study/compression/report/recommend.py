@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from latentry.study.compression.outcome import Outcome
+from latentry.study.compression.report.outcome import Outcome
 
 FASTER = 1.2
 """How many times as fast is worth a word."""
@@ -60,7 +60,15 @@ def _still_falling(done: Sequence[Outcome]) -> list[str]:
 
 def _measured(one: Outcome) -> str:
     last = one.last
-    return f"f = {one.factor} with {last.value:.3g} ({last.low:.3g} to {last.high:.3g})"
+    return f"f = {one.factor} with {short(last.value)} ({short(last.low)} to {short(last.high)})"
+
+
+def short(value: float) -> str:
+    """Three digits, and for large numbers a letter: 14.9M, 351k, 0.0123."""
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= 0.9995 * size:
+            return f"{value / size:.3g}{letter}"
+    return f"{value:.3g}"
 
 
 def _names(some: Sequence[Outcome]) -> str:

@@ -44,6 +44,11 @@ class Outcome(NamedTuple):
         return self.progress[-1]
 
 
+def distance_name(made: Made) -> str:
+    """Of the number that decides: the kernel distance, which has no bias of its own where images are few."""
+    return f"KD[{made.features[0]}]"
+
+
 def outcomes(folder: Path, made: Made) -> list[Outcome]:
     """All factors, measured or not. Raises LatentryError for a damaged file."""
     return [_outcome(folder, made, part) for part in made.parts]
@@ -52,19 +57,20 @@ def outcomes(folder: Path, made: Made) -> list[Outcome]:
 def _outcome(folder: Path, made: Made, part: Part) -> Outcome:
     most, spent = max(made.options.steps), part.spent
     checkpoints = range(spent.second_every, spent.second + 1, spent.second_every)
-    progress = [_point(folder, part, step, most) for step in checkpoints]
-    speed = [_point(folder, part, spent.second, steps) for steps in made.options.steps]
+    name = distance_name(made)
+    progress = [_point(folder, part, step, most, name) for step in checkpoints]
+    speed = [_point(folder, part, spent.second, steps, name) for steps in made.options.steps]
     first = kept(reconstructed_file(folder, part.factor)) if part.factor > 1 else None
     there = [tuple(point for point in points if point is not None) for points in (progress, speed)]
     done = None not in (*progress, *speed) and (part.factor == 1 or first is not None)
     return Outcome(part.factor, *there, first["figures"] if first else (), done)
 
 
-def _point(folder: Path, part: Part, step: int, steps: int) -> Point | None:
+def _point(folder: Path, part: Part, step: int, steps: int, name: str) -> Point | None:
     found = kept(drawn_file(folder, part.factor, step, steps))
     if found is None:
         return None
-    deciding = found["figures"][0]
+    deciding = next(figure for figure in found["figures"] if figure["name"] == name)
     low, high = deciding["interval"] or (deciding["value"], deciding["value"])
     rate = found["samples_per_second"]
     return Point(step, part.seconds(step), steps, rate, deciding["value"], low, high, found["figures"])

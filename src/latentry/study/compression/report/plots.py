@@ -1,4 +1,4 @@
-"""The study's two plots (the paper's figures 6 and 7), as SVG in the colours of a page, and as PNG in light and dark."""
+"""The study's two plots (the paper's figures 6 and 7): SVG in a page's colours, and PNG in light and dark."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from latentry.evaluation.report import plots
-from latentry.study.compression.outcome import Outcome, Point
+from latentry.study.compression.report.outcome import Outcome, Point
+from latentry.study.compression.report.recommend import short
 
 INCHES, DPI = (6.4, 4.0), 160
 MARKERS = "osD^vP"
+WIDE = 5.0
+"""From how many times the least value on the axis up is logarithmic."""
 
 
 class Drawing(NamedTuple):
@@ -64,10 +67,12 @@ def _drawn(
         axes = figure.add_subplot(facecolor="none")
         shown = [one for one in found if one.progress]
         drawing.draw(axes, shown, lines, ink)
-        if drawing.logarithmic:
-            _few_ticks(axes)
-        if all(p.value > 0 for one in shown for p in (*one.progress, *one.speed)):
-            axes.set_yscale("log")
+        if drawing.logarithmic and shown:
+            _few_ticks(axes, axes.xaxis, "x")
+        values = [point.value for one in shown for point in (*one.progress, *one.speed)]
+        axes.yaxis.set_major_formatter(lambda value, _: short(value))
+        if values and min(values) > 0 and max(values) > WIDE * min(values):
+            _few_ticks(axes, axes.yaxis, "y")
         axes.set_title(drawing.title, color=ink, loc="left", fontsize=11)
         axes.set_xlabel(drawing.across, color=ink)
         axes.set_ylabel(f"{drawing.up} (less is better)", color=ink)
@@ -82,13 +87,14 @@ def _drawn(
     return written.getvalue()
 
 
-def _few_ticks(axes: Any) -> None:
-    from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
+def _few_ticks(axes: Any, axis: Any, name: str) -> None:
+    """A logarithmic axis with numbers that people read."""
+    from matplotlib.ticker import LogLocator, NullFormatter
 
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter(ScalarFormatter())
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    getattr(axes, f"set_{name}scale")("log")
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(lambda value, _: short(value))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _progress(axes: Any, found: Sequence[Outcome], lines: Sequence[str], ink: str) -> None:
@@ -101,8 +107,8 @@ def _speed(axes: Any, found: Sequence[Outcome], lines: Sequence[str], ink: str) 
     for number, one in enumerate(found):
         _line(axes, [point.rate for point in one.speed], one.speed, number, lines, f"f = {one.factor}")
         for point in one.speed:
-            above = {"xytext": (0, 6), "textcoords": "offset points", "ha": "center", "fontsize": 7}
-            axes.annotate(str(point.steps), (point.rate, point.value), color=ink, **above)
+            beside = {"xytext": (5, 3), "textcoords": "offset points", "fontsize": 8}
+            axes.annotate(str(point.steps), (point.rate, point.value), color=ink, **beside)
 
 
 def _line(

@@ -9,15 +9,14 @@ from contextlib import suppress
 from pathlib import Path
 
 from latentry import __version__
-from latentry.checkpoints import durable
 from latentry.evaluation.report import pieces
-from latentry.study.compression import plots
 from latentry.study.compression.making import load, plain
-from latentry.study.compression.measuring import sheet_file
+from latentry.study.compression.measuring import keep, sheet_file
 from latentry.study.compression.options import Made
-from latentry.study.compression.outcome import Outcome, outcomes
-from latentry.study.compression.recommend import recommendation
-from latentry.study.compression.report import distance_name, notes, report, to_csv
+from latentry.study.compression.report import plots
+from latentry.study.compression.report.findings import notes, report, to_csv
+from latentry.study.compression.report.outcome import Outcome, distance_name, outcomes
+from latentry.study.compression.report.recommend import recommendation
 from latentry.study.findings import Findings
 
 PAGE, JSON, CSV = "index.html", "report.json", "report.csv"
@@ -36,10 +35,7 @@ def write(folder: Path) -> Findings:
         for dark in (False, True):
             files[f"{name}-{'dark' if dark else 'light'}.png"] = plots.png(drawing, found, dark)
     for name, content in files.items():
-        try:
-            durable.replace_file(folder / name, content)
-        except OSError as error:
-            raise durable.explain(error, folder / name, len(content)) from error
+        keep(folder / name, content)
     return findings
 
 
