@@ -40,7 +40,7 @@ class Decided(NamedTuple):
 
 def decide(options: CompressionOptions, out: Path, world: World, report: Report, timer: costs.Timer) -> Decided:
     """Nothing is written but images that a recipe draws. Arguments as of `making.make`. Raises UsageError, one line."""
-    recipe = load(options.recipe, options.changes)
+    recipe = recipes.images_alone(load(options.recipe, options.changes))
     recipes.refuse_factors(recipe, options.factors)
     root = _folder(options, recipe, report)
     recipe = resolve(recipe, root, _silent)

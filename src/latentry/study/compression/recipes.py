@@ -69,10 +69,16 @@ def refuse_factors(recipe: Recipe, factors: Sequence[int]) -> None:
         )
 
 
+def images_alone(recipe: Recipe) -> Recipe:
+    """The recipe without conditions, and without what they read of the folder."""
+    unread = {**dict.fromkeys(("text", "label", "boxes", "semantic", "mask")), "arrays": ()}
+    diffusion = recipe.diffusion.model_copy(update={"conditioning": {}, "auto": {}})
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update=unread), "diffusion": diffusion})
+
+
 def common(recipe: Recipe, options: CompressionOptions, device: str) -> dict[str, Any]:
-    """What all factors share: no conditions, no other model, fixed precision, sampling by DDIM without guidance."""
+    """What all factors share, of a recipe of images alone: no other model, one precision, DDIM without guidance."""
     tree = dump(recipe)
-    data = dict.fromkeys(("text", "label", "boxes", "semantic", "mask"))
     first, second = tree["autoencoder"], tree["diffusion"]
     precision = "bf16" if device == "cuda" else "fp32"
     for section in (first, second):
@@ -81,7 +87,6 @@ def common(recipe: Recipe, options: CompressionOptions, device: str) -> dict[str
         chosen = precision if train["precision"] == "auto" else train["precision"]
         train |= {"precision": chosen, "decay_steps": None, "compile": False}
     first |= {"tune": False}
-    second |= {"conditioning": {}, "auto": {}}
     second["train"] |= {"drop_condition": 0.0, "drop_all": 0.0, "evaluate": None, "cache_latents": False}
     if first["objective"].get("discriminator"):
         first["objective"]["discriminator"]["start"] = None
@@ -89,7 +94,7 @@ def common(recipe: Recipe, options: CompressionOptions, device: str) -> dict[str
     sample = {"solver": "ddim", "steps": max(options.steps), "guidance": 1.0, "levels": recipe.sample.levels}
     tree = {key: value for key, value in tree.items() if key not in ("images", "judge", "classifier", "made_with")}
     seed = recipe.seed if options.seed is None else options.seed
-    return {**tree, "data": {**tree["data"], **data, "arrays": []}, "sample": sample, "seed": seed}
+    return {**tree, "sample": sample, "seed": seed}
 
 
 def perceptual_of(asked: dict[str, Any]) -> dict[str, Any] | str:

@@ -35,12 +35,12 @@ def study(
     device: str = devices.AUTO,
     report: Callable[[str], None] = print,
     progress: Callable[[Progress], None] | None = None,
-    timer: costs.Timer = costs.measured,
+    timer: costs.Timer | None = None,
 ) -> Findings:
     """Carry out a compression study, or what of it is not done yet; what it found.
 
     out: a new folder, or that of a study, with whose options those that are named must agree. report, progress: as of
-    `train`. timer: measures what a step costs, once. Raises UsageError, one line, before anything is written.
+    `train`. timer: measures what a step costs, once; None: `costs.measured`. Raises UsageError, one line, before anything is written.
     """
     world = join(device)
     if (out / FILE).is_file():
@@ -49,7 +49,7 @@ def study(
         refuse_if_held(out)
     else:
         with working():
-            made = make(options, out, world, report, timer)
+            made = make(options, out, world, report, timer or costs.measured)
         report(_plan(made))
     with RunLock(out, report):
         recipe = load_recipe(str(recipe_file(out, made.parts[0].factor)))

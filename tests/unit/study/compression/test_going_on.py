@@ -95,8 +95,14 @@ def test_the_whole_is_found(unbroken: Path) -> None:
     found = numbers(unbroken)
     assert [one["factor"] for one in found] == [1, 2]
     assert all(one["done"] for one in found)
-    assert [[(p["step"], p["steps"]) for p in one["progress"]] for one in found] == [[(6, 2), (12, 2)], [(5, 2), (10, 2)]]
-    assert [[(p["step"], p["steps"]) for p in one["speed"]] for one in found] == [[(12, 1), (12, 2)], [(10, 1), (10, 2)]]
+    assert [[(p["step"], p["steps"]) for p in one["progress"]] for one in found] == [
+        [(6, 2), (12, 2)],
+        [(5, 2), (10, 2)],
+    ]
+    assert [[(p["step"], p["steps"]) for p in one["speed"]] for one in found] == [
+        [(12, 1), (12, 2)],
+        [(10, 1), (10, 2)],
+    ]
     assert [figure["name"].split()[0] for figure in found[1]["first_stage"]][:2] == ["PSNR", "SSIM"]
     assert [one["progress"][-1]["seconds"] for one in found] == pytest.approx([12 * 0.4, 15 * 0.1 + 10 * 0.3])
     assert {path.name for path in unbroken.glob("*.*")} >= {"index.html", "report.json", "report.csv", "speed-dark.png"}

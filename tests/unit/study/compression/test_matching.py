@@ -21,7 +21,7 @@ SPENT = Spent(first=300, second=400, second_every=100, save=50, cached=False, en
 def test_networks_of_all_factors_are_of_one_size(name: str, size: int) -> None:
     """Within a tenth; counted in the networks that `latentry train` will build of the recipes."""
     recipe, options = load(name, ["data.channels=3"]), CompressionOptions(parameters=size)
-    for draft in recipes.drafts(recipe, options, "cpu"):
+    for draft in recipes.drafts(recipes.images_alone(recipe), options, "cpu"):
         made = recipes.settled(draft, SPENT)
         config = ModelConfig(
             name="", version="", data=DataFacts(size=recipe.data.height_width, channels=3),
@@ -44,7 +44,7 @@ def test_the_latents_are_those_of_the_paper() -> None:
 
 def test_what_is_held_fixed_is_the_same_for_all() -> None:
     """Data, losses, rates, batches and solver; no conditions, which the study does not compare."""
-    drafts = recipes.drafts(load("shapes-layout"), CompressionOptions(factors=(1, 4, 16)), "cpu")
+    drafts = recipes.drafts(recipes.images_alone(load("shapes-layout")), CompressionOptions(factors=(1, 4, 16)), "cpu")
     trees = [recipes.settled(draft, SPENT) for draft in drafts]
     kept = ("data", "seed")
     assert len({tree.model_dump_json(include=set(kept)) for tree in trees}) == 1

@@ -44,7 +44,10 @@ def test_every_factor_spends_the_same(factor: int, cost: Costs, images: int) -> 
 
 
 def test_pixels_spend_all_on_the_denoiser() -> None:
-    """1 s a step: 300 s are 4 times 75 steps, of which 74 are saved in two parts. Of latents a quarter goes to the first stage: 75 s at 0.05 s are 1,500 steps."""
+    """1 s a step: 300 s are 4 times 75 steps, of which 74 are saved in two parts.
+
+    Of latents a quarter goes to the first stage: 75 s at 0.05 s are 1,500 steps.
+    """
     pixels, latent = (spent(f, cost, 300.0, OPTIONS, 10**6, 32) for f, cost in ((1, PIXELS), (4, LATENT)))
     assert (pixels.first, pixels.second) == (0, 296)
     assert (latent.first, latent.second) == (1500, 1124)
