@@ -45,8 +45,12 @@ def _cells(x: Tensor) -> Tensor:
     return functional.adaptive_avg_pool2d(x, GRID).flatten(1)
 
 
-def shared_features(channels: int, alpha: bool, device: torch.device) -> list[Features]:
-    """SqueezeNet's where its weights are on this machine and the images are such as it knows; the pyramid's always."""
+def shared_features(channels: int, transparent: bool, device: torch.device) -> list[Features]:
+    """SqueezeNet's where its weights are on this machine and the images are such as it knows; the pyramid's always.
+
+    transparent: whether the files are; laid over a background they have 1 or 3 channels all the same.
+    """
+    alpha = transparent and channels in (2, 4)
     photo = (channels in (1, 3) or alpha) and weights.located("squeezenet") is not None
     found = features_of(["squeezenet"], None, channels, alpha=alpha, device=device)[0] if photo else []
     return [*found, PyramidFeatures()]

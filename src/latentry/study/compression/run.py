@@ -40,7 +40,8 @@ def study(
     """Carry out a compression study, or what of it is not done yet; what it found.
 
     out: a new folder, or that of a study, with whose options those that are named must agree. report, progress: as of
-    `train`. timer: measures what a step costs, once; None: `costs.measured`. Raises UsageError, one line, before anything is written.
+    `train`. timer: measures what a step costs, once; None: `costs.measured`. Raises UsageError, one line, before
+    anything is written.
     """
     world = join(device)
     if (out / FILE).is_file():

@@ -61,3 +61,11 @@ def test_no_weights_are_asked_for(monkeypatch) -> None:
     """A study on a machine without a network measures all the same."""
     monkeypatch.setattr(weights, "located", lambda name: None)
     assert [one.kind for one in shared_features(3, False, torch.device("cpu"))] == ["pyramid"]
+
+
+def test_transparent_files_over_a_background_are_colours() -> None:
+    """RGBA files of three channels, as emoji over white, and four that are kept."""
+    assert shared_features(3, True, torch.device("cpu"))[-1](torch.rand(2, 3, 16, 16)).shape[0] == 2
+    for channels in (3, 4):
+        for one in shared_features(channels, True, torch.device("cpu")):
+            assert len(one(torch.rand(2, channels, 32, 32))) == 2
