@@ -16,7 +16,7 @@ from latentry.models.autoencoder import Autoencoder
 from latentry.models.latent_diffusion import LatentDiffusion
 from latentry.pipeline import Pipeline
 from latentry.study.compression.options import Costs
-from latentry.training.dry_run import timed_steps
+from latentry.training.dry_run import busy, timed_steps
 from latentry.training.plan.plan import Plan
 from latentry.training.stages import STAGES
 from latentry.training.stages.order import walk
@@ -60,19 +60,26 @@ def _gflops(pipe: Pipeline) -> float:
 
 def _drawing(pipe: Pipeline) -> float:
     """Seconds of one sampling step of one sample."""
-    begun = time.perf_counter()
-    pipe.sample(n=DRAWN, steps=DRAWN_STEPS, seed=0, batch=DRAWN)
-    devices.synchronise(pipe.device)
-    return (time.perf_counter() - begun) / (DRAWN * DRAWN_STEPS)
+
+    def draw() -> None:
+        pipe.sample(n=DRAWN, steps=DRAWN_STEPS, seed=0, batch=DRAWN)
+        devices.synchronise(pipe.device)
+
+    return _quiet(draw, pipe.device.type) / (DRAWN * DRAWN_STEPS)
 
 
 def look(features: Sequence[Features], shape: tuple[int, int, int]) -> float:
     """Seconds that the features of one image (C, H, W) take."""
     images = torch.rand(DRAWN, *shape)
-    begun = time.perf_counter()
-    for one in features:
-        one(images)
-    return (time.perf_counter() - begun) / DRAWN
+    return _quiet(lambda: [one(images) for one in features], "cpu") / DRAWN
+
+
+def _quiet(work: Callable[[], object], device: str) -> float:
+    """Seconds of some work; where other programs keep the processors busy, those that it had of them itself."""
+    begun, computed = time.perf_counter(), time.process_time()
+    work()
+    took, own = time.perf_counter() - begun, (time.process_time() - computed) / torch.get_num_threads()
+    return min(took, own) if device == "cpu" and busy() else took
 
 
 Timer = Callable[[Plan, float], Costs]
