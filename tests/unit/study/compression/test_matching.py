@@ -7,12 +7,12 @@ import torch
 
 from latentry.errors import UsageError
 from latentry.models.autoencoder import Autoencoder
+from latentry.models.build import build_denoiser
 from latentry.models.config import DataFacts, ModelConfig
 from latentry.study.compression import recipes
 from latentry.study.compression.matching import Shape, latent_channels, levels_of, matched
 from latentry.study.compression.options import FACTORS, CompressionOptions, Spent
 from latentry.training.plan.recipes import load
-from latentry.training.stages.diffusion.build import build_denoiser
 
 SPENT = Spent(first=300, second=400, second_every=100, save=50, cached=False, encoding=0)
 

@@ -61,9 +61,12 @@ def _outcome(folder: Path, made: Made, part: Part) -> Outcome:
     progress = [_point(folder, part, step, most, name) for step in checkpoints]
     speed = [_point(folder, part, spent.second, steps, name) for steps in made.options.steps]
     first = kept(reconstructed_file(folder, part.factor)) if part.factor > 1 else None
-    there = [tuple(point for point in points if point is not None) for points in (progress, speed)]
     done = None not in (*progress, *speed) and (part.factor == 1 or first is not None)
-    return Outcome(part.factor, *there, first["figures"] if first else (), done)
+    return Outcome(part.factor, _there(progress), _there(speed), first["figures"] if first else (), done)
+
+
+def _there(points: Sequence[Point | None]) -> tuple[Point, ...]:
+    return tuple(point for point in points if point is not None)
 
 
 def _point(folder: Path, part: Part, step: int, steps: int, name: str) -> Point | None:
