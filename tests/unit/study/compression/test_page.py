@@ -1,4 +1,4 @@
-"""If these fail, the report cannot be opened without a network, cannot be read by all, or says what was not measured."""
+"""If these fail, the report needs a network, cannot be read by all, or says what was not measured."""
 
 from __future__ import annotations
 
