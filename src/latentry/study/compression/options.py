@@ -27,7 +27,9 @@ class CompressionOptions(Options):
     data: Path | None = Field(None, description="Folder of images; without it those that the recipe draws.")
     recipe: Name = Field("small-64", description="What all factors share: data, objectives, rates, batches.")
     changes: Annotated[tuple[Name, ...], MaxLen(200)] = Field((), description="Changes of the recipe, KEY=VALUE.")
-    factors: Annotated[tuple[int, ...], Several] = Field(FACTORS, description="Downsampling factors to compare.")
+    factors: Annotated[tuple[Annotated[int, Ge(-(10**9)), Le(10**9)], ...], Several] = Field(
+        FACTORS, description="Downsampling factors to compare."
+    )
     budget: Annotated[float, Gt(0), Le(1e7)] = Field(60.0, description="Minutes for all of it, about.")
     parameters: Parameters = Field(1_000_000, description="Of each denoiser; a first stage has a quarter of it.")
     first_share: Annotated[float, Ge(0.05), Le(0.8)] = Field(

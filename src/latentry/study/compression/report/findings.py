@@ -15,7 +15,7 @@ from latentry.study.compression.report.recommend import recommendation, short
 from latentry.study.findings import Findings, Table
 
 COLUMNS = (
-    *("f", "latent", "parameters", "first stage's", "steps", "first stage's", "s a step", "GFLOPs", "PSNR (dB)"),
+    *("f", "latent", "denoiser", "first stage", "steps", "first steps", "s a step", "GFLOPs", "PSNR (dB)"),
     *("distance", "95%", "samples/s"),
 )
 CSV = ("factor", "step", "minutes", "drawn_in", "samples_per_second", "name", "value", "low", "high")
@@ -41,7 +41,8 @@ def notes(made: Made, found: Sequence[Outcome]) -> list[str]:
         "and measuring are not.",
         f"Equal size: denoisers of about {options.parameters:,} parameters, first stages of a quarter. Held fixed: "
         f"data, objectives, batches, learning rates and solver of the recipe {options.recipe}.",
-        "GFLOPs: of the denoiser for one image, once. PSNR: of reconstructions of held-out images.",
+        "GFLOPs: of the denoiser for one image, once. Denoiser and first stage: their parameters; steps: of the second "
+        "stage, first steps: of the first. PSNR: of reconstructions of held-out images.",
         f"Perceptual loss of the first stages: {made.perceptual}.",
     ]
     if made.perceptual == made.features[0].partition(":")[0]:
