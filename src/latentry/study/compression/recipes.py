@@ -91,7 +91,7 @@ def common(recipe: Recipe, options: CompressionOptions, device: str) -> dict[str
     if first["objective"].get("discriminator"):
         first["objective"]["discriminator"]["start"] = None
     first["objective"]["perceptual"] = perceptual_of(first["objective"]["perceptual"])
-    sample = {"solver": "ddim", "steps": max(options.steps), "guidance": 1.0, "levels": recipe.sample.levels}
+    sample = {"solver": "ddim", "steps": max(options.steps), "guidance": 1.0, "levels": "trailing"}
     tree = {key: value for key, value in tree.items() if key not in ("images", "judge", "classifier", "made_with")}
     seed = recipe.seed if options.seed is None else options.seed
     return {**tree, "sample": sample, "seed": seed}
