@@ -38,6 +38,7 @@ class Entry:
 
 
 STUDIES: dict[str, Entry] = {
+    "compression": Entry("How far a first stage should shrink these images, at equal compute.", "compression.report"),
     "preference": Entry(
         "Which of two methods people prefer, and whether they tell them from real.", "preference.report"
     ),

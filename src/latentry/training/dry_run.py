@@ -117,7 +117,7 @@ def _time(
     def say(what: str) -> None:
         doing(f"{stage.name}: {what}")
 
-    timed = _steps(stage, seconds, say)
+    timed = timed_steps(stage, seconds, say)
     say("a sheet of samples")
     sheet = _sheet(stage, plan.out / f"{stage.name}.png")
     say("a save")
@@ -164,7 +164,7 @@ def busy() -> bool:
         return False
 
 
-def _steps(stage: Stage, seconds: float, say: Callable[[str], None]) -> list[Timed]:
+def timed_steps(stage: Stage, seconds: float, say: Callable[[str], None]) -> list[Timed]:
     """A few steps, without the first unless it is the only one.
 
     seconds: after which no other step is begun.

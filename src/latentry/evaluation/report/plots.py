@@ -6,10 +6,13 @@ import html
 import io
 import re
 from collections.abc import Mapping, Sequence
+from importlib import resources
+
+from latentry.evaluation.report.pieces import STYLE
 
 Points = Sequence[tuple[float, float]]
 COLOURS = {"#010101": "var(--ink)", "#020202": "var(--faint)"} | {
-    f"#0{i}0{i}03": f"var(--line{i})" for i in range(1, 5)
+    f"#0{i}0{i}03": f"var(--line{i})" for i in range(1, 7)
 }
 """Placeholders that are drawn with, and what of the page's style stands in their place."""
 INK, FAINT, *LINES = COLOURS
@@ -37,10 +40,17 @@ def curves(title: str, lines: Mapping[str, Points], across: str = "step", logari
             axes.legend(frameon=False, labelcolor=INK)
         written = io.StringIO()
         figure.savefig(written, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    return _for_page(written.getvalue(), title)
+    return for_page(written.getvalue(), title)
 
 
-def _for_page(svg: str, title: str) -> str:
+def colours_of(dark: bool) -> dict[str, str]:
+    """The page's colours, `#rrggbb` by name: of the day, or of the night."""
+    style = resources.files(__package__).joinpath(STYLE).read_text(encoding="utf-8")
+    day, night = (dict(re.findall(r"--(\w+): (#\w+)", part)) for part in style.split("@media", 1))
+    return {**day, **night} if dark else day
+
+
+def for_page(svg: str, title: str) -> str:
     """The element alone, without what names addresses, in the page's colours and with its title as its text."""
     body = svg[svg.index("<svg") :]
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)

@@ -10,8 +10,8 @@ from typing import Any
 
 from latentry import __version__, config, rng
 from latentry.checkpoints import durable
-from latentry.errors import UsageError, shown
-from latentry.study import FILE, kind_of
+from latentry.errors import UsageError
+from latentry.study import FILE, kind_of, target
 from latentry.study.preference.folders import Source, matched
 from latentry.study.preference.options import MIDDLE, QUESTIONS, ROLES, Made, Pair, PreferenceOptions
 from latentry.study.preference.pictures import picture, png, spoilt
@@ -30,7 +30,7 @@ def make(options: PreferenceOptions, out: Path, progress: Progress | None = None
 
     progress: called with (images copied, of how many). Errors: `UsageError`, one line, before anything is written.
     """
-    refuse_target(out)
+    target.refuse_target(out)
     pairs = matched(options)
     made = _decided(options, pairs)
     fresh = out.with_name(f".{out.name}.{os.getpid()}{durable.TMP}")
@@ -59,30 +59,13 @@ def load(folder: Path) -> Made:
 
 def refuse_other(made: Made, options: PreferenceOptions, out: Path) -> None:
     """Raise `UsageError` where options were named that are not those of the study that is there."""
-    before = plain(made)["options"]
-    for name, value in options.given().items():
-        if before.get(name) != value:
-            was = shown(before[name]) if name in before else "left out"
-            raise UsageError(
-                f"--{name}: found {shown(value)}; the study in {one_line(str(out))} was made with {was}. Leave it out "
-                "to go on with that study, or name another --out."
-            )
+    target.refuse_other(plain(made)["options"], options.given(), out)
 
 
 def plain(made: Made) -> dict[str, Any]:
     """As JSON can hold it."""
     options = made.options.model_dump(exclude=set(ROLES), exclude_none=True)
     return made.model_dump(exclude={"options"}) | {"options": made.options.given() | options}
-
-
-def refuse_target(out: Path) -> None:
-    """Raise an error where a new folder `out` cannot be made."""
-    if os.path.lexists(out):
-        raise UsageError(f"--out {one_line(str(out))}: already exists and is no study; name a new folder")
-    nearest = next(parent for parent in out.absolute().parents if parent.exists())
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
-        why = "cannot be written" if nearest.is_dir() else "is a file, not a folder"
-        raise UsageError(f"--out {one_line(str(out))}: {one_line(str(nearest))} {why}; name a folder that can be")
 
 
 def _decided(options: PreferenceOptions, pairs: list[dict[str, Source]]) -> Made:
