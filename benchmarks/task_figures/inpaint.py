@@ -18,6 +18,7 @@ from latentry.metrics.layout import box_iou
 from latentry.metrics.maps import mean_iou
 from latentry.metrics.scenes import Seen, look
 from latentry.pipeline import Pipeline
+from latentry.tasks.inputs.membrane import membrane
 from task_figures.common import Asked, Figure, Measured, corners, judge_itself, pictures, rows, saved
 
 
@@ -35,12 +36,15 @@ def inpaint(pipe: Pipeline, asked: Asked, _: Pipeline | None) -> Measured:
     made = torch.cat(parts)
     known = ~masks[:, None].expand_as(real)
     right = [completed(*row) for row in zip(look(made), scenes, which, masks, strict=True)]
-    seams = border_energy(made, masks) / border_energy(real, masks).clamp(min=1e-9)
+    film = torch.stack([membrane(image, mask) for image, mask in zip(real, masks, strict=True)])
+    smooth = [completed(*row) for row in zip(look(film), scenes, which, masks, strict=True)]
+    seam = border_energy(made, masks).mean() / border_energy(real, masks).mean()
     return [
         judge_itself(real, scenes),
         Figure("known pixels that changed (of 8 bits)", float(((made - real).abs() > 0.5 / 255)[known].sum()), 0, True),
         Figure("shape completed rightly", float(np.mean(right)), 0.8),
-        Figure("energy at the hole's border over the real image's", float(seams.median()), 1.0, True),
+        Figure("the same of a smooth film over the hole", float(np.mean(smooth)), None),
+        Figure("energy at the holes' borders over the real images'", float(seam), 1.0, True),
     ], rows(real, real * ~masks[:, None], made)
 
 
