@@ -110,3 +110,23 @@ def test_what_cannot_be_compared_is_one_line(tmp_path: Path, capsys: pytest.Capt
         assert said in capsys.readouterr().err
     assert run(["compare", str(tmp_path / "run"), str(tmp_path / "run")]) == 1
     assert "no figures yet" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ("{size: [32, 48]}", "64x64 with 3 channels, {}: 32x48 with 3 channels"),
+        ("{channels: 1}", "64x64 with 1 channel;"),
+    ],
+)
+def test_images_of_other_sizes_or_channels_are_not_compared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], data: str, said: str
+) -> None:
+    """A distance at 32 pixels beside one at 64 would look like a better model."""
+    for name, words in (("a", "name: a\n"), ("b", f"name: b\ndata: {data}\n")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "recipe.yaml").write_text(words)
+        (tmp_path / name / "figures.json").write_text(json.dumps({"PSNR of reconstructions": 30.5}))
+    assert run(["compare", str(tmp_path / "a"), str(tmp_path / "b"), "--out", str(tmp_path / "page")]) == 2
+    assert said.format(tmp_path / "b") in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "page").exists()
