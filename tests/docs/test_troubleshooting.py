@@ -29,6 +29,7 @@ ELSEWHERE = {
     "depth": "only Python calls can save in another depth",
     "schedule": "only an imported table can be none",
     "betas": "only an imported table has them",
+    "churn": "only a Python call of the solver itself can leave out the levels that it needs",
 }
 """What refusals begin with that need no row, and why."""
 

@@ -95,7 +95,7 @@ def test_every_step_is_where_the_model_is(task: str, solver: str, device: torch.
         count += 1
         assert step.x.device.type == step.x0.device.type == device.type
         assert step.x.shape == step.x0.shape == (count_of(task), 4, 8, 8)
-    assert count == 4
+    assert count == {"heun": 2}.get(solver, 4)  # of four calls of the network: two each, but one in the last
     if device.type not in ("meta", "cpu"):
         last, expected = ([*steps(one, task, solver, files)][-1].x.cpu() for one in (pipe, suited(task)))
         assert (last - expected).norm() < 1e-2 * expected.norm()

@@ -50,7 +50,7 @@ def resolved(store: Store, step: int | str) -> Saved:
     if best is None:
         raise UsageError(
             f"{store.root}: no best checkpoint is kept; accepted: a step. It is kept by "
-            "diffusion.train.evaluate={every: 5000, keep_best: fid}, from the next evaluation on."
+            "diffusion.train.evaluate.every=5000 diffusion.train.evaluate.keep_best=fid, from the next evaluation on."
         )
     return store.at(best.step)
 

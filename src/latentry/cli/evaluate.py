@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from latentry.cli.output import JSON, bar, emit_json, first_process, one_of, say, table, warn
+from latentry.cli.output import JSON, bar, checkpoint, emit_json, first_process, one_of, say, table, warn
 
 if TYPE_CHECKING:
     from latentry.evaluation.result import Evaluation
@@ -62,7 +62,7 @@ def evaluate(
             *(model, data),
             images=images, out=out, metrics=metrics, features=features, samples=samples, against=against,
             reference=reference, size=size, crop=crop, resize=resize, steps=steps, guidance=guidance, batch=batch,
-            seed=seed, device=device, weights="raw" if weights == "raw" else "ema", step=step, report=warn,
+            seed=seed, device=device, weights="raw" if weights == "raw" else "ema", step=checkpoint(step), report=warn,
             read=None if recipe is None else _data_of(recipe), card=card,
             progress=None if progress is None else lambda what, done, total: progress(done, total),
         )  # fmt: skip

@@ -15,6 +15,7 @@ import typer
 
 from latentry.checkpoints import durable
 from latentry.errors import UsageError, did_you_mean, shown
+from latentry.text import number
 
 JSON = typer.Option("--json", help="Print JSON, for programs.")
 
@@ -85,6 +86,12 @@ def one_of(option: str, value: str, accepted: Sequence[str]) -> str:
             f'{option}: found "{shown(value)}"; accepted: {", ".join(accepted)}{did_you_mean(value, accepted)}'
         )
     return value
+
+
+def checkpoint(step: str | None) -> int | str | None:
+    """`--step` as `load` takes it: a number where it is one, else the word that was typed."""
+    found = None if step is None else number(step)
+    return step if found is None else found
 
 
 def figures(values: Mapping[str, Any]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from latentry.cli.output import JSON, bar, decoding, emit_json, one_of, say, warn
+from latentry.cli.output import JSON, bar, checkpoint, decoding, emit_json, one_of, say, warn
 from latentry.errors import UsageError
 from latentry.interrupts import working
 from latentry.tasks import TASKS, Entry
@@ -97,7 +97,7 @@ class Line:
     @property
     def how(self) -> dict[str, Any]:
         """How the model is opened."""
-        return {"weights": self.weights, "step": self.step, "device": self.device}
+        return {"weights": self.weights, "step": checkpoint(self.step), "device": self.device}
 
 
 def _others(words: dict[str, Any], fields: dict[str, Parameter]) -> dict[str, Any]:
