@@ -22,7 +22,7 @@ EACH = 10
 
 
 def classifier(pipe: Pipeline, asked: Asked, _: Pipeline | None) -> Measured:
-    """Each shape in turn, by the same seeds at each scale, and at the last with autoguidance; a row of the sheet each."""
+    """Each shape in turn, by the same seeds at each scale (a row of the sheet), at the last with autoguidance too."""
     scenes = asked.scenes(count=EACH * asked.count, shapes=1)
     labels = [list(SHAPES)[index % len(SHAPES)] for index in range(asked.count)]
     made = [pipe.sample(label=labels, classifier_scale=scale, **asked.how).tensor for scale in SCALES]

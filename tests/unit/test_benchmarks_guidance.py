@@ -87,7 +87,7 @@ def test_rates_of_classes_are_those_that_were_planted(part: Part) -> None:
     scales = part("classifier").SCALES
     assert scales[0] == 0
     model = Draws(classes(part, dict(zip(scales, (0.2, 0.5, 0.8, 1.0), strict=True))))
-    found = measured(part, "classifier", model)
+    found = measured(part, "classifier", model, worse="runs/a@step-1")
     assert [found[f"hit rate at scale {s:g}"].value for s in scales] == pytest.approx([0.2, 0.5, 0.8, 1.0])
     assert found["least rise of it from scale to scale"].value == pytest.approx(0.2)
     assert found.pop("judge right on real images").value > 0.98
@@ -97,13 +97,25 @@ def test_rates_of_classes_are_those_that_were_planted(part: Part) -> None:
 
 def test_rates_that_fall_or_stay_low_are_told(part: Part) -> None:
     scales = part("classifier").SCALES
-    falls = measured(part, "classifier", Draws(classes(part, dict(zip(scales, (0.2, 1.0, 1.0, 0.9), strict=True)))))
+    falls = measured(
+        part,
+        "classifier",
+        Draws(classes(part, dict(zip(scales, (0.2, 1.0, 1.0, 0.9), strict=True)))),
+        worse="runs/a@step-1",
+    )
     assert falls["best hit rate"].ok
     assert not falls["least rise of it from scale to scale"].ok
-    low = measured(part, "classifier", Draws(classes(part, dict(zip(scales, (0.2, 0.5, 0.8, 0.8), strict=True)))))
+    low = measured(
+        part,
+        "classifier",
+        Draws(classes(part, dict(zip(scales, (0.2, 0.5, 0.8, 0.8), strict=True)))),
+        worse="runs/a@step-1",
+    )
     assert low["least rise of it from scale to scale"].ok
     assert not low["best hit rate"].ok
-    empty = measured(part, "classifier", Draws(lambda label, **_: torch.full((len(label), 3, 64, 64), 0.5)))
+    empty = measured(
+        part, "classifier", Draws(lambda label, **_: torch.full((len(label), 3, 64, 64), 0.5)), worse="runs/a@step-1"
+    )
     assert empty["best hit rate"].value == 0
 
 

@@ -56,7 +56,7 @@ def test_guidance_alone_leaves_a_model_without_conditions_as_it_is(pipe: Pipelin
 
 def test_outside_of_the_interval_it_is_the_model_alone(run: Path, pipe: Pipeline) -> None:
     """Trailing levels of three steps are at 1, 2/3 and 1/3 of the times; ddim remembers no step before the last."""
-    plain = {"steps": 3, "seed": 4, "solver": "ddim", "levels": "trailing"}
+    plain: dict[str, Any] = {"steps": 3, "seed": 4, "solver": "ddim", "levels": "trailing"}
     auto = {**HOW, **plain, "autoguide": f"{run}@step-1"}
     alone, guided = list(pipe.steps(**plain)), list(pipe.steps(**auto))
     late, early = (list(pipe.steps(guidance_interval=part, **auto)) for part in ((0, 0.5), "0.9,1"))

@@ -156,7 +156,8 @@ def test_options_are_checked_by_their_class(pipe: Pipeline, options: dict[str, A
 
 
 def test_a_solver_by_name_with_options_or_as_the_model_has_it(pipe: Pipeline) -> None:
-    own = pipe.config.sample.solver
+    own: Any = pipe.config.sample.solver
+    ways: list[Any]
     for ways in ([own.kind, {"kind": own.kind}, own], ["ddim", {"kind": "ddim"}, {"kind": "ddim", "eta": 0.0}]):
         first, *others = (pipe.sample(PROMPT, solver=way).tensor for way in ways)
         assert all(torch.equal(first, other) for other in others)
