@@ -156,9 +156,12 @@ def test_options_are_checked_by_their_class(pipe: Pipeline, options: dict[str, A
 
 
 def test_a_solver_by_name_with_options_or_as_the_model_has_it(pipe: Pipeline) -> None:
-    own: Any = pipe.config.sample.solver
-    ways: list[Any]
-    for ways in ([own.kind, {"kind": own.kind}, own], ["ddim", {"kind": "ddim"}, {"kind": "ddim", "eta": 0.0}]):
+    own = pipe.config.sample.solver
+    named: list[list[Any]] = [
+        [own.kind, {"kind": own.kind}, own],
+        ["ddim", {"kind": "ddim"}, {"kind": "ddim", "eta": 0}],
+    ]
+    for ways in named:
         first, *others = (pipe.sample(PROMPT, solver=way).tensor for way in ways)
         assert all(torch.equal(first, other) for other in others)
     assert not torch.equal(first, pipe.sample(PROMPT, solver={"kind": "ddim", "eta": 1.0}).tensor)
