@@ -46,9 +46,8 @@ def whole(name: str, **more: Any) -> ModelFolder:
         chosen = config(KL, {"unet": CROSS, "conditioning": told}, **more)
         return model(chosen, scale=0.3, texts={"clip_tokenizer.json": clip_text()})
     assert name in ("DDPMPipeline", "DDIMPipeline")
-    solver = (
-        {"solver": "ddpm", "levels": "leading", "steps": 5, "clip": True} if name == "DDPMPipeline" else {"steps": 5}
-    )
+    of_ddpm = {"solver": "ddpm", "levels": "leading", "clip": True}
+    solver = {**(of_ddpm if name == "DDPMPipeline" else {"solver": "ddim"}), "steps": 5}
     first = {"kind": "identity", "z_channels": 3}
     return model(config(first, {"unet": UNET}, **{"sample": solver, **more}))
 
@@ -272,7 +271,7 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({"unet": {**CROSS, "attention": (1, 2)}, "conditioning": {"image": {"kind": "image"}}}, {}, "without a context"),
     ({"unet": UNET}, {"data": {"size": (16, 32), "channels": 3}}, "data.size 16x32"),
     ({"unet": UNET}, {"sample": {"solver": "ddim", "levels": "karras"}}, "sample.levels karras"),
-    ({"unet": UNET}, {"sample": {"clip": True}}, "sample.clip with solver ddim"),
+    ({"unet": UNET}, {"sample": {"solver": "ddim", "clip": True}}, "sample.clip with solver ddim"),
 ]
 
 

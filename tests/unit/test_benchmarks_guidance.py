@@ -134,7 +134,7 @@ def test_a_sample_that_follows_its_guide_gains_what_pillow_says(part: Part) -> N
     assert all(figure.ok for figure in found.values())
     assert found["PSNR of the shrunk sample against its guide (dB)"].value > 25
     assert [asked["seed"] for asked in model.asked] == [0, 0]
-    truth = [scene.image for scene in part("common").Asked(COUNT, 0, None, None).scenes()]
+    truth = [scene.image for scene in part("common").Asked(COUNT, 0, None, None).scenes(shapes=1)]
     errors = [np.square(pillow(a) - pillow(b)).mean() for a, b in zip(truth, 255 * others.movedim(1, -1), strict=True)]
     without = found["the same without guidance (dB)"].value
     assert without == pytest.approx(np.mean(-10 * np.log10(errors)), abs=0.01)
@@ -199,7 +199,7 @@ def test_a_worse_checkpoint_brings_samples_as_near_as_was_planted(
 ) -> None:
     """Samples are the real scenes, too bright by 0.2, guided ones by half of it: of the distance a quarter stays."""
     monkeypatch.setattr(part("autoguide"), "network", lambda: small_pixels)
-    drawn = part("common").pictures(part("common").Asked(COUNT, 0, None, None).scenes(count=10 * COUNT))
+    drawn = part("common").pictures(part("common").Asked(COUNT, 0, None, None).scenes(count=10 * COUNT, shapes=1))
 
     def sample(n: int, guidance: float, autoguide: str | None = None, **_: Any) -> Tensor:
         assert (guidance == 1) == (autoguide is None)
