@@ -13,14 +13,14 @@ import typer
 from latentry import __version__, interrupts
 from latentry.cli import data, recipes, study
 from latentry.cli.evaluate import evaluate
-from latentry.cli.export_checkpoint import export_checkpoint
-from latentry.cli.import_checkpoint import import_checkpoint
-from latentry.cli.inspect import inspect
+from latentry.cli.models.export_checkpoint import export_checkpoint
+from latentry.cli.models.import_checkpoint import import_checkpoint
+from latentry.cli.models.inspect import inspect
+from latentry.cli.models.verify import verify
 from latentry.cli.output import complain, drop_output, first_process
 from latentry.cli.reports.compare import compare
 from latentry.cli.tasks import Commands, list_tasks
 from latentry.cli.train import train
-from latentry.cli.verify import verify
 from latentry.errors import LatentryError, UsageError, is_out_of_memory, shown
 
 FULL_DISK = 74
