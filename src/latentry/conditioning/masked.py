@@ -17,12 +17,12 @@ from latentry.bounds import Weight, Width
 from latentry.conditioning.arrays import Arrays, numbers
 from latentry.conditioning.base import BuildContext, ConditionerKind
 from latentry.conditioning.cond import Cond
-from latentry.data.holes import KINDS, draw_hole
+from latentry.data.holes import KINDS, OBJECTS, draw_hole
 from latentry.data.sample import Sample
 from latentry.errors import UsageError
 from latentry.kinds import KindOptions
 
-MaskKind = Literal["thin", "medium", "wide", "boxes", "outpaint"]
+MaskKind = Literal["thin", "medium", "wide", "boxes", "outpaint", "objects"]
 EMPTY, FILL = np.float32(-1), np.float32(1)
 
 
@@ -32,19 +32,22 @@ class MaskedOptions(KindOptions):
     through: how what is left of the image reaches the denoiser: the `first_stage`, as in the paper, or `pixels`, those
     of each place of the latent as its channels, with the mask's. latent_channels: of the first stage, where the image
     passes through it; null: as many as it has. masks: what is drawn in training for images that have no mask of their
-    own: a kind of `data.holes.KINDS`, `mixed`, kinds by their shares, or null, nothing.
+    own: a kind of `data.holes.KINDS`, `mixed`, `objects` (parts of the data's boxes), kinds by their shares, or null,
+    nothing.
     """
 
     kind: Literal["masked"] = "masked"
     through: Literal["first_stage", "pixels"] = "first_stage"
     latent_channels: Width | None = None
-    masks: MaskKind | Literal["mixed"] | Annotated[dict[MaskKind, Weight], MaxLen(len(KINDS))] | None = None
+    masks: MaskKind | Literal["mixed"] | Annotated[dict[MaskKind, Weight], MaxLen(len(KINDS) + 1)] | None = None
 
     @field_validator("masks")
     @classmethod
     def _some(cls, masks: Any) -> Any:
         if isinstance(masks, dict) and not sum(masks.values()) > 0:
-            raise ValueError(f"no share above 0; accepted: shares of {', '.join(KINDS)}, as in {{wide: 2, boxes: 1}}")
+            raise ValueError(
+                f"no share above 0; accepted: shares of {', '.join([*KINDS, OBJECTS])}, as in {{wide: 2, boxes: 1}}"
+            )
         return masks
 
 
@@ -61,7 +64,7 @@ class Masked(Arrays):
     """
 
     reads = frozenset({"image"})
-    may_read = frozenset({"mask"})
+    may_read = frozenset({"mask", "boxes"})
     takes = "a pair: the image (C, H, W) in [-1, 1] with -1 in the hole, and a mask (1, H, W), 1 in the hole, else -1"
 
     def __init__(
@@ -87,17 +90,21 @@ class Masked(Arrays):
 
     @classmethod
     def needs(cls, options: KindOptions) -> frozenset[str]:
-        return cls.reads if getattr(options, "masks", None) else cls.reads | cls.may_read
+        masks = getattr(options, "masks", None)
+        drawn_from = frozenset({"boxes"}) if masks and OBJECTS in masks else frozenset()
+        return cls.reads | drawn_from if masks else cls.reads | {"mask"}
 
     def value(
         self, sample: Sample, rng: Callable[[], np.random.Generator]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         image = sample.image.numpy()  # (C, H, W)
-        hole = self._drawn(image.shape[1], image.shape[2], rng()) if sample.mask is None else sample.mask  # (H, W)
+        hole = self._drawn(sample, rng()) if sample.mask is None else sample.mask  # (H, W)
         return np.where(hole, EMPTY, image), np.where(hole, FILL, EMPTY)[None]
 
-    def _drawn(self, height: int, width: int, rng: np.random.Generator) -> NDArray[np.bool_]:
-        return draw_hole(self.options.masks or "boxes", height, width, rng)
+    def _drawn(self, sample: Sample, rng: np.random.Generator) -> NDArray[np.bool_]:
+        boxes = None if sample.boxes is None else sample.boxes.corners
+        height, width = sample.image.shape[1:]
+        return draw_hole(self.options.masks or "boxes", height, width, rng, boxes)
 
     def tensors(self, value: Any) -> tuple[Tensor, Tensor]:
         if not isinstance(value, tuple | list) or len(value) != 2:

@@ -1,4 +1,4 @@
-"""Holes to train on: irregular strokes and boxes as LaMa draws them, and margins to continue an image by.
+"""Holes to train on: irregular strokes and boxes as LaMa draws them, margins to continue an image by, parts of objects.
 
 Source: Suvorov et al. 2022, "Resolution-robust large mask inpainting with Fourier convolutions", section 2.3, with the
 numbers of its configurations for 256 pixels (`random_thin_256`, `random_medium_256`, `random_thick_256`).
@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 Hole = NDArray[np.bool_]
 """(H, W), True where an image is to be filled."""
+Corners = NDArray[np.float32]
+"""Boxes (N, 4): left, top, right, bottom as shares of width and height."""
 Line = tuple[float, float, float, float]
 """Row and column of both ends."""
 Draw = Callable[[int, int, np.random.Generator], Hole]
@@ -97,6 +99,28 @@ def margins(height: int, width: int, rng: np.random.Generator) -> Hole:
     return hole
 
 
+def sides_of(boxes: Corners) -> Draw:
+    """A quarter to three quarters of one of these boxes, from one of its sides, and up to 6% of the image around it.
+
+    Where most of an image is background, few other holes cut a thing, and none teaches what a thing goes on as.
+    """
+
+    def draw(height: int, width: int, rng: np.random.Generator) -> Hole:
+        if not len(boxes):
+            return one_box(height, width, rng)
+        hole, around = np.zeros((height, width), dtype=bool), rng.uniform(0, 0.06) * min(height, width)
+        left, top, right, bottom = boxes[int(rng.integers(len(boxes)))] * (width, height, width, height)
+        inwards = np.full(4, -around)  # from above, from the left, from below, from the right
+        side = int(rng.integers(4))
+        inwards[side] = rng.uniform(0.25, 0.75) * (bottom - top if side % 2 == 0 else right - left)
+        first, last = (np.array(ends) for ends in ((top, left), (bottom, right)))
+        first, last = (np.maximum(np.round(ends), 0).astype(int) for ends in (first + inwards[:2], last - inwards[2:]))
+        hole[first[0] : last[0], first[1] : last[1]] = True
+        return hole
+
+    return draw
+
+
 def chosen(draws: Mapping[Draw, float]) -> Draw:
     """One of several, by their shares."""
     kinds, shares = list(draws), np.array(list(draws.values()), dtype=float)
@@ -114,17 +138,23 @@ THIN = Strokes(fewest=4, most=51, width=10, length=40)
 MEDIUM = chosen({Strokes(4, 6, width=50, length=100): 1.0, Boxes(1, 5, shortest=10, longest=50, margin=0): 0.3})
 WIDE = chosen({Strokes(1, 6, width=100, length=200): 1.0, Boxes(1, 3, shortest=30, longest=150, margin=10): 0.3})
 KINDS: dict[str, Draw] = {"thin": THIN, "medium": MEDIUM, "wide": WIDE, "boxes": one_box, "outpaint": margins}
+OBJECTS = "objects"
+"""A further kind, of what a sample's own boxes say: `sides_of`."""
 MIXED = {"thin": 1.0, "medium": 1.0, "wide": 2.0, "boxes": 1.0, "outpaint": 1.0}
 """Some of each, so that whatever mask a person brings, one like it was seen in training."""
 
 
-def draw_hole(masks: str | Mapping[Any, float], height: int, width: int, rng: np.random.Generator) -> Hole:
-    """A hole (height, width) of one of KINDS, of `mixed`, or of these by their shares; some of the image is known.
+def draw_hole(
+    masks: str | Mapping[Any, float], height: int, width: int, rng: np.random.Generator, boxes: Corners | None = None
+) -> Hole:
+    """A hole (height, width) of one of KINDS, `mixed`, `objects`, or these by their shares; some of the image is known.
 
+    boxes: of the image, for `objects`; without any one box anywhere takes their place.
     Drawn again where it covers nothing, or more than half of the image; where that does not help, one box.
     """
     shares = {masks: 1.0} if isinstance(masks, str) else masks
-    known = {**KINDS, "mixed": chosen({KINDS[kind]: share for kind, share in MIXED.items()})}
+    objects = sides_of(np.empty((0, 4), np.float32) if boxes is None else boxes)
+    known = {**KINDS, OBJECTS: objects, "mixed": chosen({KINDS[kind]: share for kind, share in MIXED.items()})}
     draw = chosen({known[kind]: share for kind, share in shares.items()})
     for _ in range(MOST_TRIES):
         hole = draw(height, width, rng)

@@ -9,10 +9,10 @@ import pytest
 from PIL import Image, ImageDraw
 from pydantic import ValidationError
 
-from latentry.conditioning import BuildContext, values_of
+from latentry.conditioning import CONDITIONERS, BuildContext, values_of
 from latentry.conditioning.masked import MaskedOptions, build
 from latentry.data.holes import KINDS, LARGEST_SHARE, _brushed, draw_hole
-from latentry.data.sample import Sample
+from latentry.data.sample import Boxes, Sample
 
 COUNT = 150
 # Chains at least and at most, widest brush, longest stroke; share of boxes, their number, sides and margin: the numbers
@@ -136,3 +136,43 @@ def test_the_same_generator_draws_the_same_hole_and_shares_decide_the_kind() -> 
 def test_masks_that_are_none_are_refused(masks: object) -> None:
     with pytest.raises(ValidationError):
         MaskedOptions.model_validate({"masks": masks})
+
+
+def test_parts_of_objects_cut_a_box_from_one_side() -> None:
+    """If this fails, a model learns background only: of a box a quarter to three quarters is hidden, over its whole
+    breadth, and nothing further than 6% of the image around it."""
+    boxes = np.array([[0.1, 0.2, 0.5, 0.6], [0.6, 0.5, 0.9, 0.9]], np.float32)
+    places = [(slice(20, 60), slice(10, 50)), (slice(50, 90), slice(60, 90))]
+    sides = set()
+    for seed in range(200):
+        hole = draw_hole("objects", 100, 100, np.random.default_rng(seed), boxes)
+        inside = [hole[place] for place in places]
+        cut, (rows, columns) = max(zip(inside, places, strict=True), key=lambda pair: pair[0].mean())
+        assert 0.2 < cut.mean() < 0.8
+        assert cut.all(0).any() or cut.all(1).any()
+        far = np.ones_like(hole)
+        far[max(0, rows.start - 7) : rows.stop + 7, max(0, columns.start - 7) : columns.stop + 7] = False
+        assert not hole[far].any()
+        edges = (cut[0].all(), cut[-1].all(), cut[:, 0].all(), cut[:, -1].all())
+        sides.add((rows.start, edges))
+    assert len(sides) == 2 * 4  # either box, from each side
+
+
+def test_where_no_boxes_are_any_one_box_is_hidden() -> None:
+    for boxes in (None, np.empty((0, 4), np.float32)):
+        seeds = [np.random.default_rng(3) for _ in range(2)]
+        assert (draw_hole("objects", 40, 40, seeds[0], boxes) == draw_hole("boxes", 40, 40, seeds[1])).all()
+
+
+def test_a_condition_with_masks_of_objects_needs_boxes_and_reads_them() -> None:
+    masked = CONDITIONERS["masked"]
+    assert masked.needs(MaskedOptions.model_validate({"masks": {"wide": 1, "objects": 2}})) == {"image", "boxes"}
+    assert masked.needs(MaskedOptions(masks="wide")) == {"image"}
+    assert masked.needs(MaskedOptions()) == {"image", "mask"}
+    corner = Boxes(np.array([[0, 0, 0.5, 0.5]], np.float32), ("thing",))
+    sample = Sample(0, 0, pixels=np.zeros((64, 64, 3), np.uint8), boxes=corner)
+    conditioner = build(MaskedOptions(masks="objects"), BuildContext())
+    hole = values_of({"m": conditioner}, 3, sample)["m"][1][0] == 1
+    assert hole[:32, :32].any()
+    assert not hole[36:].any()
+    assert not hole[:, 36:].any()
