@@ -176,4 +176,11 @@ PIECES = (
         ),
         (("unconditional", f"{DESK}/led-0/*.png"), ("led to star", f"{DESK}/led-5/*.png")),
     ),
+    Piece(
+        "guide",
+        "Image guidance",
+        "Not a word: samples that, made as small as the guide (16x16), look like it. Any model can be guided so.",
+        (f'sample models/emoji "" --guide docs/gallery/small-cat.png -n 6 --seed 1 --out {DESK}/guided',),
+        (("guide", "docs/gallery/small-cat.png"), ("samples", f"{DESK}/guided/*.png")),
+    ),
 )
