@@ -34,7 +34,7 @@ def test_how_it_samples_reaches_the_model(finished: Path, tmp_path: Path) -> Non
     assert load_yaml(run / "recipe.yaml")["sample"]["steps"] == 5
     for opened in (lt.load(run), lt.load(run / "model")):
         assert (opened.config.sample.steps, opened.config.sample.guidance) == (5, 2.5)
-    assert "dpmpp_2m, 5 steps, guidance 2.5" in (run / "model" / "README.md").read_text()
+    assert "dpmpp_2m, 5 evaluations, guidance 2.5" in (run / "model" / "README.md").read_text()
     assert "![samples](samples.png)" in (run / "model" / "README.md").read_text()
     assert (run / "model" / "samples.png").is_file()
     assert (run / "model" / "unet.safetensors").read_bytes() == before

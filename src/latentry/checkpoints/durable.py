@@ -40,6 +40,26 @@ def free_space(path: Path) -> int:
     return shutil.disk_usage(path).free
 
 
+def unwritable(folder: Path) -> str:
+    """Why nothing could be written into a folder, which need not be there yet, in words; "" where it could."""
+    try:
+        nearest = next(one for one in (folder.absolute(), *folder.absolute().parents) if _is_there(one))
+    except OSError as error:  # a name that is too long
+        return f"it cannot be made: {error.strerror}"
+    if not nearest.is_dir():
+        return f"{nearest} is a file, not a folder"
+    return "" if os.access(nearest, os.W_OK | os.X_OK) else f"{nearest} cannot be written"
+
+
+def _is_there(path: Path) -> bool:
+    """Also a link to nowhere."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
 def disk_full(path: Path, need: int) -> DiskFull:
     """The error for a `path` that needs `need` bytes on a disk without room for them."""
     return DiskFull(

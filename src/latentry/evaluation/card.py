@@ -110,7 +110,7 @@ def _facts(config: ModelConfig, about: About, minutes: Mapping[str, float]) -> d
         facts["denoiser's training"] = _training("diffusion", config, about, minutes)
         facts["denoiser's learning rate"] = about.rates.get("diffusion", "")
         facts["conditions"] = ", ".join(f"{name} ({o.kind})" for name, o in d.conditioning.items()) or "none"
-        facts["samples by default"] = f"{s.solver.kind}, {s.steps} steps, guidance {s.guidance:g}"
+        facts["samples by default"] = f"{s.solver.kind}, {s.steps} evaluations, guidance {s.guidance:g}"
     if config.classifier is not None:
         c = config.classifier
         facts["classifier"] = f"half UNet {c.channels} x {list(c.multipliers)}, {len(c.names)} classes of {c.field}"

@@ -13,7 +13,7 @@ from typing import Any
 
 from latentry import text
 from latentry.checkpoints import durable
-from latentry.errors import LatentryError
+from latentry.errors import LatentryError, UsageError
 from latentry.metrics.compare import Figure
 
 JSON, CSV = "evaluation.json", "evaluation.csv"
@@ -75,6 +75,13 @@ class Evaluation:
         for f in self.figures:
             writer.writerow([f.name, f.value, *(f.interval or ("", "")), f.images, f.reference, f.seed, f.warning])
         return lines.getvalue()
+
+
+def refuse_unwritable(folder: Path) -> Path:
+    """The folder of a report. Raises UsageError where none could be written, before hours of measuring."""
+    if why := durable.unwritable(folder):
+        raise UsageError(f"--out {text.one_line(str(folder))}: {text.one_line(why)}. Choose another for the report.")
+    return folder
 
 
 def write(folder: Path, evaluation: Evaluation) -> list[Path]:

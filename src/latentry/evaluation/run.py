@@ -14,7 +14,7 @@ from torch import Tensor
 from latentry import config, devices
 from latentry.checkpoints import durable
 from latentry.data.options import DataOptions
-from latentry.errors import LatentryError, UsageError
+from latentry.errors import UsageError
 from latentry.evaluation import facts, on_card, result
 from latentry.evaluation.measure.names import chosen
 from latentry.evaluation.measure.of_images import measure_images
@@ -77,7 +77,7 @@ def evaluate(
     if model is None and pictures is None:
         raise UsageError("evaluate: nothing to measure; give a MODEL, or --images FOLDER.")
     processes, chosen_device = join(device)
-    target = None if out is None else refuse_unwritable(Path(out))
+    target = None if out is None else result.refuse_unwritable(Path(out))
     if card:
         refuse_cardless(model, pictures, weights, step)
     pipe = None if model is None else load(Path(model), device=chosen_device, weights=weights, step=step)
@@ -108,16 +108,6 @@ def _measured(pipe: Pipeline | None, path: Path | None, root: Path, pictures: Pa
     assert pipe is not None
     assert path is not None
     return measure_model(pipe, path, root, setting)
-
-
-def refuse_unwritable(folder: Path) -> Path:
-    """The folder of a report. Raises LatentryError where none could be written, before hours of measuring."""
-    nearest = next(one for one in (folder.absolute(), *folder.absolute().parents) if one.exists())
-    if not nearest.is_dir():
-        raise LatentryError(f"{folder}: {nearest} is a file, not a folder. Choose another --out for the report.")
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        raise LatentryError(f"{folder}: {nearest} cannot be written. Choose another --out for the report.")
-    return folder
 
 
 def _folder(path: Path_ | None, name: str) -> Path:

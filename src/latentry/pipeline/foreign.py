@@ -44,10 +44,12 @@ def import_model(
     return read(path, foreign_file.read(path), meaning, weights=weights, vocabulary=words, report=report)
 
 
-def read_model(path: Path) -> ModelFolder:
-    """The model of a run (its newest checkpoint), a model folder, a checkpoint beside its config, or of diffusers."""
+def read_model(path: Path, step: int | str | None = None) -> ModelFolder:
+    """The model of a run (its newest checkpoint, or that of `step`), a model folder, a checkpoint beside its config, or
+    of diffusers."""
     if run_folder.is_run(path):
-        return run_folder.read(path)
+        return run_folder.read(path, step=step)
+    refuse_step(path, step)
     if model_folder.is_model(path):
         return model_folder.read(path)
     if path.is_file() or diffusers.is_diffusers(path):
@@ -57,18 +59,30 @@ def read_model(path: Path) -> ModelFolder:
     raise UsageError(f"{path}: neither a run, a model folder, a checkpoint nor a folder of diffusers")
 
 
+def refuse_step(path: Path, step: int | str | None) -> None:
+    """Raise UsageError where a step is asked of what is no run."""
+    if step is not None and path.exists():
+        raise UsageError(f"{path}: has no checkpoints to choose from; for those you need the run it came from")
+
+
 def export_model(
-    source: Path, to: str, out: Path, *, stage: str | None = None, report: Callable[[str], None] = WARN
+    source: Path,
+    to: str,
+    out: Path,
+    *,
+    stage: str | None = None,
+    step: int | str | None = None,
+    report: Callable[[str], None] = WARN,
 ) -> list[Path]:
     """Write a model folder or run for another program; the paths written.
 
     to: `compvis` or `diffusers`. out: a folder, or for CompVis also a .ckpt. stage: `autoencoder` alone, or None, all.
-    report: called with a line about what is kept, but not understood there.
+    step: of a run's checkpoints, a number or `best`. report: called with a line about what is kept, but not understood there.
     Raises UsageError naming what has no place there and where it has one, and where `out` already exists.
     """
     if out.exists():
         raise UsageError(f"--out {out}: already exists. Choose another.")
-    model = read_model(source)
+    model = read_model(source, step)
     model = first_stage_of(model) if stage == "autoencoder" else model
     left = model.config.classifier is not None
     model = replace(model, config=model.config.model_copy(update={"classifier": None}))

@@ -42,8 +42,7 @@ def read(
         raise UsageError(f"{folder}: no such file or folder; give a run, a model folder or a checkpoint")
     if run_folder.is_run(folder):
         return run_folder.read(folder, averaged=weights == "ema", step=step, classifier=classifier)
-    if step is not None:
-        raise UsageError(f"{folder}: has no checkpoints to choose from; for those you need the run it came from")
+    foreign.refuse_step(folder, step)
     if model_folder.is_model(folder):
         unused = "unet" if weights == "raw" else "unet_raw"
         if weights == "raw" and not model_folder.has(folder, "unet_raw"):

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from latentry.checkpoints.durable import unwritable
 from latentry.errors import UsageError, shown
 from latentry.text import one_line
 
@@ -15,10 +16,8 @@ def refuse_target(out: Path) -> None:
     """Raise an error where a new folder `out` cannot be made."""
     if os.path.lexists(out):
         raise UsageError(f"--out {one_line(str(out))}: already exists and is no study; name a new folder")
-    nearest = next(parent for parent in out.absolute().parents if parent.exists())
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
-        why = "cannot be written" if nearest.is_dir() else "is a file, not a folder"
-        raise UsageError(f"--out {one_line(str(out))}: {one_line(str(nearest))} {why}; name a folder that can be")
+    if why := unwritable(out):
+        raise UsageError(f"--out {one_line(str(out))}: {one_line(why)}; name a folder that can be written")
 
 
 def refuse_other(before: Mapping[str, Any], named: Mapping[str, Any], out: Path) -> None:

@@ -39,7 +39,7 @@ def test_the_card_tells_what_a_stranger_asks(made):
         "kl, f = 2, latent 4 x 8 x 8",
         "2 steps of 2 images, 0 minutes, fp32",
         "text (text), label (class_label)",
-        "dpmpp_2m, 2 steps, guidance 1",
+        "dpmpp_2m, 2 evaluations, guidance 1",
         "Classes: green, red.",
         "![samples](samples.png)",
         *(f"| {name} | {value} |" for name, value in figures.items()),

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from latentry.cli.output import JSON, emit_json, one_of, say, warn
+from latentry.cli.output import JSON, checkpoint, emit_json, one_of, say, warn
 from latentry.interrupts import working
 
 FORMATS = ("compvis", "diffusers")
@@ -21,6 +21,9 @@ def export_checkpoint(
     stage: Annotated[
         str | None, typer.Option(help="autoencoder: the first stage alone; default: all there is.")
     ] = None,
+    step: Annotated[
+        str | None, typer.Option(metavar="N", help="A checkpoint of a run: a step, or best; default: the newest.")
+    ] = None,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Export a model to CompVis or diffusers; what they cannot hold is refused by name."""
@@ -30,7 +33,7 @@ def export_checkpoint(
     from latentry.pipeline.foreign import export_model
 
     with working():
-        written = export_model(model, to, out, stage=stage, report=warn)
+        written = export_model(model, to, out, stage=stage, step=checkpoint(step), report=warn)
     if as_json:
         emit_json({"format": to, "written": [str(path) for path in written]})
     else:

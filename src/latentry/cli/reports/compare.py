@@ -19,9 +19,11 @@ def compare(
     from rich.markup import escape
 
     from latentry.evaluation.report.compare import rows, sides, write
+    from latentry.evaluation.result import refuse_unwritable
 
+    target = None if out is None else refuse_unwritable(out)
     found = sides(runs)
-    page = None if out is None else write(out, found)
+    page = None if target is None else write(target, found)
     if as_json:
         emit_json({side.name: {figure.name: figure.value for figure in side.figures} for side in found})
         return

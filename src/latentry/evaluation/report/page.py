@@ -25,8 +25,8 @@ SHOWN_CURVES = {"autoencoder": ("pixel", "loss"), "diffusion": ("error", "loss")
 MOST_POINTS = 500
 
 
-def page(evaluation: Evaluation, pictures: Mapping[str, bytes] | None = None) -> str:
-    """HTML of an evaluation. pictures: PNG by what they show."""
+def page(evaluation: Evaluation, pictures: Mapping[str, bytes] | None = None, ahead: Sequence[str] = ()) -> str:
+    """HTML of an evaluation. pictures: PNG by what they show. ahead: further sections, as of `pieces`, that come first."""
     run = run_of(evaluation.source)
     few = [figure.warning for figure in evaluation.figures if figure.warning]
     sheets = "".join(pieces.picture(content, name) for name, content in (pictures or {}).items())
@@ -36,6 +36,7 @@ def page(evaluation: Evaluation, pictures: Mapping[str, bytes] | None = None) ->
             f"<header><h1>{html.escape(evaluation.of)}</h1>",
             pieces.paragraph(f"measured against {evaluation.against}", "soft"),
             "</header>",
+            *ahead,
             pieces.section(
                 "Figures", figures_table(evaluation.figures), *(pieces.paragraph(w, "warning") for w in few)
             ),
@@ -53,14 +54,17 @@ def page(evaluation: Evaluation, pictures: Mapping[str, bytes] | None = None) ->
     )
 
 
-def write(folder: Path, evaluation: Evaluation) -> Path:
-    """The page of an evaluation, with the pictures of its folder, beside its JSON. Raises LatentryError."""
+def write(folder: Path, evaluation: Evaluation, ahead: Sequence[str] = ()) -> Path:
+    """The page of an evaluation, with the pictures of its folder, beside its JSON. ahead: as of `page`.
+
+    Raises LatentryError where it cannot be written.
+    """
     found = {}
     for name, file in evaluation.pictures.items():
         with suppress(LatentryError, OSError):
             found[name] = (folder / file).read_bytes()
     target = folder / PAGE
-    words = page(evaluation, found)
+    words = page(evaluation, found, ahead)
     try:
         durable.replace_file(target, words)
     except OSError as error:

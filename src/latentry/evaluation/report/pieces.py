@@ -61,6 +61,11 @@ def picture(content: bytes, words: str) -> str:
     return f'<figure><img src="{source}" alt="{text}"><figcaption>{text}</figcaption></figure>'
 
 
+def thumbnails(pictures: Iterable[tuple[bytes, str]]) -> str:
+    """Small pictures (PNG, words) in rows, of one width each."""
+    return f'<div class="thumbnails">{"".join(picture(content, words) for content, words in pictures)}</div>'
+
+
 def paragraph(words: str, kind: str = "") -> str:
     return f'<p class="{kind}">{html.escape(words)}</p>' if words else ""
 
