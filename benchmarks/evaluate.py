@@ -24,7 +24,7 @@ from torch import Tensor
 
 from latentry.evaluation.measure.names import ASKED
 from latentry.evaluation.measure.parts import Bench
-from latentry.evaluation.measure.sets import folder_set
+from latentry.evaluation.images.sets import folder_set
 from latentry.evaluation.measure.streams import statistics_of
 from latentry.evaluation.watching.copies import Copying
 from latentry.metrics.features import EncoderFeatures

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import subprocess
@@ -9,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 
@@ -21,6 +22,7 @@ from tests.unit.study.studies import GREY, folders
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 WATCH = """
 window.seen = {};
 new MutationObserver(() => {
@@ -126,28 +128,32 @@ def test_a_study_answered_closed_killed_and_continued(browser: Browser, tmp_path
     assert all(one.chosen != "spoilt" for one in Study(study).answers.all() if one.contest == CHECK)
 
 
-@pytest.mark.parametrize("width", [400, 1400])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_page_fits_and_can_be_read_out(browser: Browser, tmp_path: Path, width: int, scheme: str):
+def test_the_page_fits_and_can_be_read_out(browser: Browser, tmp_path: Path):
     """Nothing is cut off at either width, and everything that is seen has a name for those who hear it."""
     given = folders(tmp_path, "a", "b", "input", count=2)
     words = [word for role, path in given.items() for word in (f"--{role}", str(path))]
-    pictures = Path(os.environ.get("LATENTRY_SCREENSHOTS", tmp_path))
-    with program(tmp_path / "study", *words, "--seconds", "2") as url:
-        page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)  # type: ignore[arg-type]
-        page.goto(url)
-        page.get_by_label("Your name").fill("Ada")
-        page.screenshot(path=pictures / f"start-{width}-{scheme}.png")
-        page.get_by_role("button", name="Begin").click()
-        page.wait_for_selector("#right img")
-        assert page.get_by_role("img").count() == 3
-        assert page.get_by_alt_text("Left image").is_visible()
-        page.screenshot(path=pictures / f"ask-{width}-{scheme}.png")
-        page.wait_for_selector("#choose-left:enabled")
-        assert page.get_by_role("button", name="Left").is_visible()
-        assert page.get_by_role("progressbar", name="Questions answered").is_visible()
-        page.screenshot(path=pictures / f"choose-{width}-{scheme}.png")
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
-        bottom = page.locator("#choose").bounding_box()
-        assert bottom
-        assert bottom["y"] + bottom["height"] <= 800
+    with program(tmp_path / "study", *words, "--seconds", "0.5") as url:
+        for width, scheme in itertools.product((400, 1400), SCHEMES):
+            page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
+            looked_at(page, url, f"{width}-{scheme}", Path(os.environ.get("LATENTRY_SCREENSHOTS", tmp_path)))
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            bottom = page.locator("#choose").bounding_box()
+            assert bottom
+            assert bottom["y"] + bottom["height"] <= 800
+            page.close()
+
+
+def looked_at(page: Page, url: str, name: str, pictures: Path) -> None:
+    """A page at its start, while images are seen, and while one is chosen: all that is there has a name."""
+    page.goto(url)
+    page.get_by_label("Your name").fill(f"Ada {name}")
+    page.screenshot(path=pictures / f"start-{name}.png")
+    page.get_by_role("button", name="Begin").click()
+    page.wait_for_selector("#right img")
+    assert page.get_by_role("img").count() == 3
+    assert page.get_by_alt_text("Left image").is_visible()
+    page.screenshot(path=pictures / f"ask-{name}.png")
+    page.wait_for_selector("#choose-left:enabled")
+    assert page.get_by_role("button", name="Left").is_visible()
+    assert page.get_by_role("progressbar", name="Questions answered").is_visible()
+    page.screenshot(path=pictures / f"choose-{name}.png")

@@ -15,7 +15,7 @@ from torch import Tensor
 from latentry.checkpoints.manifest import verify
 from latentry.cli import run as command
 from latentry.evaluation import result
-from latentry.evaluation.measure.sets import ImageSet
+from latentry.evaluation.images.sets import ImageSet
 from latentry.evaluation.on_card import with_rows
 from latentry.evaluation.run import evaluate
 from tests.e2e.small_runs import noise, run_tiny, write_images

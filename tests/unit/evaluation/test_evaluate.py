@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -152,27 +154,27 @@ from torch import distributed
 from latentry.evaluation.measure.processes import Processes
 from latentry.evaluation.measure.streams import statistics_of
 from latentry.metrics.features import EncoderFeatures
-rank, file, count = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+rank, file = int(sys.argv[1]), sys.argv[2]
 distributed.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=2)
 images = torch.rand(150, 2, 8, 8, generator=torch.Generator().manual_seed(0))
 features = EncoderFeatures(lambda x: x, "ab" * 32, grid=2)
 read = lambda numbers: [images[numbers.start : numbers.stop]]
-(found,) = statistics_of(read, count, [features], 16, processes=Processes(rank, 2))
-torch.save(found.state(), f"{file}.{rank}.pt")
+for count in map(int, sys.argv[3:]):
+    (found,) = statistics_of(read, count, [features], 16, processes=Processes(rank, 2))
+    torch.save(found.state(), f"{file}.{rank}.{count}.pt")
 distributed.destroy_process_group()
 """
 
 
-@pytest.mark.parametrize("count", [150, 9])
-def test_two_processes_have_together_what_one_has_also_where_one_has_no_images(count, tmp_path):
+def test_two_processes_have_together_what_one_has_also_where_one_has_no_images(tmp_path):
     """Else each waits for ever for what the other never asks, or every number depends on how it was started."""
     words = [sys.executable, "-c", PROCESS]
-    started = [subprocess.Popen([*words, str(rank), str(tmp_path / "meet"), str(count)]) for rank in range(2)]
+    started = [subprocess.Popen([*words, str(rank), str(tmp_path / "meet"), "150", "9"]) for rank in range(2)]
     assert [process.wait(100) for process in started] == [0, 0]
-    images = torch.rand(150, 2, 8, 8, generator=torch.Generator().manual_seed(0))[:count]
-    expected = EncoderFeatures(lambda x: x, "ab" * 32, grid=2)(images)
-    for rank in range(2):
-        state = torch.load(tmp_path / f"meet.{rank}.pt", weights_only=True)
+    images = torch.rand(150, 2, 8, 8, generator=torch.Generator().manual_seed(0))
+    for rank, count in itertools.product(range(2), (150, 9)):
+        expected = EncoderFeatures(lambda x: x, "ab" * 32, grid=2)(images[:count])
+        state = torch.load(tmp_path / f"meet.{rank}.{count}.pt", weights_only=True)
         assert torch.equal(state["vectors"], expected)
         assert torch.allclose(state["mean"], expected.double().mean(0), atol=1e-9)
         assert int(state["count"]) == count
@@ -217,10 +219,28 @@ def test_a_mistake_is_one_line_and_nothing_is_written(name, model, folder, tmp_p
     assert not (tmp_path / "out").exists()
 
 
-def test_an_unwritable_report_is_told_before_anything_is_measured(model, folder, tmp_path):
+@pytest.mark.parametrize("place", ["file", "file/report", "nowhere", "n" * 300, "locked/report"])
+@pytest.mark.parametrize(
+    "words",
+    ["evaluate --images {f} --data {f}", "compare {f} {f}", "study compression --data {f}",
+     "study preference --a {f} --b {f} --no-serve"],
+    ids=["evaluate", "compare", "compression", "preference"],
+)  # fmt: skip
+def test_a_report_that_cannot_be_written_is_told_before_anything_is_done(
+    words, place, folder, tmp_path, monkeypatch, capsys
+):
+    """Else hours of measuring end in an error. Nothing is read: a file, below one, a link to nowhere, a long name."""
     (tmp_path / "file").write_text("")
-    with pytest.raises(LatentryError, match="is a file, not a folder"):
-        measure(model, folder, out=tmp_path / "file" / "report")
+    (tmp_path / "nowhere").symlink_to(tmp_path / "gone")
+    (tmp_path / "locked").mkdir()
+    allowed = os.access
+    monkeypatch.setattr(os, "access", lambda path, how: Path(path).name != "locked" and allowed(path, how))
+    for module in ("evaluation.measure.of_images", "evaluation.report.compare", "data.folders.records"):
+        monkeypatch.setattr(f"latentry.{module}.read_folder", lambda *_, **__: pytest.fail("read"), raising=False)
+    assert command([*words.format(f=folder).split(), "--out", str(tmp_path / place)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: --out ")
+    assert [path.name for path in tmp_path.iterdir() if path.name not in ("file", "nowhere", "locked")] == []
 
 
 def test_without_weights_the_missing_file_is_named(folder, monkeypatch):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 from PIL import Image
@@ -18,6 +19,8 @@ from latentry.metrics.compare import Figure
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
+
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 
 
 def made(folder: Path) -> Evaluation:
@@ -67,28 +70,26 @@ def test_curves_are_those_of_the_log_up_to_a_half_written_line(tmp_path: Path) -
     assert training_curves(None) == {}
 
 
-@pytest.mark.parametrize("width", [400, 1400])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_in_a_browser_it_opens_without_an_error_or_a_request(
-    tmp_path: Path, browser: Browser, width: int, scheme: Any
-) -> None:
+def test_in_a_browser_it_opens_without_an_error_or_a_request(tmp_path: Path, browser: Browser) -> None:
     target = report.write(tmp_path, made(tmp_path))
-    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
-    troubles, asked = list[str](), list[str]()
-    page.on("console", lambda message: troubles.append(message.text))
-    page.on("pageerror", lambda error: troubles.append(str(error)))
-    page.on("request", lambda request: asked.append(request.url))
-    page.goto(target.as_uri())
-    assert troubles == []
-    assert [url for url in asked if not url.startswith("data:")] == [target.as_uri()]
-    assert page.evaluate("document.documentElement.scrollWidth") <= width, "the page is wider than the window"
-    assert page.evaluate("[...document.images].every(i => i.alt && i.naturalWidth)")
-    assert page.evaluate("[...document.querySelectorAll('svg')].every(s => s.getAttribute('aria-label'))")
-    dark = page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(17, 20, 24)"
-    assert dark == (scheme == "dark")
-    ink = page.evaluate("getComputedStyle(document.body).color")
-    label = page.evaluate("getComputedStyle(document.querySelector('svg text')).fill")
-    assert label == ink, "the labels of curves have not the colour of the page's text"
+    for width, scheme in itertools.product((400, 1400), SCHEMES):
+        page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        troubles, asked = list[str](), list[str]()
+        page.on("console", lambda message, said=troubles: said.append(message.text))
+        page.on("pageerror", lambda error, said=troubles: said.append(str(error)))
+        page.on("request", lambda request, urls=asked: urls.append(request.url))
+        page.goto(target.as_uri())
+        assert troubles == []
+        assert [url for url in asked if not url.startswith("data:")] == [target.as_uri()]
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, "the page is wider than the window"
+        assert page.evaluate("[...document.images].every(i => i.alt && i.naturalWidth)")
+        assert page.evaluate("[...document.querySelectorAll('svg')].every(s => s.getAttribute('aria-label'))")
+        dark = page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(17, 20, 24)"
+        assert dark == (scheme == "dark")
+        ink = page.evaluate("getComputedStyle(document.body).color")
+        label = page.evaluate("getComputedStyle(document.querySelector('svg text')).fill")
+        assert label == ink, "the labels of curves have not the colour of the page's text"
+        page.close()
 
 
 def test_runs_and_reports_stand_side_by_side(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,7 @@ from latentry.cli import run as command
 from latentry.data.dataset import ImageData
 from latentry.data.options import DataOptions
 from latentry.evaluation import result
-from latentry.evaluation.measure.drawn import TaskResults
+from latentry.evaluation.images.drawn import TaskResults
 from latentry.metrics.psnr import psnr
 from tests.e2e.small_runs import noise, run_tiny, write_images
 

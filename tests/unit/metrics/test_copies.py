@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tarfile
+from functools import cache
 
 import numpy as np
 import pytest
@@ -113,6 +114,7 @@ def _jpeg(images: Tensor) -> Tensor:
     return torch.stack(again)
 
 
+@cache
 def _flowers() -> Tensor:
     """(210, 3, 64, 64) uint8, in an order that mixes the classes."""
     with tarfile.open(SHARED / "data" / "flowers.tar") as archive:

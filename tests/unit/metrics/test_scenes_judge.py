@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -21,9 +22,10 @@ from latentry.metrics.maps import mean_iou
 from latentry.metrics.scenes import UNKNOWN, Found, Seen, areas, components, largest, look
 from tests.unit.metrics.test_shapes_judge import blurred, noisy
 
-COUNT = 200
+COUNT = 100
 
 
+@cache
 def drawn(size: int | tuple[int, int], count: int = COUNT) -> tuple[list[Scene], Tensor]:
     truth = list(generate_scenes(count, size, seed=11))
     return truth, torch.from_numpy(np.stack([scene.image for scene in truth])).movedim(-1, 1) / 255
@@ -57,7 +59,7 @@ def share_right(images: Tensor, truth: list[Scene], least: float) -> tuple[float
     return right, sum(maps) / len(maps)
 
 
-@pytest.mark.parametrize(("size", "count"), [(64, COUNT), (128, 60), ((64, 192), 100)])
+@pytest.mark.parametrize(("size", "count"), [(64, COUNT), (128, 30), ((64, 192), 50)])
 def test_real_scenes_are_read_rightly(size: int | tuple[int, int], count: int) -> None:
     truth, real = drawn(size, count)
     right, maps = share_right(real, truth, 0.9)

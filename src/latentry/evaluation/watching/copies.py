@@ -11,7 +11,7 @@ from torch import Tensor
 from latentry.evaluation.measure.networks import over_white
 from latentry.evaluation.measure.parts import Bench
 from latentry.evaluation.measure.processes import Processes
-from latentry.evaluation.measure.sets import ImageSet
+from latentry.evaluation.images.sets import ImageSet
 from latentry.evaluation.measure.setting import Found
 from latentry.metrics.compare import Figure
 from latentry.metrics.copies.copies import Copies, Pair

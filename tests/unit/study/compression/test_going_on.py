@@ -108,51 +108,38 @@ def test_the_whole_is_found(unbroken: Path) -> None:
     assert {path.name for path in unbroken.glob("*.*")} >= {"index.html", "report.json", "report.csv", "speed-dark.png"}
 
 
-@pytest.mark.parametrize(
-    ("where", "how"),
-    [
-        ("in the first training", {"progress": killed_at(8)}),
-        ("in a later first stage", {"progress": killed_at(9, "autoencoder")}),
-    ],
-)
-def test_a_killed_study_goes_on_to_the_same_numbers(
-    where: str, how: dict[str, Any], asked: CompressionOptions, unbroken: Path, tmp_path: Path
-) -> None:
-    with pytest.raises(Killed):
-        carry_out(asked, tmp_path / "study", **how)
-    carry_out(CompressionOptions(), tmp_path / "study")
-    assert numbers(tmp_path / "study") == numbers(unbroken)
-
-
-def test_a_study_killed_between_two_measurements_goes_on(
+def test_a_study_stopped_again_and_again_ends_with_the_same_numbers(
     asked: CompressionOptions, unbroken: Path, tmp_path: Path
 ) -> None:
-    def kill(line: str) -> None:
-        if line.startswith("f = 2: measuring step 10"):
-            raise Killed
+    """Ctrl-C in the first training, then killed after it went on, in a later first stage, and between measurements."""
+    out, said = tmp_path / "study", list[str]()
 
-    with pytest.raises(Killed):
-        carry_out(asked, tmp_path / "study", report=kill)
-    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "study" / "measured").iterdir()}
-    assert len(before) == 5  # three of f = 1 with a sheet, and one of f = 2
-    carry_out(CompressionOptions(), tmp_path / "study")
-    assert {path: path.stat().st_mtime_ns for path in before} == before
-    assert numbers(tmp_path / "study") == numbers(unbroken)
-
-
-def test_ctrl_c_saves_and_the_same_command_goes_on(asked: CompressionOptions, unbroken: Path, tmp_path: Path) -> None:
     def stop(now: Progress) -> None:
         if (now.stage, now.step) == ("diffusion", 7):
             os.kill(os.getpid(), signal.SIGTERM)
 
     with pytest.raises(Stopped) as caught:
-        carry_out(asked, tmp_path / "study", progress=stop)
+        carry_out(asked, out, progress=stop)
     assert caught.value.code == 143
-    assert (tmp_path / "study" / "f1" / "diffusion" / "step-7").is_dir()
-    said: list[str] = []
-    carry_out(asked, tmp_path / "study", report=said.append)
+    assert (out / "f1" / "diffusion" / "step-7").is_dir()
+    with pytest.raises(Killed):
+        carry_out(asked, out, report=said.append, progress=killed_at(8))
     assert "f = 1: diffusion: goes on from step 7" in said
-    assert numbers(tmp_path / "study") == numbers(unbroken)
+    with pytest.raises(Killed):
+        carry_out(CompressionOptions(), out, progress=killed_at(9, "autoencoder"))
+    assert (out / "f1" / running.TRAINED).exists()
+
+    def kill(line: str) -> None:
+        if line.startswith("f = 2: measuring step 10"):
+            raise Killed
+
+    with pytest.raises(Killed):
+        carry_out(CompressionOptions(), out, report=kill)
+    before = {path: path.stat().st_mtime_ns for path in (out / "measured").iterdir()}
+    assert len(before) == 5  # three of f = 1 with a sheet, and one of f = 2
+    carry_out(CompressionOptions(), out)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert numbers(out) == numbers(unbroken)
 
 
 def test_what_is_finished_is_never_done_again(unbroken: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,14 @@ if TYPE_CHECKING:
 FOUND = {1: [(900.0, 50.0), (700.0, 50.0)], 4: [(300.0, 20.0), (110.0, 20.0)], 8: [(250.0, 20.0), (100.0, 20.0)]}
 
 
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished study, with its report."""
+    folder = planted(tmp_path_factory.mktemp("page") / "study", FOUND)
+    write(folder)
+    return folder
+
+
 def test_the_numbers_are_those_measured(tmp_path: Path) -> None:
     """Times are steps at their costs: 100 steps of 1.2 s, and with latents 50 of 0.5 s before."""
     folder = planted(tmp_path / "study", FOUND)
@@ -37,9 +45,8 @@ def test_the_numbers_are_those_measured(tmp_path: Path) -> None:
     assert json.loads(json.dumps(found.plain)) == json.loads(json.dumps(report(folder).plain))
 
 
-def test_files_beside_the_page_say_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = planted(tmp_path / "study", FOUND)
-    write(folder)
+def test_files_beside_the_page_say_the_same(written: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = written
     lines = list(csv.DictReader(io.StringIO((folder / "report.csv").read_text(encoding="utf-8"))))
     last = next(
         one
@@ -71,19 +78,19 @@ def test_a_damaged_measurement_is_named(tmp_path: Path) -> None:
         report(folder)
 
 
-@pytest.mark.parametrize("width", [400, 1400])
-def test_the_page_opens_without_a_network(tmp_path: Path, browser: Browser, width: int) -> None:
+def test_the_page_opens_without_a_network(written: Path, browser: Browser) -> None:
     """No request, no error, nothing wider than the screen, and words for every picture."""
-    folder, asked, errors = planted(tmp_path / "study", FOUND), list[str](), list[str]()
-    write(folder)
-    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme="dark")
+    asked, errors = list[str](), list[str]()
+    page = browser.new_page(viewport={"width": 400, "height": 900}, color_scheme="dark")
     page.on("request", lambda request: asked.append(request.url))
     page.on("console", lambda message: errors.append(message.text))
     page.on("pageerror", lambda error: errors.append(str(error)))
-    page.goto((folder / PAGE).as_uri())
+    page.goto((written / PAGE).as_uri())
     assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
     assert errors == []
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    for width in (400, 1400):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.locator("img:not([alt])").count() == 0
     labels = page.locator("svg[role=img]").evaluate_all("all => all.map(one => one.getAttribute('aria-label'))")
     assert labels == ["Quality against training", "Quality against speed of sampling"]

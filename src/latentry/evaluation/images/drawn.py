@@ -16,7 +16,7 @@ from latentry.conditioning.masked import Masked
 from latentry.data.dataset import ImageData
 from latentry.data.degrade import shrunk
 from latentry.evaluation.figures import condition_values
-from latentry.evaluation.measure.sets import ImageSet
+from latentry.evaluation.images.sets import ImageSet
 from latentry.pipeline import Pipeline
 from latentry.pipeline.images import to_unit
 from latentry.tasks.inputs.filling import REACH, pasted

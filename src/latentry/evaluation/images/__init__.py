@@ -1,0 +1,1 @@
+"""Images by number: of folders, as a model reads them, and what a model makes."""
