@@ -22,9 +22,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from latentry.evaluation.images.sets import folder_set
 from latentry.evaluation.measure.names import ASKED
 from latentry.evaluation.measure.parts import Bench
-from latentry.evaluation.images.sets import folder_set
 from latentry.evaluation.measure.streams import statistics_of
 from latentry.evaluation.watching.copies import Copying
 from latentry.metrics.features import EncoderFeatures

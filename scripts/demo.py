@@ -111,8 +111,8 @@ def trained(out: Path, images: int, overrides: Mapping[str, Any]) -> str:
     for name, share in result.figures.items():
         print(f"  {name}: {share}")
     words = (
-        f"{images} images of coloured shapes, made on the spot; both stages trained in {minutes:.1f} minutes, judged by "
-        "a program that has learned nothing. Below this section it is measured as any model is."
+        f"{images} images of coloured shapes, made on the spot; both stages trained in {minutes:.1f} minutes, judged "
+        "by a program that has learned nothing. Below this section it is measured as any model is."
     )
     pipe = lt.load(run / "model")
     return pieces.section(

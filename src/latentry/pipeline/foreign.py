@@ -77,7 +77,8 @@ def export_model(
     """Write a model folder or run for another program; the paths written.
 
     to: `compvis` or `diffusers`. out: a folder, or for CompVis also a .ckpt. stage: `autoencoder` alone, or None, all.
-    step: of a run's checkpoints, a number or `best`. report: called with a line about what is kept, but not understood there.
+    step: of a run's checkpoints, a number or `best`. report: called with a line about what is kept, but not understood
+    there.
     Raises UsageError naming what has no place there and where it has one, and where `out` already exists.
     """
     if out.exists():

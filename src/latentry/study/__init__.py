@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -17,7 +18,7 @@ from latentry.errors import UsageError, did_you_mean, shown
 from latentry.study.findings import Findings
 from latentry.text import one_line, read
 
-__all__ = ["FILE", "STUDIES", "Entry", "Findings", "kind_of", "report"]
+__all__ = ["FILE", "STUDIES", "Entry", "Findings", "is_study", "kind_of", "report"]
 
 FILE = "study.json"
 """What a study is, in its folder."""
@@ -45,10 +46,17 @@ STUDIES: dict[str, Entry] = {
 }
 
 
+def is_study(folder: Path) -> bool:
+    """Whether a folder holds one; a name that is too long for a folder is none."""
+    with suppress(OSError):
+        return (folder / FILE).is_file()
+    return False
+
+
 def kind_of(folder: Path) -> str:
     """Which study of STUDIES a folder holds. Errors: `UsageError`, one line."""
     where = one_line(str(folder))
-    if not (folder / FILE).is_file():
+    if not is_study(folder):
         raise UsageError(f"{where}: no study ({FILE} is not there); give the folder that was --out of a study")
     try:
         said: Any = json.loads(read(folder / FILE))

@@ -58,7 +58,9 @@ def test_the_best_checkpoint_stays_also_over_a_resume_and_is_opened_by_its_name(
     assert lt.load(run.path, step="best", device="cpu").opened["step"] == 2
     words = ["sample", str(run.path), "--step", "best", "--out", str(tmp_path / "out"), "--device", "cpu"]
     assert command([*words, "--guidance", "2", "--autoguide", f"{run.path}@step-best"]) == 0
-    assert command(["export", str(run.path), "--step", "best", "--format", "diffusers", "--out", str(tmp_path / "f")]) == 0
+    assert (
+        command(["export", str(run.path), "--step", "best", "--format", "diffusers", "--out", str(tmp_path / "f")]) == 0
+    )
     weights = [lt.load(tmp_path / "f", device="cpu"), lt.load(run.path, step="best", device="cpu")]
     first, second = (dict(pipe.denoiser.unet.state_dict()) for pipe in weights if pipe.denoiser is not None)
     assert all(first[name].equal(second[name]) for name in second)

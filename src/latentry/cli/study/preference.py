@@ -53,7 +53,7 @@ def preference(
 def _run(words: dict[str, Any], out: Path, port: int | None, as_json: bool) -> None:
     """port: None only draws the study up."""
     from latentry import config
-    from latentry.study import FILE
+    from latentry.study import is_study
     from latentry.study.preference.asking import Study
     from latentry.study.preference.making import load, make, refuse_other
     from latentry.study.preference.options import PreferenceOptions
@@ -63,7 +63,7 @@ def _run(words: dict[str, Any], out: Path, port: int | None, as_json: bool) -> N
     options = config.validate(PreferenceOptions, words, "study preference")
     server = None if port is None else Server(port)  # a taken port is told before anything is written
     try:
-        if (out / FILE).is_file():
+        if is_study(out):
             refuse_other(load(out), options, out)
         else:
             with bar("copying") as progress:

@@ -8,11 +8,11 @@ from pathlib import Path
 import torch
 
 from latentry.evaluation.facts import model_facts
+from latentry.evaluation.images.sets import ImageSet, folder_channels, folder_set, split_set
+from latentry.evaluation.images.source import images_of
 from latentry.evaluation.measure.networks import features_of, own
 from latentry.evaluation.measure.parts import refuse_few, refuse_none
-from latentry.evaluation.images.sets import ImageSet, folder_channels, folder_set, split_set
 from latentry.evaluation.measure.setting import Found, Setting, preprocessing_of
-from latentry.evaluation.images.source import images_of
 from latentry.evaluation.watching.copies import Copying, judged
 from latentry.pipeline import Pipeline
 

@@ -14,13 +14,13 @@ from latentry.errors import UsageError
 from latentry.evaluation.facts import model_facts
 from latentry.evaluation.figures import relative_to
 from latentry.evaluation.images.drawn import Samples, TaskResults, from_images, reconstructions
+from latentry.evaluation.images.sets import ImageSet, at_once, split_set
+from latentry.evaluation.images.source import images_of
 from latentry.evaluation.measure.fidelity import Fidelity, scores_of
 from latentry.evaluation.measure.names import FIDELITY
 from latentry.evaluation.measure.networks import features_of, own, perceptual
 from latentry.evaluation.measure.parts import Bench
-from latentry.evaluation.images.sets import ImageSet, at_once, split_set
 from latentry.evaluation.measure.setting import Found, Setting, preprocessing_of
-from latentry.evaluation.images.source import images_of
 from latentry.evaluation.options import SAMPLES
 from latentry.evaluation.watching.copies import Copying, judged
 from latentry.metrics.compare import Figure

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from latentry.errors import LatentryError, UsageError
+from latentry.evaluation.images.sets import ImageSet
 from latentry.evaluation.measure.fidelity import Fidelity, Pairs, pairs_of
 from latentry.evaluation.measure.names import distances_of, kept
 from latentry.evaluation.measure.processes import ALONE, Processes
-from latentry.evaluation.images.sets import ImageSet
 from latentry.evaluation.measure.streams import Images, Watch, reference_statistics, statistics_of
 from latentry.metrics.compare import Figure, compare, gap, score
 from latentry.metrics.distances import DISTANCES

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from latentry.data.options import DataOptions
+from latentry.evaluation.images.sets import ImageSet
 from latentry.evaluation.measure.names import FIDELITY
 from latentry.evaluation.measure.parts import Bench
 from latentry.evaluation.measure.processes import Processes
-from latentry.evaluation.images.sets import ImageSet
 from latentry.evaluation.options import EvaluationOptions
 from latentry.metrics.compare import Figure
 from latentry.metrics.features import Features, tag

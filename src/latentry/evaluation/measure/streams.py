@@ -10,10 +10,10 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from latentry.evaluation.images.sets import ImageSet
 from latentry.evaluation.measure.cached import keep, kept, place
 from latentry.evaluation.measure.networks import Placed
 from latentry.evaluation.measure.processes import ALONE, Processes
-from latentry.evaluation.images.sets import ImageSet
 from latentry.metrics.distances.inception_score import SPLITS, Scores
 from latentry.metrics.features import Features
 from latentry.metrics.statistics import VECTORS, Statistics, extract

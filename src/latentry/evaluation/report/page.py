@@ -26,7 +26,7 @@ MOST_POINTS = 500
 
 
 def page(evaluation: Evaluation, pictures: Mapping[str, bytes] | None = None, ahead: Sequence[str] = ()) -> str:
-    """HTML of an evaluation. pictures: PNG by what they show. ahead: further sections, as of `pieces`, that come first."""
+    """HTML of an evaluation. pictures: PNG by what they show. ahead: sections, as of `pieces`, that come first."""
     run = run_of(evaluation.source)
     few = [figure.warning for figure in evaluation.figures if figure.warning]
     sheets = "".join(pieces.picture(content, name) for name, content in (pictures or {}).items())

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from latentry.evaluation.images.sets import ImageSet
 from latentry.evaluation.measure.networks import over_white
 from latentry.evaluation.measure.parts import Bench
 from latentry.evaluation.measure.processes import Processes
-from latentry.evaluation.images.sets import ImageSet
 from latentry.evaluation.measure.setting import Found
 from latentry.metrics.compare import Figure
 from latentry.metrics.copies.copies import Copies, Pair

@@ -16,10 +16,10 @@ from latentry.checkpoints import durable
 from latentry.data.dataset import ImageData
 from latentry.errors import LatentryError, UsageError
 from latentry.evaluation.images.drawn import Samples, reconstructions
+from latentry.evaluation.images.sets import at_once, split_set
 from latentry.evaluation.measure.fidelity import Fidelity, scores_of
 from latentry.evaluation.measure.of_model import Showing
 from latentry.evaluation.measure.parts import Bench
-from latentry.evaluation.images.sets import at_once, split_set
 from latentry.metrics.features import tag
 from latentry.metrics.statistics import Statistics
 from latentry.pipeline import Pipeline, load

@@ -12,7 +12,7 @@ from latentry import devices
 from latentry.checkpoints.lock import RunLock, refuse_if_held
 from latentry.data.dataset import ImageData
 from latentry.interrupts import working
-from latentry.study import FILE
+from latentry.study import is_study
 from latentry.study.compression import costs
 from latentry.study.compression.making import load, make, recipe_file, refuse_changed, refuse_other
 from latentry.study.compression.measuring import Measure, keep
@@ -44,7 +44,7 @@ def study(
     anything is written.
     """
     world = join(device)
-    if (out / FILE).is_file():
+    if is_study(out):
         made = load(out)
         refuse_other(made, options, out)
         refuse_if_held(out)

@@ -7,10 +7,10 @@ from functools import partial
 from latentry.checkpoints.best import Score
 from latentry.data.dataset import ImageData
 from latentry.evaluation.images.drawn import Samples
+from latentry.evaluation.images.sets import at_once, split_set
 from latentry.evaluation.measure.names import chosen, score_of
 from latentry.evaluation.measure.networks import features_of, own
 from latentry.evaluation.measure.parts import Bench
-from latentry.evaluation.images.sets import at_once, split_set
 from latentry.metrics.features import Features
 from latentry.pipeline import Pipeline
 from latentry.training.loop.signals import check_stop
