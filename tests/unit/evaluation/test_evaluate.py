@@ -54,6 +54,9 @@ def model(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run_tiny(tmp_path_factory.mktemp("run"), folder, {"data.held_out": 0.4}).path
 
 
+ROOT = Path(__file__).parents[3]
+
+
 def blurred(folder: Path, to: Path, radius: float) -> Path:
     to.mkdir()
     for path in folder.glob("*.png"):
@@ -178,6 +181,32 @@ def test_two_processes_have_together_what_one_has_also_where_one_has_no_images(t
         assert torch.equal(state["vectors"], expected)
         assert torch.allclose(state["mean"], expected.double().mean(0), atol=1e-9)
         assert int(state["count"]) == count
+
+
+HELD = """
+import resource
+from benchmarks.evaluate import PART, Planted
+from latentry.evaluation.measure import streams
+from latentry.evaluation.watching.copies import Copying
+from latentry.metrics.copies import gather
+streams.KEPT_NUMBERS, gather.MOST = 200 * 2048, 100
+features = Planted(2048)
+def peak(count):
+    copying = Copying(features, alpha=False)
+    read = lambda numbers: features.images(0, numbers)
+    (found,) = streams.statistics_of(read, count, [features], PART, watches=[copying.at_training])
+    assert found.count == count
+    assert len(found.vectors) == 200
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+print(peak(500), peak(5000))
+"""
+
+
+def test_what_is_held_does_not_grow_with_the_count():
+    """Of vectors of 2048 numbers, as Inception's: 4,500 more of them are 37 MB, and are looked at for copies too."""
+    run = subprocess.run([sys.executable, "-c", HELD], cwd=ROOT, capture_output=True, text=True, check=True)
+    few, many = map(int, run.stdout.split())
+    assert many - few < 25
 
 
 def test_equal_pairs_have_no_end_of_psnr_and_it_is_json():

@@ -18,7 +18,7 @@ from latentry.evaluation.result import Evaluation, write
 from latentry.metrics.compare import Figure
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Page
 
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 
@@ -70,14 +70,20 @@ def test_curves_are_those_of_the_log_up_to_a_half_written_line(tmp_path: Path) -
     assert training_curves(None) == {}
 
 
+def told(page: Page) -> tuple[list[str], list[str]]:
+    """What a page says of errors from now on, and the addresses that it asks for."""
+    troubles, asked = list[str](), list[str]()
+    page.on("console", lambda message: troubles.append(message.text))
+    page.on("pageerror", lambda error: troubles.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    return troubles, asked
+
+
 def test_in_a_browser_it_opens_without_an_error_or_a_request(tmp_path: Path, browser: Browser) -> None:
     target = report.write(tmp_path, made(tmp_path))
     for width, scheme in itertools.product((400, 1400), SCHEMES):
         page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
-        troubles, asked = list[str](), list[str]()
-        page.on("console", lambda message, said=troubles: said.append(message.text))
-        page.on("pageerror", lambda error, said=troubles: said.append(str(error)))
-        page.on("request", lambda request, urls=asked: urls.append(request.url))
+        troubles, asked = told(page)
         page.goto(target.as_uri())
         assert troubles == []
         assert [url for url in asked if not url.startswith("data:")] == [target.as_uri()]

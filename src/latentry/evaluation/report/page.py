@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,6 @@ MOST_POINTS = 500
 def page(evaluation: Evaluation, pictures: Mapping[str, bytes] | None = None, ahead: Sequence[str] = ()) -> str:
     """HTML of an evaluation. pictures: PNG by what they show. ahead: sections, as of `pieces`, that come first."""
     run = run_of(evaluation.source)
-    few = [figure.warning for figure in evaluation.figures if figure.warning]
     sheets = "".join(pieces.picture(content, name) for name, content in (pictures or {}).items())
     return pieces.document(
         f"latentry: {evaluation.of}",
@@ -37,9 +36,7 @@ def page(evaluation: Evaluation, pictures: Mapping[str, bytes] | None = None, ah
             pieces.paragraph(f"measured against {evaluation.against}", "soft"),
             "</header>",
             *ahead,
-            pieces.section(
-                "Figures", figures_table(evaluation.figures), *(pieces.paragraph(w, "warning") for w in few)
-            ),
+            pieces.section("Figures", figures_table(evaluation.figures), *warnings(evaluation.figures)),
             pieces.section("Pictures", f'<div class="sheet">{sheets}</div>' if sheets else ""),
             pieces.section("Nearest training images", nearest_table(evaluation.nearest)),
             pieces.section("Training", plots(run)),
@@ -85,6 +82,13 @@ def figures_table(figures: tuple[Figure, ...]) -> str:
         for f in figures
     )
     return pieces.table(("figure", "value", "95%", "images", "reference", ""), rows, frozenset({1, 2, 3, 4}))
+
+
+def warnings(figures: Sequence[Figure]) -> Iterator[str]:
+    """What is to be known of figures of too few images: the first of it, and the rest where it is asked for."""
+    first, *others = dict.fromkeys(figure.warning for figure in figures if figure.warning) or [""]
+    yield pieces.paragraph(first, "warning")
+    yield pieces.folded(f"{len(others)} more of this kind", "\n".join(others))
 
 
 def nearest_table(pairs: Sequence[Mapping[str, Any]]) -> str:

@@ -33,11 +33,12 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], numbers: frozen
     lines = list(rows)
     if not lines:
         return ""
-    head = "".join(_cell("th", word, i in numbers) for i, word in enumerate(columns))
+    head = "".join(_cell("th", word, i in numbers) for i, word in enumerate(columns)) if any(columns) else ""
     body = "".join(
         f"<tr>{''.join(_cell('td', word, i in numbers) for i, word in enumerate(line))}</tr>" for line in lines
     )
-    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    above = f"<thead><tr>{head}</tr></thead>" if head else ""
+    return f'<div class="wide"><table>{above}<tbody>{body}</tbody></table></div>'
 
 
 def facts(values: Mapping[str, Any]) -> str:
