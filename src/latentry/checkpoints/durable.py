@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -48,7 +49,11 @@ def unwritable(folder: Path) -> str:
         return f"it cannot be made: {error.strerror}"
     if not nearest.is_dir():
         return f"{nearest} is a file, not a folder"
-    return "" if os.access(nearest, os.W_OK | os.X_OK) else f"{nearest} cannot be written"
+    try:
+        with tempfile.TemporaryDirectory(prefix=".latentry-", dir=nearest):  # rights alone do not tell, as of root's
+            return ""
+    except OSError as error:
+        return f"{nearest} cannot be written: {error.strerror}"
 
 
 def _is_there(path: Path) -> bool:
