@@ -132,7 +132,7 @@ def test_the_page_fits_and_can_be_read_out(browser: Browser, tmp_path: Path):
     """Nothing is cut off at either width, and everything that is seen has a name for those who hear it."""
     given = folders(tmp_path, "a", "b", "input", count=2)
     words = [word for role, path in given.items() for word in (f"--{role}", str(path))]
-    with program(tmp_path / "study", *words, "--seconds", "0.5") as url:
+    with program(tmp_path / "study", *words, "--seconds", "1.5") as url:
         for width, scheme in itertools.product((400, 1400), SCHEMES):
             page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
             looked_at(page, url, f"{width}-{scheme}", Path(os.environ.get("LATENTRY_SCREENSHOTS", tmp_path)))

@@ -59,6 +59,7 @@ def test_planted_copies_are_in_figures_pairs_and_page(model, folder, pictures, t
     assert result.read(tmp_path / "report") == found
     surest = {row["training image"]: row["mirrored"] for row in found.nearest[:3] if row["copy"]}
     assert surest == {f"{number}.png": number == MIRRORED for number in COPIES}
+    assert all(row["sample"] == row["training image"] for row in found.nearest[:3]), "each is planted under its name"
     sheet = np.asarray(Image.open(tmp_path / "report" / "nearest.png").convert("RGB"))
     truth = [np.asarray(Image.open(folder / row["training image"])) for row in found.nearest[:2]]
     assert all(any((sheet[y : y + 16, x : x + 16] == one).all() for y in range(sheet.shape[0] - 15)

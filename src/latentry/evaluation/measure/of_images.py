@@ -62,7 +62,7 @@ def measure_images(
         found.sheets = {"samples": sheet(other)}
         found.notes = [*_sizes(other, real, setting)]
     if copying:
-        judged(copying, found, real, other.one, bench)
+        judged(copying, found, real, other.one, bench, other.paths)
     found.notes += bench.notes
     found.preprocessing = preprocessing_of(networks, {"images": other, "reference": real})
     if pipe is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -76,11 +77,16 @@ class Copying:
 
 
 def judged(
-    copying: Copying, found: Found, real: ImageSet, sample: Callable[[int], Tensor | None], bench: Bench
+    copying: Copying,
+    found: Found,
+    real: ImageSet,
+    sample: Callable[[int], Tensor | None],
+    bench: Bench,
+    names: Sequence[Path] = (),
 ) -> None:
     """Judge what was looked at, in all processes; the figures, or a note why there are none, into what was found.
 
-    real: the training images. sample: an image (C, H, W) by its number.
+    real: the training images. sample: an image (C, H, W) by its number. names: of the samples' files, if they have any.
     """
     kept = list[Copies]()
 
@@ -91,12 +97,18 @@ def judged(
     figures = bench.tried(make, "copies")
     if bench.processes.chief and kept:
         found.figures += figures
-        _show(kept[0].pairs(LISTED), found, real, sample)
+        _show(kept[0].pairs(LISTED), found, real, sample, names)
 
 
-def _show(pairs: Sequence[Pair], found: Found, real: ImageSet, sample: Callable[[int], Tensor | None]) -> None:
+def _show(
+    pairs: Sequence[Pair],
+    found: Found,
+    real: ImageSet,
+    sample: Callable[[int], Tensor | None],
+    names: Sequence[Path],
+) -> None:
     """The surest pairs, and a sheet of the first of them."""
-    found.nearest = tuple(_row(pair, real) for pair in pairs if pair.copy or pair in pairs[:SHOWN])
+    found.nearest = tuple(_row(pair, real, names) for pair in pairs if pair.copy or pair in pairs[:SHOWN])
     shown = [(sample(pair.sample), real.one(pair.training)) for pair in pairs[:SHOWN]]
     both = [(one, other) for one, other in shown if one is not None and other is not None]
     alike = [pair for pair in both if pair[0].shape == pair[1].shape == both[0][0].shape]
@@ -105,10 +117,10 @@ def _show(pairs: Sequence[Pair], found: Found, real: ImageSet, sample: Callable[
         found.sheets[SHEET] = (rows, len(alike), real.alpha)
 
 
-def _row(pair: Pair, real: ImageSet) -> dict[str, Any]:
+def _row(pair: Pair, real: ImageSet, names: Sequence[Path]) -> dict[str, Any]:
     """A pair for the report: which sample, the file that is nearest to it, and how sure it is that it is a copy."""
     return {
-        "sample": pair.sample,
+        "sample": names[pair.sample].name if names else pair.sample,
         "training image": str(real.paths[pair.training].name),
         "in": pair.view,
         "mirrored": pair.mirrored,
