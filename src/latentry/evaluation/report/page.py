@@ -36,7 +36,7 @@ def page(evaluation: Evaluation, pictures: Mapping[str, bytes] | None = None, ah
             pieces.paragraph(f"measured against {evaluation.against}", "soft"),
             "</header>",
             *ahead,
-            pieces.section("Figures", figures_table(evaluation.figures), *warnings(evaluation.figures)),
+            pieces.section("Figures", figures_table(evaluation.figures), *of_few(evaluation.figures)),
             pieces.section("Pictures", f'<div class="sheet">{sheets}</div>' if sheets else ""),
             pieces.section("Nearest training images", nearest_table(evaluation.nearest)),
             pieces.section("Training", plots(run)),
@@ -84,7 +84,7 @@ def figures_table(figures: tuple[Figure, ...]) -> str:
     return pieces.table(("figure", "value", "95%", "images", "reference", ""), rows, frozenset({1, 2, 3, 4}))
 
 
-def warnings(figures: Sequence[Figure]) -> Iterator[str]:
+def of_few(figures: Sequence[Figure]) -> Iterator[str]:
     """What is to be known of figures of too few images: the first of it, and the rest where it is asked for."""
     first, *others = dict.fromkeys(figure.warning for figure in figures if figure.warning) or [""]
     yield pieces.paragraph(first, "warning")
