@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ def page(evaluation: Evaluation, pictures: Mapping[str, bytes] | None = None, ah
             pieces.paragraph(f"measured against {evaluation.against}", "soft"),
             "</header>",
             *ahead,
-            pieces.section("Figures", figures_table(evaluation.figures), *of_few(evaluation.figures)),
+            pieces.section("Figures", figures_table(evaluation.figures), of_few(evaluation.figures)),
             pieces.section("Pictures", f'<div class="sheet">{sheets}</div>' if sheets else ""),
             pieces.section("Nearest training images", nearest_table(evaluation.nearest)),
             pieces.section("Training", plots(run)),
@@ -84,11 +84,11 @@ def figures_table(figures: tuple[Figure, ...]) -> str:
     return pieces.table(("figure", "value", "95%", "images", "reference", ""), rows, frozenset({1, 2, 3, 4}))
 
 
-def of_few(figures: Sequence[Figure]) -> Iterator[str]:
+def of_few(figures: Sequence[Figure]) -> str:
     """What is to be known of figures of too few images: the first of it, and the rest where it is asked for."""
     first, *others = dict.fromkeys(figure.warning for figure in figures if figure.warning) or [""]
-    yield pieces.paragraph(first, "warning")
-    yield pieces.folded(f"{len(others)} more of this kind", "\n".join(others))
+    rest = pieces.folded(f"{len(others)} more of this kind", "\n".join(others))
+    return pieces.paragraph(first, "warning") + rest
 
 
 def nearest_table(pairs: Sequence[Mapping[str, Any]]) -> str:
