@@ -1,0 +1,61 @@
+"""What a consistency model is taught: two points of one path, some way apart, have the same clean end."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from latentry.diffusion.process import spread
+from latentry.diffusion.schedule import Schedule
+
+CLEAN = -1
+"""The time of the clean end, where a consistency function is the identity and no network is asked."""
+HALF = math.pi / 2
+
+
+def gap(step: int, steps: int, halvings: int) -> float:
+    """The share of the way to clean that lies between the two points, at a step (from 0) of so many.
+
+    It begins at 1, which is the diffusion loss, and is halved `halvings` times, after equal shares of the steps; the
+    last ones are trained at the least. Source: Geng et al. 2024, "Consistency models made easy", eq. 11 with q = 2.
+    """
+    return 2.0 ** -((halvings + 1) * step // steps)
+
+
+def angles(schedule: Schedule) -> Tensor:
+    """arctan(sigma/alpha) of every time, float64 (T,), rising to pi/2 at most: how far x_t is on its way to noise.
+
+    x_t turns at an even pace with it, and it is finite at pure noise, where sigma/alpha is not.
+    """
+    return torch.atan2((1 - schedule.abar).sqrt(), schedule.abar.sqrt())
+
+
+def nearer(angles: Tensor, t: Tensor, gap: float) -> Tensor:
+    """The time r < t, int64 (B,), that lies by this share of t's angle nearer to the clean end, or CLEAN.
+
+    angles: (T,), from `angles`, on t's device. t: int64 (B,). At least one time lies between the two.
+    """
+    wanted = angles[t] * (1 - gap)
+    return torch.minimum(torch.searchsorted(angles, wanted, right=True) - 1, t - 1)
+
+
+def moved(x: Tensor, x0: Tensor, now: tuple[Tensor, Tensor], then: tuple[Tensor, Tensor]) -> Tensor:
+    """x (B, c, h, w) of one time at another on the same path, for this x0; now, then: alpha and sigma, each (B,).
+
+    With the x0 that x was made of it is the same noise at another time; with a denoiser's it is a step of DDIM.
+    """
+    (alpha, sigma), (alpha_then, sigma_then) = now, then
+    return spread(alpha_then, x) * x0 + spread(sigma_then / sigma, x) * (x - spread(alpha, x) * x0)
+
+
+def consistency_loss(x0: Tensor, target: Tensor, huber: float) -> Tensor:
+    """Pseudo-Huber distance of both clean ends, float32 (B,): sqrt(|x0 - target|^2 + c^2) - c, c = huber sqrt(D).
+
+    huber: 0 is the length itself, large the square. Source: Song and Dhariwal 2023, "Improved techniques for training
+    consistency models", eq. 7 and section 3.3.
+    """
+    c = huber * math.sqrt(x0[0].numel())
+    squared = (x0.float() - target.float()).flatten(1).square().sum(1)
+    return (squared + c**2).sqrt() - c

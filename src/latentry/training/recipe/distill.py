@@ -1,0 +1,59 @@
+"""What a recipe says of distilling the second stage into one that samples in one or a few steps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field, field_validator
+
+from latentry.bounds import Guidance, Rate, Steps
+from latentry.kinds import Options
+from latentry.models.config import SampleOptions
+from latentry.training.recipe.diffusion import DroppingTraining
+
+SOLVER = "consistency"
+
+
+def _of_the_solver() -> SampleOptions:
+    return SampleOptions(solver=SOLVER)
+
+
+class DistillTraining(DroppingTraining):
+    """Short, for it begins with what the second stage knows."""
+
+    steps: Steps = 250
+    batch: int = Field(32, gt=0, le=1_000_000)
+    lr: Rate = 5e-4
+    ema: float | None = Field(0.99, gt=0, lt=1)
+
+
+class DistillSection(Options):
+    """The distillation of a recipe: easy consistency tuning of the second stage (Geng et al. 2024).
+
+    guidance: folded in, so that a sample needs no second call; null: that of `sample`. halvings: how often the
+    distance between the two points that are to agree is halved, from the whole path on. huber: c of the pseudo-Huber
+    loss, in units of the square root of a latent's numbers. sample: how the distilled model samples.
+    """
+
+    guidance: Guidance | None = None
+    halvings: int = Field(7, ge=0, le=20)
+    huber: float = Field(0.00054, gt=0, le=1000)
+    sample: SampleOptions = Field(default_factory=_of_the_solver)
+    train: DistillTraining = DistillTraining()
+
+    @property
+    def trains(self) -> bool:
+        """Whether there is anything to train: always."""
+        return True
+
+    @field_validator("sample", mode="before")
+    @classmethod
+    def _by_its_solver(cls, values: Any) -> Any:
+        return {"solver": SOLVER, **values} if isinstance(values, dict) else values
+
+    @field_validator("sample")
+    @classmethod
+    def _check(cls, sample: SampleOptions) -> SampleOptions:
+        if sample.solver.kind != SOLVER:
+            raise ValueError(f"solver {sample.solver.kind}: a distilled model is sampled by {SOLVER}; leave it out")
+        return sample
