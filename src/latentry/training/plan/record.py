@@ -18,6 +18,7 @@ from latentry.evaluation.figures import forget_figures
 from latentry.training.plan.images import LISTING, before
 from latentry.training.plan.plan import Plan
 from latentry.training.plan.recipes import Recipe, dump, validated
+from latentry.text import printable
 from latentry.training.stages import STAGES
 
 FREE = {
@@ -182,6 +183,7 @@ def write(plan: Plan) -> None:
         "python": platform.python_version(),
         "processes": plan.world.size,
         "images": len(plan.data),
+        "folder": printable(str(plan.data.root)),
         "data": images.listing.fingerprint,
         "data_changes": images.changes,
         "data_read": plan.data.source.remarks.read,
