@@ -32,6 +32,21 @@ def angles(schedule: Schedule) -> Tensor:
     return torch.atan2((1 - schedule.abar).sqrt(), schedule.abar.sqrt())
 
 
+def log_ratios(schedule: Schedule) -> Tensor:
+    """log(sigma/alpha) of every time, float64 (T,), rising; infinite at pure noise."""
+    return ((1 - schedule.abar) / schedule.abar).log() / 2
+
+
+def times(log_ratios: Tensor, drawn: Tensor, mean: float, deviation: float) -> Tensor:
+    """The first times, int64 (B,), where log(sigma/alpha) is at least mean + deviation * drawn; else the last there is.
+
+    log_ratios: (T,), from `log_ratios`. drawn: standard normal (B,). By evenly drawn times too few would lie so near to
+    the clean end, which all others are anchored to, that the whole drifts off.
+    Source: Karras et al. 2022, table 1, as of Geng et al. 2024, section 4.1.
+    """
+    return torch.searchsorted(log_ratios, mean + deviation * drawn).clamp(max=len(log_ratios) - 1)
+
+
 def nearer(angles: Tensor, t: Tensor, gap: float) -> Tensor:
     """The time r < t, int64 (B,), that lies by this share of t's angle nearer to the clean end, or CLEAN.
 
@@ -50,12 +65,13 @@ def moved(x: Tensor, x0: Tensor, now: tuple[Tensor, Tensor], then: tuple[Tensor,
     return spread(alpha_then, x) * x0 + spread(sigma_then / sigma, x) * (x - spread(alpha, x) * x0)
 
 
-def consistency_loss(x0: Tensor, target: Tensor, huber: float) -> Tensor:
-    """Pseudo-Huber distance of both clean ends, float32 (B,): sqrt(|x0 - target|^2 + c^2) - c, c = huber sqrt(D).
+def consistency_loss(x0: Tensor, target: Tensor, sigma: Tensor, huber: float) -> Tensor:
+    """Pseudo-Huber distance of both clean ends over sigma, (B,): (sqrt(|x0 - target|^2 + c^2) - c) / sigma_t.
 
-    huber: 0 is the length itself, large the square. Source: Song and Dhariwal 2023, "Improved techniques for training
-    consistency models", eq. 7 and section 3.3.
+    sigma: (B,), by which an error of the network's output reaches x0. huber: c / sqrt(D); near 0 the distance is the
+    length, far above it the square.
+    Source: Song and Dhariwal 2023, "Improved techniques for training consistency models", sections 3.3 and 3.4.
     """
     c = huber * math.sqrt(x0[0].numel())
     squared = (x0.float() - target.float()).flatten(1).square().sum(1)
-    return (squared + c**2).sqrt() - c
+    return ((squared + c**2).sqrt() - c) / sigma

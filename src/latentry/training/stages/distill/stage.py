@@ -18,7 +18,7 @@ from latentry.conditioning import Cond, reads_of, values_of
 from latentry.data.dataset import ImageData
 from latentry.data.sample import Example
 from latentry.devices import autocast
-from latentry.diffusion.consistency import CLEAN, angles, consistency_loss, gap, moved, nearer
+from latentry.diffusion.consistency import CLEAN, angles, consistency_loss, gap, log_ratios, moved, nearer, times
 from latentry.diffusion.process import q_sample, spread
 from latentry.models.autoencoder import Autoencoder
 from latentry.models.latent_diffusion import LatentDiffusion
@@ -75,7 +75,7 @@ class DistillStage(Stage):
         self.section, self.training, self.data = section, section.train, data
         self.seed, self.world, self.distances, self.previewer = seed, world, distances or {}, previewer
         self.latents = LatentExamples(autoencoder, self.training, world, caches)
-        self.angles = angles(model.schedule).to(world.device)
+        self.angles, self.log_ratios = angles(model.schedule).to(world.device), log_ratios(model.schedule)
         weights = {n: p for n, p in model.named_parameters() if p.requires_grad}
         self.updater = Updater(weights, self.training, self.training.rate(), world)
         self.ema = EMA(weights, self.training.ema) if self.training.ema else None
@@ -89,7 +89,8 @@ class DistillStage(Stage):
     def draw(self, places: Sequence[int], step: int, shape: tuple[int, ...]) -> Draws:
         """What is random in a step, for each place by itself."""
         rows = [rng.generator(self.seed, NAME, place, step) for place in places]
-        t = torch.tensor([int(row.integers(self.model.schedule.steps)) for row in rows])
+        drawn_ratios = torch.tensor([row.standard_normal() for row in rows], dtype=torch.float64)
+        t = times(self.log_ratios, drawn_ratios, self.section.log_ratio_mean, self.section.log_ratio_deviation)
         noise, posterior = (
             torch.from_numpy(np.stack([row.standard_normal(shape, dtype=np.float32) for row in rows])) for _ in range(2)
         )
@@ -128,7 +129,7 @@ class DistillStage(Stage):
         torch.manual_seed(dropout)
         reached = self.ends(x_t, d.t, cond)
         squared = (reached - target).detach().square().flatten(1).mean(1)
-        return consistency_loss(reached, target, self.section.huber), squared
+        return consistency_loss(reached, target, at(d.t)[1], self.section.huber), squared
 
     def step(self, step: int, parts: list[Example]) -> StepResult:
         """One update of every weight."""
