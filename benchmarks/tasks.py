@@ -5,7 +5,7 @@
     python benchmarks/tasks.py semantic --model models/shapes
     python benchmarks/tasks.py bccd --data bccd           # real images with boxes, half an hour; only told
     python benchmarks/tasks.py classifier                  # also guide, autoguide: one model, trained once
-    python benchmarks/tasks.py distill --model runs/a      # a run of captions, distilled; without --model one is trained
+    python benchmarks/tasks.py distill --model runs/a      # a run of captions; without --model one is trained
     python benchmarks/tasks.py sr-photos --data photos    # a folder of one's own; also sr-emoji, sr-blind (of scenes)
 
 The run is kept in --out by its recipe and seed: the same command goes on where it stopped, and tasks of one recipe

@@ -15,7 +15,7 @@ __all__ = ["__version__", "distill", "evaluate", "load", "train"]
 
 
 def __getattr__(name: str) -> object:
-    """`latentry.train`, `distill`, `load` and `evaluate`, imported when first used so that `import latentry` is quick."""
+    """`latentry.train`, `distill`, `load`, `evaluate`, imported when first used so that `import latentry` is quick."""
     if name not in __all__:
         raise AttributeError(f"module 'latentry' has no attribute '{name}'")
     import importlib

@@ -21,7 +21,8 @@ def distill(
     ] = None,
     *,
     out: Annotated[
-        Path | None, typer.Option(help="The new run's folder; the same command resumes it; default: runs/NAME-distilled.")
+        Path | None,
+        typer.Option(help="The new run's folder; the same command resumes it; default: runs/NAME-distilled."),
     ] = None,
     data: Annotated[
         Path | None, typer.Option(help="Folder of the images it was trained on; default: that of its run.")

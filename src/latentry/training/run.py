@@ -64,7 +64,8 @@ def train(
 ) -> Run:
     """Train a recipe on a folder of images; the same call resumes where it stopped.
 
-    recipe: a name that `recipes.names()` lists, a path to a YAML file, or a checked one, which takes no overrides. data: the folder. out: the run folder.
+    recipe: a name that `recipes.names()` lists, a path to a YAML file, or a checked one, which takes no overrides.
+    data: the folder. out: the run folder.
     overrides: {"diffusion.train.steps": 20000} or ["diffusion.train.steps=20000"]. stage: train only that one, a name
     of `STAGES`.
     device: auto, cuda, mps or cpu. dry_run: rehearse a few real steps, one sample and one save, and say what the whole

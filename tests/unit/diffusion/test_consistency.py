@@ -18,7 +18,7 @@ from latentry.diffusion.process import q_sample
 from latentry.diffusion.schedule import Level, build_schedule
 from latentry.diffusion.solvers import SOLVERS
 from latentry.kinds import build
-from tests.unit.diffusion.gaussian import COVARIANCE, MEAN, denoise, marginal, propagate
+from tests.unit.diffusion.gaussian import COVARIANCE, MEAN, denoise, propagate
 
 SCHEDULE = build_schedule("scaled_linear")
 
@@ -115,7 +115,9 @@ def test_moving_along_the_path_keeps_the_noise_and_is_a_step_of_ddim() -> None:
     x0, eps = torch.randn(2, 5, 3, 2, 2, generator=generator)
     t, r = torch.tensor([999, 700, 400, 100, 1]), torch.tensor([998, 350, 0, 50, 0])
     now, then = SCHEDULE.at(t), SCHEDULE.at(r)
-    torch.testing.assert_close(moved(q_sample(x0, eps, *now), x0, now, then), q_sample(x0, eps, *then), rtol=0, atol=2e-5)
+    torch.testing.assert_close(
+        moved(q_sample(x0, eps, *now), x0, now, then), q_sample(x0, eps, *then), rtol=0, atol=2e-5
+    )
     for row in range(5):
         one, levels = slice(row, row + 1), [SCHEDULE.level(int(each[row])) for each in (t, r)]
         (step,) = solve("ddim")(lambda x, _, one=one: x0[one], eps[one], levels, noise=lambda i: torch.zeros(()))

@@ -138,7 +138,9 @@ def test_a_step_compares_both_ends_of_a_piece_of_the_teachers_path(folder: Path)
             torch.testing.assert_close(squared[row], distance.mean(), rtol=5e-3, atol=1e-5)
 
 
-def end_of(stage: DistillStage, x: Tensor, level: Level, values: Mapping[str, Any], keep: Mapping[str, Tensor]) -> Tensor:
+def end_of(
+    stage: DistillStage, x: Tensor, level: Level, values: Mapping[str, Any], keep: Mapping[str, Tensor]
+) -> Tensor:
     with torch.no_grad():
         out = stage.model(x, torch.tensor([int(level.t)]), stage.model.dropped(values, keep))
     return (x - level.sigma * out) / level.alpha  # it predicts epsilon
@@ -233,9 +235,9 @@ def test_what_cannot_be_distilled_is_told_before_anything_is_written(
     teacher: Run, distilled: Run, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
-    with pytest.raises(UsageError, match="does not say which images made it. Name their folder: --data DIR"):
+    with pytest.raises(UsageError, match=r"does not say which images made it\. Name their folder: --data DIR"):
         lt.distill(teacher.path / "model", out=out)
-    with pytest.raises(UsageError, match="is distilled already, from tiny; .* Name that model"):
+    with pytest.raises(UsageError, match=r"is distilled already, from tiny; .* Name that model"):
         distill(distilled, out)
     mistakes: list[tuple[dict[str, Any], str]] = [
         ({"distill.sample.solver": "ddim"}, r"solver ddim: a distilled model is sampled by consistency"),
@@ -251,10 +253,14 @@ def test_what_cannot_be_distilled_is_told_before_anything_is_written(
 
 def test_a_teacher_that_changed_since_is_not_gone_on_with(teacher: Run, distilled: Run, tmp_path: Path) -> None:
     """Else the second half would be distilled from another model than the first."""
-    with pytest.raises(UsageError, match="is not the model that .* began to distill"):
+    with pytest.raises(UsageError, match=r"is not the model that .* began to distill"):
         lt.distill(
             teacher.path,
             out=distilled.path,
-            overrides={"distill": {**BRIEF, "train": {**BRIEF["train"], "steps": 6}}, "sample.guidance": 2.0, "distill.guidance": None},
+            overrides={
+                "distill": {**BRIEF, "train": {**BRIEF["train"], "steps": 6}},
+                "sample.guidance": 2.0,
+                "distill.guidance": None,
+            },
             report=lambda _: None,
         )

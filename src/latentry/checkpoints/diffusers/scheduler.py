@@ -1,4 +1,4 @@
-"""Noise schedule and default sampling as a diffusers scheduler: DDIM, DDPM, DPM-Solver++, LCM, or PNDM for our `plms`."""
+"""Noise schedule and default sampling as a diffusers scheduler: DDIM, DDPM, DPM-Solver++, LCM, PNDM for our `plms`."""
 
 from __future__ import annotations
 

@@ -26,8 +26,8 @@ __all__ = [
     "plain",
     "read",
     "read_text",
-    "to_distill",
     "recipe_class",
+    "to_distill",
     "validated",
     "zoo",
 ]

@@ -15,10 +15,10 @@ from latentry.checkpoints.run_folder import MODEL, RECIPE, read_recipe
 from latentry.checkpoints.store import Store
 from latentry.errors import LatentryError, UsageError
 from latentry.evaluation.figures import forget_figures
+from latentry.text import printable
 from latentry.training.plan.images import LISTING, before
 from latentry.training.plan.plan import Plan
 from latentry.training.plan.recipes import Recipe, dump, validated
-from latentry.text import printable
 from latentry.training.stages import STAGES
 
 FREE = {

@@ -12,6 +12,7 @@ from latentry.training.recipe.further import further
 OF_IMAGES = ("images", "data", "data_from", "licence", "judge")
 """What the recipe that the model was trained by says of its images, and how samples are judged."""
 
+
 def distilling(model: ModelFolder, source: str, trained_by: Mapping[str, Any]) -> dict[str, Any]:
     """As plain data. source: where the model is. trained_by: its run's recipe, or another of the same images; empty
     where there is none: then the folder is read as the model does.
