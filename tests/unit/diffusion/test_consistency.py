@@ -106,7 +106,8 @@ def test_a_schedule_that_ends_in_pure_noise_turns_by_a_right_angle() -> None:
     schedule = build_schedule({"kind": "table", "abar": abar})
     assert float(angles(schedule)[-1]) == pytest.approx(math.pi / 2, abs=1e-12)
     x, x0 = torch.randn(2, 1, 4, 4, 4, generator=torch.Generator().manual_seed(1)).double()
-    now, then = (tuple(one.double() for one in schedule.at(torch.tensor([t]))) for t in (49, 20))
+    of = [[one.double() for one in schedule.at(torch.tensor([t]))] for t in (49, 20)]
+    now, then = [(alpha, sigma) for alpha, sigma in of]
     torch.testing.assert_close(moved(x, x0, now, then), then[0] * x0 + then[1] * x)
 
 

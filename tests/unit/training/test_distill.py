@@ -92,7 +92,7 @@ def test_the_teacher_predicts_what_sampling_with_guidance_predicts(folder: Path)
     model = stage.teacher.model
     how = {"guidance": 3.0, "guidance_interval": (0.2, 0.7), "guidance_rescale": 0.5}
     chosen = SampleOptions.model_validate(how)
-    asked = {"text": ["a red ring", "a blue star", "a red ring"], "label": [0, 1, 2]}
+    asked: dict[str, list[Any]] = {"text": ["a red ring", "a blue star", "a red ring"], "label": [0, 1, 2]}
     x, t = torch.randn(3, 4, 8, 8, generator=torch.Generator().manual_seed(0)), torch.tensor([950, 500, 20])
     everything = {name: torch.ones(3, dtype=torch.bool) for name in asked}
     found = Teacher(model, chosen)(x, t, asked, everything)
@@ -114,6 +114,7 @@ def test_a_step_compares_both_ends_of_a_piece_of_the_teachers_path(folder: Path)
     example = next(stage.batches(0))[0]
     for step in (0, 3):
         losses, squared = stage.losses(example, step)
+        assert example.moments is not None
         drawn = stage.draw(range(4), step, (4, 8, 8))
         z = stage.autoencoder.latent(example.moments, drawn.posterior)
         apart = {0: 1.0, 3: 0.5}[step]
