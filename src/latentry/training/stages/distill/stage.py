@@ -117,7 +117,9 @@ class DistillStage(Stage):
         places = [position % self.training.batch for position in example.positions]
         d = self.draw(places, step, (self.autoencoder.latent_channels, *example.moments.shape[2:]))
         z, at = self.autoencoder.latent(example.moments, d.posterior), self.model.schedule.at
-        x_t, cond = q_sample(z, d.noise, *at(d.t)), self.model.dropped(example.values, d.keep)
+        x_t = q_sample(z, d.noise, *at(d.t))
+        with autocast(self.world.device, self.training.precision):
+            cond = self.model.dropped(example.values, d.keep)
         with torch.no_grad():
             with autocast(self.world.device, self.training.precision):
                 x0 = self.teacher(x_t, d.t, example.values, d.keep)
