@@ -15,13 +15,15 @@ CLEAN = -1
 HALF = math.pi / 2
 
 
-def gap(step: int, steps: int, halvings: int) -> float:
+def gap(step: int, steps: int, halvings: int, hold: float) -> float:
     """The share of the way to clean that lies between the two points, at a step (from 0) of so many.
 
-    It begins at 1, which is the diffusion loss, and is halved `halvings` times, after equal shares of the steps; the
-    last ones are trained at the least. Source: Geng et al. 2024, "Consistency models made easy", eq. 11 with q = 2.
+    It begins at 1, which is the diffusion loss, and is halved `halvings` times at even distances. hold: the share of
+    the steps, in [0, 1), that are then left for the least of them.
+    Source: Geng et al. 2024, "Consistency models made easy", eq. 11 with q = 2.
     """
-    return 2.0 ** -((halvings + 1) * step // steps)
+    done = step / (steps * (1 - hold))
+    return 2.0 ** -min(int(halvings * done + 1e-9), halvings)
 
 
 def angles(schedule: Schedule) -> Tensor:

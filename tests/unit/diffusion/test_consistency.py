@@ -77,12 +77,12 @@ def test_a_denoiser_in_its_place_narrows_them() -> None:
     assert torch.linalg.det(covariance) < 0.5 * torch.linalg.det(COVARIANCE)
 
 
-def test_the_gap_begins_with_the_whole_path_and_halves_in_equal_shares_of_the_steps() -> None:
-    gaps = [gap(step, 240, 5) for step in range(240)]
-    assert [gaps.count(2.0**-k) for k in range(6)] == [40] * 6
+def test_the_gap_begins_with_the_whole_path_and_halves_at_even_distances_and_is_held() -> None:
+    gaps = [gap(step, 240, 5, 0.5) for step in range(240)]
+    assert [gaps.count(2.0**-k) for k in range(6)] == [24] * 5 + [120]
     assert gaps == sorted(gaps, reverse=True)
-    assert gap(0, 10, 0) == gap(9, 10, 0) == 1
-    assert gap(9, 10, 20) == 2.0**-18
+    assert gap(0, 10, 0, 0.5) == gap(9, 10, 0, 0.5) == 1
+    assert gap(9, 10, 20, 0.0) == 2.0**-18
 
 
 @pytest.mark.parametrize("kind", ["scaled_linear", "cosine"])
@@ -179,7 +179,7 @@ def test_what_a_network_learns_by_it_is_the_end_of_the_flow() -> None:
         x = q_sample(mean + deviation * drawn, noise, *now)
         x0 = mean + alpha * deviation**2 / (alpha**2 * deviation**2 + sigma**2) * (x - alpha * mean)
         with torch.no_grad():
-            r = nearer(turned, t, gap(step, steps, 4))
+            r = nearer(turned, t, gap(step, steps, 4, 0.2))
             there = r.clamp(min=0)
             target = torch.where(r[:, None] == CLEAN, x0, net(moved(x, x0, now, SCHEDULE.at(there)), there))
         optimiser.zero_grad()

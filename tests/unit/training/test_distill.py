@@ -118,7 +118,7 @@ def test_a_step_compares_both_ends_of_a_piece_of_the_teachers_path(folder: Path)
         drawn = stage.draw(range(4), step, (4, 8, 8))
         z = stage.autoencoder.latent(example.moments, drawn.posterior)
         apart = {0: 1.0, 3: 0.5}[step]
-        assert gap(step, 4, 1) == apart
+        assert gap(step, 4, 1, stage.section.hold) == apart
         for row in range(4):
             one = slice(row, row + 1)
             now = stage.model.schedule.level(int(drawn.t[row]))
@@ -203,7 +203,7 @@ def test_a_stop_changes_nothing(teacher: Run, distilled: Run, tmp_path: Path) ->
         assert rows(run) == rows(distilled.path)
         weights = model_folder.read(run / "model").tensors["unet"]
         assert all(torch.equal(weights[name], tensor) for name, tensor in expected.items())
-    assert [row["gap"] for row in rows(parts) if "gap" in row] == [1.0, 0.5, 0.25, 0.125]
+    assert [row["gap"] for row in rows(parts) if "gap" in row] == [1.0, 0.25, 0.0625, 0.0625]
     assert rows(parts)[-1]["train_error"] > 0
 
 

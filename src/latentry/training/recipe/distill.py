@@ -31,13 +31,15 @@ class DistillSection(Options):
     """The distillation of a recipe: easy consistency tuning of the second stage (Geng et al. 2024).
 
     guidance: folded in, so that a sample needs no second call; null: that of `sample`. halvings: how often the
-    distance between the two points that are to agree is halved, from the whole path on. huber: c of the pseudo-Huber
+    distance between the two points that are to agree is halved, from the whole path on. hold: the share of the steps
+    that are left for the least of these distances, at the end. huber: c of the pseudo-Huber
     loss, in units of the square root of a latent's numbers. log_ratio_mean, log_ratio_deviation: of log(sigma/alpha),
     whose normal distribution times are drawn by. sample: how the distilled model samples.
     """
 
     guidance: Guidance | None = None
-    halvings: int = Field(3, ge=0, le=20)
+    halvings: int = Field(4, ge=0, le=20)
+    hold: float = Field(0.5, ge=0, le=0.99)
     huber: float = Field(0.00054, gt=0, le=1000)
     log_ratio_mean: float = Field(-0.4, ge=-20, le=20)
     log_ratio_deviation: float = Field(2.0, gt=0, le=20)

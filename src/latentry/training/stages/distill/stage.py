@@ -102,6 +102,10 @@ class DistillStage(Stage):
         t, noise, posterior = (drawn.to(self.world.device) for drawn in (t, noise, posterior))
         return Draws(t, noise, posterior, {name: kept.to(self.world.device) for name, kept in keep.items()})
 
+    def gap(self, step: int) -> float:
+        """Between the two points, as a share of the path."""
+        return gap(step, self.training.steps, self.section.halvings, self.section.hold)
+
     def ends(self, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
         """The consistency function: x (B, c, h, w) at times t, int64 (B,) -> the clean end of its path."""
         with autocast(self.world.device, self.training.precision):
@@ -123,7 +127,7 @@ class DistillStage(Stage):
         with torch.no_grad():
             with autocast(self.world.device, self.training.precision):
                 x0 = self.teacher(x_t, d.t, example.values, d.keep)
-            r = nearer(self.angles, d.t, gap(step, self.training.steps, self.section.halvings))
+            r = nearer(self.angles, d.t, self.gap(step))
             there = r.clamp(min=0)
             torch.manual_seed(dropout)
             target = self.ends(moved(x_t, x0, at(d.t), at(there)), there, cond)
@@ -146,7 +150,7 @@ class DistillStage(Stage):
             logged += torch.stack([loss.detach(), squared.sum() / self.training.batch])
         loss_of_all, error = self.world.sum_(logged).tolist()
         norm = float(self.updater.reduce())
-        apart = gap(step, self.training.steps, self.section.halvings)
+        apart = self.gap(step)
         finite = math.isfinite(norm) and math.isfinite(loss_of_all)
         if finite:
             self.updater.step(step, norm)
