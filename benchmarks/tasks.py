@@ -65,7 +65,7 @@ QUICK = {
     },
 }
 """Two steps of each stage: to see that all of it runs."""
-QUICK_DISTILL = {f"distill.train.{key}": value for key, value in {"steps": 2, "batch": 4}.items()}
+QUICK_DISTILL = {f"distill.train.{key}": value for key, value in {"steps": 2, "batch": 4, "warmup": 0}.items()}
 QUICK_CLASSIFIER = {"classifier.train.steps": 2, "classifier.train.warmup": 0, "classifier.train.batch": 4}
 
 

@@ -35,7 +35,7 @@ from tests.e2e.test_resume import stop_at
 from tests.unit.training.small_stages import fill, images, planned
 
 BRIEF: dict[str, Any] = {
-    "train": {"steps": 4, "batch": 4, "lr": 1e-3, "log_every": 1, "save_every": 2, "precision": "fp32"}
+    "train": {"steps": 4, "batch": 4, "lr": 1e-3, "warmup": 0, "log_every": 1, "save_every": 2, "precision": "fp32"}
 }
 CHANGES: dict[str, Any] = {
     "data": {"size": 16, "text": "text"},

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from latentry.bounds import Guidance, Rate, Steps
+from latentry.bounds import Guidance, Rate, Steps, StepsOrNone
 from latentry.kinds import Options
 from latentry.models.config import SampleOptions
 from latentry.training.recipe.diffusion import DroppingTraining
+from latentry.training.recipe.training import Beta
 
 SOLVER = "consistency"
 
@@ -19,11 +20,15 @@ def _of_the_solver() -> SampleOptions:
 
 
 class DistillTraining(DroppingTraining):
-    """Short, for it begins with what the second stage knows."""
+    """Short, for it begins with what the second stage knows; the rate falls to nothing, so that it settles."""
 
     steps: Steps = 250
     batch: int = Field(32, gt=0, le=1_000_000)
     lr: Rate = 5e-4
+    betas: tuple[Beta, Beta] = (0.9, 0.99)
+    warmup: StepsOrNone = 10
+    decay: Literal["constant", "linear", "cosine"] = "cosine"
+    clip: Annotated[float, Field(gt=0, le=1e9)] | None = 1.0
     ema: float | None = Field(0.99, gt=0, lt=1)
 
 
