@@ -11,6 +11,8 @@ from latentry.training.recipe.further import further
 
 OF_IMAGES = ("images", "data", "data_from", "licence", "judge")
 """What the recipe that the model was trained by says of its images, and how samples are judged."""
+AS_BEFORE = ("precision", "channels_last")
+"""What of the training of the second stage suits the machine and the network."""
 
 
 def distilling(model: ModelFolder, source: str, trained_by: Mapping[str, Any]) -> dict[str, Any]:
@@ -24,7 +26,9 @@ def distilling(model: ModelFolder, source: str, trained_by: Mapping[str, Any]) -
         raise UsageError(f"{source}: holds a first stage alone; there is nothing to distill. Name a model with both.")
     tree = further(model, source)
     second = dict(tree["diffusion"])
-    dropping = {"drop_condition": second.pop("train")["drop_condition"]}
+    train = {"drop_condition": second.pop("train")["drop_condition"]}
+    earlier = (trained_by.get("diffusion") or {}).get("train") or {}
+    train |= {key: earlier[key] for key in AS_BEFORE if key in earlier}
     said = {key: trained_by[key] for key in OF_IMAGES if trained_by.get(key) is not None}
     return {
         **tree,
@@ -32,5 +36,5 @@ def distilling(model: ModelFolder, source: str, trained_by: Mapping[str, Any]) -
         "name": f"{name}-distilled",
         "about": f"{name}, distilled to sample in one or a few steps.",
         "diffusion": {**second, "tune": False},
-        "distill": {"guidance": config.sample.guidance, "train": dropping},
+        "distill": {"guidance": config.sample.guidance, "train": train},
     }
