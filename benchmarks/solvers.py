@@ -169,7 +169,12 @@ def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
     parser.add_argument("--count", type=int, default=200, help="samples of each row")
-    parser.add_argument("--solvers", nargs="+", default=list(SOLVERS), help="also with options, as in dpmpp_2m:eta=1")
+    parser.add_argument(
+        "--solvers",
+        nargs="+",
+        default=[name for name, kind in SOLVERS.items() if kind.order],
+        help="also with options, as in dpmpp_2m:eta=1",
+    )
     parser.add_argument("--levels", nargs="+", default=["exponential"])
     parser.add_argument("--evaluations", nargs="+", type=int, default=list(EVALUATIONS))
     parser.add_argument("--steps", type=int, default=STEPS, help="of DDIM that all are compared with")

@@ -5,6 +5,7 @@
     python benchmarks/tasks.py semantic --model models/shapes
     python benchmarks/tasks.py bccd --data bccd           # real images with boxes, half an hour; only told
     python benchmarks/tasks.py classifier                  # also guide, autoguide: one model, trained once
+    python benchmarks/tasks.py distill --model runs/a      # a run of captions; without --model one is trained
     python benchmarks/tasks.py sr-photos --data photos    # a folder of one's own; also sr-emoji, sr-blind (of scenes)
 
 The run is kept in --out by its recipe and seed: the same command goes on where it stopped, and tasks of one recipe
@@ -27,6 +28,7 @@ from task_figures.sr import BLIND
 from latentry.errors import LatentryError, UsageError
 from latentry.pipeline import Pipeline, load
 from latentry.pipeline.output import grid
+from latentry.training.distill import distill
 from latentry.training.recipe.files import read
 from latentry.training.run import train
 
@@ -37,6 +39,7 @@ RECIPES = {
     "inpaint": "shapes-inpaint",
     "text": "shapes-all",
     "edit": "shapes-text",
+    "distill": "shapes-text",
     "conv": "shapes-semantic",
     "bccd": "small-layout",
     **dict.fromkeys(("classifier", "guide", "autoguide"), "shapes-classifier"),
@@ -62,6 +65,7 @@ QUICK = {
     },
 }
 """Two steps of each stage: to see that all of it runs."""
+QUICK_DISTILL = {f"distill.train.{key}": value for key, value in {"steps": 2, "batch": 4, "warmup": 0}.items()}
 QUICK_CLASSIFIER = {"classifier.train.steps": 2, "classifier.train.warmup": 0, "classifier.train.batch": 4}
 
 
@@ -83,8 +87,20 @@ def trained(recipe: str, out: Path, args: argparse.Namespace, **changes: object)
     return load(out)
 
 
+def distilled(teacher: Path, out: Path, args: argparse.Namespace) -> Pipeline:
+    """The model that `latentry distill` makes of a run. --set: of its own recipe, where --model names the run."""
+    changes = {"seed": args.seed} | (QUICK_DISTILL if args.quick else {})
+    chosen = args.set if args.model else []
+    distill(teacher, args.data, out, [*(f"{key}={value}" for key, value in changes.items()), *chosen])
+    return load(out)
+
+
 def models(args: argparse.Namespace, out: Path) -> dict[str, Pipeline]:
     """The model that is measured and, for some tasks, the one beside it of the same first stage."""
+    if args.name == "distill":
+        teacher = args.model or out
+        found = {"model": load(args.model) if args.model else trained(args.recipe or RECIPES["distill"], out, args)}
+        return {**found, "baseline": distilled(teacher, out.with_name(f"{out.name}-distilled"), args)}
     if args.model is not None:
         return {"model": load(args.model)}
     recipe, (name, changes) = args.recipe or RECIPES[args.name], BESIDE.get(args.name, ("", {}))

@@ -13,6 +13,7 @@ from task_figures.bccd import bccd
 from task_figures.classifier import classifier
 from task_figures.common import SHOWN, Asked, Figure, Measured
 from task_figures.conv import conv
+from task_figures.distill import distill
 from task_figures.edit import edit
 from task_figures.guide import guide
 from task_figures.inpaint import inpaint
@@ -27,6 +28,7 @@ MEASURES: dict[str, Callable[[Pipeline, Asked, Pipeline | None], Measured]] = {
     "sr": sr,
     "inpaint": inpaint,
     "text": text,
+    "distill": distill,
     "edit": edit,
     "conv": conv,
     "bccd": bccd,

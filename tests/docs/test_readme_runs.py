@@ -59,6 +59,8 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def small(arguments: list[str]) -> list[str]:
     if arguments[0] == "train":
         return arguments + [f"{key}={'null' if value is None else value}" for key, value in SMALL.items()]
+    if arguments[0] == "distill":
+        return [*arguments, "distill.train.steps=2", "distill.train.batch=4", "distill.train.warmup=0"]
     if arguments[:2] == ["data", "shapes"]:
         return ["40" if before == "--count" else word for before, word in zip(["", *arguments], arguments)]
     if arguments[0] == "evaluate":

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler, PNDMScheduler
+from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler, LCMScheduler, PNDMScheduler
 from torch import Tensor
 
 from latentry.checkpoints.diffusers import scheduler
@@ -23,7 +23,10 @@ from latentry.models.config import DiffusionOptions, SampleOptions
 from tests.reference.close import assert_close
 from tests.unit.nn.networks import normal
 
-CLASSES = {made.__name__: made for made in (DDIMScheduler, DDPMScheduler, PNDMScheduler, DPMSolverMultistepScheduler)}
+CLASSES = {
+    made.__name__: made
+    for made in (DDIMScheduler, DDPMScheduler, PNDMScheduler, DPMSolverMultistepScheduler, LCMScheduler)
+}
 STEPS, SHAPE = 5, (2, 3, 4, 4)
 SCHEDULE_OPTIONS: dict[str, Any] = {
     "scaled_linear": {"kind": "scaled_linear"},
@@ -104,6 +107,21 @@ def test_ddpm(levels: str, prediction: str, clip: bool, tmp_path: Path) -> None:
     expected = theirs(scheduler.to_config(diffusion, sample), x, tmp_path, generator=again)
     for step, (a, b) in enumerate(zip(ours(build_schedule("linear"), prediction, sample, x, noise), expected)):
         assert_close(a, b, f"x after step {step}")
+
+
+@pytest.mark.parametrize("prediction", scheduler.PREDICTIONS)
+@pytest.mark.parametrize("schedule", ["scaled_linear", "short", "cosine", "table"])
+def test_consistency_is_sampled_as_latent_consistency_models_are(
+    schedule: str, prediction: str, tmp_path: Path
+) -> None:
+    diffusion, sample = options(SCHEDULE_OPTIONS[schedule], prediction, "consistency", "trailing")
+    x, generator = normal(*SHAPE), torch.Generator().manual_seed(11)
+    noise = [torch.randn(SHAPE, generator=generator) for _ in range(STEPS)]
+    again = torch.Generator().manual_seed(11)
+    expected = theirs(scheduler.to_config(diffusion, sample), x, tmp_path, generator=again)
+    made = build(SCHEDULES, diffusion.schedule)
+    for step, (a, b) in enumerate(zip(ours(made, prediction, sample, x, noise), expected, strict=True)):
+        assert_close(a, b, f"x after step {step}", 1e-4)
 
 
 @pytest.mark.parametrize(

@@ -119,3 +119,14 @@ def test_the_command_trains_asks_judges_and_keeps_what_it_found(
     assert json.loads((out / "task-semantic.json").read_text())["judge right on real images"] >= 0.99
     assert (out / "task-semantic.png").is_file()
     assert (out / "model" / "model.yaml").is_file()
+
+
+def test_a_distilled_model_that_draws_as_its_teacher_loses_nothing_and_noise_all(figures: ModuleType) -> None:
+    real = truth(figures)
+    found = measured(figures, "distill", Draws(real), Draws(real))
+    assert all(figure.ok for figure in found.values())
+    assert found["2 steps above the teacher"].value == 0
+    found = measured(figures, "distill", Draws(real), Draws(real.roll(1, 0)))
+    assert not found["2 steps above the teacher"].ok
+    assert found["right by the teacher"].value == 1
+    assert found["right in 4 steps of the distilled"].value < 0.45

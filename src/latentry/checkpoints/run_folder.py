@@ -22,7 +22,7 @@ from latentry.models.config import ModelConfig
 
 RECIPE, MODEL = "recipe.yaml", "model"
 TRIES, PAUSE = 50, 0.05  # of reading again what changed meanwhile; seconds between
-STAGES = ("autoencoder", "diffusion", "classifier")
+STAGES = ("autoencoder", "diffusion", "classifier", "distill")
 SCALES = ("latent_scale", "latent_shift")
 
 
@@ -76,8 +76,9 @@ def _contents(path: Path) -> list[tuple[str, int]]:
 
 def _read(path: Path, averaged: bool, step: int | str | None) -> ModelFolder:
     stores = {stage: Store(path / stage) for stage in STAGES}
-    if stores["diffusion"].steps():
-        saved = resolved(stores["diffusion"], step) if step is not None else stores["diffusion"].newest()
+    last = stores["distill" if stores["distill"].steps() else "diffusion"]
+    if last.steps():
+        saved = resolved(last, step) if step is not None else last.newest()
         if saved is not None:
             first = model_folder.read(path / MODEL)
             tensors = {"autoencoder": first.tensors["autoencoder"], **split_denoiser(trained_weights(saved, averaged))}
@@ -110,7 +111,8 @@ def _folder(saved: Saved, tensors: Mapping[str, Mapping[str, Tensor]], chosen: s
     """chosen: what else decides which weights these are. How it samples stands in the recipe, where it may change."""
     made_of = f"{chosen}/{model_folder.weights_hash(saved.path)}".encode()
     recipe = read_recipe(saved.path.parents[1])
-    tree = saved.state["model"] | ({"sample": recipe["sample"]} if "sample" in recipe else {})
+    said = recipe["distill"] if saved.path.parent.name == "distill" else recipe
+    tree = saved.state["model"] | ({"sample": said["sample"]} if "sample" in said else {})
     options = config.validate(ModelConfig, tree, str(saved.path))
     name = hashlib.sha256(made_of).hexdigest()[:12]
     return ModelFolder(options, tensors, saved.state["texts"], hash=name, step=saved.step)

@@ -12,6 +12,7 @@ import typer
 
 from latentry import __version__, interrupts
 from latentry.cli import data, recipes, study
+from latentry.cli.distill import distill
 from latentry.cli.evaluate import evaluate
 from latentry.cli.models.export_checkpoint import export_checkpoint
 from latentry.cli.models.import_checkpoint import import_checkpoint
@@ -36,6 +37,7 @@ app = typer.Typer(
 )
 app.command()(train)
 list_tasks(app)
+app.command()(distill)
 app.command()(evaluate)
 app.command()(inspect)
 app.command("import")(import_checkpoint)

@@ -23,7 +23,7 @@ def train(
     *,
     out: Annotated[Path, typer.Option(help="The run's folder; the same command resumes it.")],
     data: Annotated[Path | None, typer.Option(help="Folder of images; without it those that the recipe draws.")] = None,
-    stage: Annotated[str | None, typer.Option(help="autoencoder, diffusion or classifier alone.")] = None,
+    stage: Annotated[str | None, typer.Option(help="autoencoder, diffusion, classifier or distill alone.")] = None,
     device: Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")] = "auto",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="A few real steps, a sample and a save: size, speed, memory, disk.")

@@ -15,7 +15,7 @@ from latentry import __version__, text
 from latentry.checkpoints import model_folder
 from latentry.checkpoints.run_folder import MODEL
 from latentry.errors import UsageError
-from latentry.models.config import ModelConfig
+from latentry.models.config import Distilled, ModelConfig
 
 SHEET = "samples.png"
 SHOWN = 30  # labels
@@ -79,7 +79,8 @@ def model_card(
 def update_card(run: Path, about: About, figures: Mapping[str, Any]) -> None:
     """Write the card of RUN/model again if anything of it is new: figures, minutes, the newest sheet of samples."""
     model = model_folder.read(run / MODEL, weights=False)
-    sheets = sorted((run / "samples").glob("diffusion-*.png")) if model.config.diffusion else []
+    stage = "diffusion" if model.config.distilled is None else "distill"
+    sheets = sorted((run / "samples").glob(f"{stage}-*.png")) if model.config.diffusion else []
     minutes = minutes_of(run / "log.jsonl", about.batches)
     card = model_card(model.config, about, minutes=minutes, figures=figures, sheet=bool(sheets))
     pictures = {SHEET: sheets[-1].read_bytes()} if sheets else {}
@@ -107,9 +108,14 @@ def _facts(config: ModelConfig, about: About, minutes: Mapping[str, float]) -> d
     if config.diffusion is not None:
         d, s = config.diffusion, config.sample
         facts["denoiser"] = f"UNet {d.unet.channels} x {list(d.unet.multipliers)}, {d.prediction}, {d.schedule.kind}"
-        facts["denoiser's training"] = _training("diffusion", config, about, minutes)
-        facts["denoiser's learning rate"] = about.rates.get("diffusion", "")
+        if config.distilled is None or "diffusion_steps" in config.trained:
+            facts["denoiser's training"] = _training("diffusion", config, about, minutes)
+            facts["denoiser's learning rate"] = about.rates.get("diffusion", "")
         facts["conditions"] = ", ".join(f"{name} ({o.kind})" for name, o in d.conditioning.items()) or "none"
+        if config.distilled is not None:
+            facts["distilled from"] = _distilled(config.distilled)
+            facts["distillation"] = _training("distill", config, about, minutes)
+            facts["distillation's learning rate"] = about.rates.get("distill", "")
         facts["samples by default"] = f"{s.solver.kind}, {s.steps} evaluations, guidance {s.guidance:g}"
     if config.classifier is not None:
         c = config.classifier
@@ -127,6 +133,12 @@ def _values(config: ModelConfig) -> str:
     if data.range == "file":
         return "of each image its own percentiles are black to white; samples have no units"
     return ""
+
+
+def _distilled(of: Distilled) -> str:
+    made_of = f"{of.name} ({of.hash})" if of.hash else f"{of.name} itself"
+    folded = "" if of.guidance == 1 else f", with guidance {of.guidance:g} folded in, so that sampling adds none"
+    return f"{made_of} by consistency tuning{folded}"
 
 
 def _training(stage: str, config: ModelConfig, about: About, minutes: Mapping[str, float]) -> str:

@@ -236,9 +236,19 @@ class DiffusionOptions(Options):
         return conditioning
 
 
+class Distilled(Options):
+    """What a model that samples in a few steps was distilled from: the other's name and hash, where it has one, and the
+    guidance that is folded in."""
+
+    name: Name
+    hash: Name = ""
+    guidance: Guidance = 1.0
+
+
 class ModelConfig(Options):
     """The whole of `model.yaml`; `diffusion` is absent while only the first stage is trained.
 
+    distilled: from what, where the denoiser is a consistency function, which gives the end of the path.
     classifier: of noisy latents, where there is one, to guide sampling with.
     """
 
@@ -248,6 +258,7 @@ class ModelConfig(Options):
     data: DataFacts
     autoencoder: AutoencoderOptions
     diffusion: DiffusionOptions | None = None
+    distilled: Distilled | None = None
     classifier: ClassifierOptions | None = None
     sample: SampleOptions = SampleOptions()
     trained: dict[str, Any] = Field({}, max_length=1000)

@@ -27,6 +27,8 @@ def facts(config: ModelConfig) -> dict[str, Any]:
     if second is not None:
         plain |= {"prediction": second.prediction, "schedule": second.schedule.kind}
         plain["sample"] = config.sample.model_dump(exclude_none=True)
+    if config.distilled is not None:
+        plain["distilled"] = config.distilled.model_dump()
     if config.classifier is not None:
         plain["classifier"] = {"field": config.classifier.field, "classes": list(config.classifier.names)}
     return {**plain, "trained": dict(config.trained)}

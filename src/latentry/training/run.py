@@ -32,6 +32,7 @@ from latentry.training.plan.about import about
 from latentry.training.plan.decide import plan
 from latentry.training.plan.plan import Plan
 from latentry.training.plan.plugins import load_plugins
+from latentry.training.recipe.recipe import Recipe
 from latentry.training.rehearsal import rehearsed
 from latentry.training.stages import STAGES
 from latentry.training.stages.order import constants, walk
@@ -47,7 +48,7 @@ class Run:
 
 
 def train(
-    recipe: str,
+    recipe: str | Recipe,
     data: str | Path | None = None,
     out: str | Path = "runs/run",
     overrides: Sequence[str] | Mapping[str, Any] | None = None,
@@ -63,7 +64,8 @@ def train(
 ) -> Run:
     """Train a recipe on a folder of images; the same call resumes where it stopped.
 
-    recipe: a name that `recipes.names()` lists, or a path to a YAML file. data: the folder. out: the run folder.
+    recipe: a name that `recipes.names()` lists, a path to a YAML file, or a checked one, which takes no overrides.
+    data: the folder. out: the run folder.
     overrides: {"diffusion.train.steps": 20000} or ["diffusion.train.steps=20000"]. stage: train only that one, a name
     of `STAGES`.
     device: auto, cuda, mps or cpu. dry_run: rehearse a few real steps, one sample and one save, and say what the whole
@@ -78,7 +80,8 @@ def train(
 
     def decided(doing: Callable[[str], None]) -> Plan:
         how: dict[str, Any] = {"accept_data_change": accept_data_change, "report": say, "doing": doing}
-        return rehearsed(partial(plan, recipe, data, out, overrides, stage=stage, world=world, **how), recipe)
+        name = recipe.name if isinstance(recipe, Recipe) else recipe
+        return rehearsed(partial(plan, recipe, data, out, overrides, stage=stage, world=world, **how), name)
 
     if dry_run:
         with Waiting(told, "dry run") as waiting:

@@ -1,4 +1,4 @@
-"""Noise schedule and default sampling as a diffusers scheduler: DDIM, DDPM, DPM-Solver++, or PNDM for our `plms`."""
+"""Noise schedule and default sampling as a diffusers scheduler: DDIM, DDPM, DPM-Solver++, LCM, PNDM for our `plms`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BETAS = {
     "trained_betas": None, "prediction_type": "epsilon", "timestep_spacing": "leading", "steps_offset": 0,
 }  # fmt: skip
 FIXED: dict[str, tuple[Any, ...]] = {"thresholding": (False,), "rescale_betas_zero_snr": (False,)}
-# Files carry keys of the schedulers that they were before; those of these four classes are all named here.
+# Files carry keys of the schedulers that they were before; those of these classes are all named here.
 DDIM = Keys(
     "DDIMScheduler",
     read={**BETAS, "set_alpha_to_one": True},
@@ -56,9 +56,16 @@ DPM = Keys(
     },
     unused=None,
 )  # fmt: skip
+LCM = Keys(
+    "LCMScheduler",
+    read={**BETAS, "beta_schedule": "scaled_linear", "original_inference_steps": 50},
+    # By its timestep_scaling its result is the network's x0, to 1e-6 from time 50 on.
+    fixed={**FIXED, "clip_sample": (False,), "set_alpha_to_one": (True,), "timestep_scaling": (10.0,)},
+    unused=None,
+)
 ALGORITHMS = {0.0: "dpmsolver++", 1.0: "sde-dpmsolver++"}
 """By our eta."""
-CLASSES = {"ddim": DDIM, "ddpm": DDPM, "plms": PNDM, "dpmpp_2m": DPM}
+CLASSES = {"ddim": DDIM, "ddpm": DDPM, "plms": PNDM, "dpmpp_2m": DPM, "consistency": LCM}
 """By our solvers."""
 
 VARIANCES = {"fixed_small": 0.0, "fixed_small_log": 0.0, "fixed_large": 1.0}
@@ -69,6 +76,7 @@ FITTING = {
     "ddpm": ("trailing", "leading"),
     "plms": ("published",),
     "dpmpp_2m": ("trailing", *OF_RATIOS),
+    "consistency": ("trailing",),
 }
 """Levels at which solver and scheduler agree: DDPMScheduler always ends at clean, PNDM's step there is another.
 
@@ -119,6 +127,8 @@ def to_config(diffusion: DiffusionOptions, sample: SampleOptions) -> dict[str, A
             raise unheld("sample.levels trailing with variance beta", why, "Set levels leading")
     if solver == "dpmpp_2m":
         last = _of_dpm(sample)
+    if solver == "consistency":
+        last = {"original_inference_steps": values["num_train_timesteps"]}
     return CLASSES[solver].config({**values, **last})
 
 
@@ -133,7 +143,8 @@ def from_config(config: Mapping[str, Any], where: str) -> tuple[dict[str, Any], 
         do = "Save it with DDIMScheduler.from_config(pipeline.scheduler.config)"
         raise UsageError(f"{where}: {config.get('_class_name')}; known: {classes}. {do}.")
     # A missing clip_sample is true in diffusers.
-    missing = {"plms": {"skip_prk_steps": False}, "dpmpp_2m": {}}.get(solver, {"clip_sample": True})
+    clips = solver in ("ddim", "ddpm")
+    missing = {"skip_prk_steps": False} if solver == "plms" else {"clip_sample": True} if clips else {}
     with_defaults = {**missing, **config}
     s = CLASSES[solver].settings(with_defaults, where)
     predictions = {theirs: ours for ours, theirs in PREDICTIONS.items()}
@@ -146,6 +157,8 @@ def from_config(config: Mapping[str, Any], where: str) -> tuple[dict[str, Any], 
     diffusion = {"schedule": schedule, "prediction": predictions[s["prediction_type"]]}
     if solver == "dpmpp_2m":
         return diffusion, _from_dpm(s, config, where)
+    if solver == "consistency":  # whatever its spacing, times lie as far apart and begin at the last
+        return diffusion, {"solver": solver, "levels": "trailing", "clip": False}
     return diffusion, {"solver": solver, "levels": _levels(s, solver, where), "clip": s.get("clip_sample", False)}
 
 

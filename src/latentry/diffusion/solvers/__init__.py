@@ -9,6 +9,7 @@ from typing import Any
 
 from latentry.diffusion.contracts import Solver, Step
 from latentry.diffusion.schedule import Level
+from latentry.diffusion.solvers.consistency import Consistency, consistency
 from latentry.diffusion.solvers.ddim import DDIM, ddim
 from latentry.diffusion.solvers.ddpm import DDPM, ddpm
 from latentry.diffusion.solvers.deis import DEIS, deis
@@ -27,7 +28,8 @@ from latentry.kinds import Kind, KindOptions
 class SolverKind(Kind):
     """One solver. `build(options)` gives a `contracts.Solver`; `solve` is the function behind it.
 
-    order: how fast its error falls with the steps taken: halved steps, error / 2^order.
+    order: how fast its error falls with the steps taken: halved steps, error / 2^order. 0: it is for distilled models
+    and follows no path.
     ancestral: it draws from the process's own posterior, so that it also takes `v_posterior`, and levels not rounded.
     churns: it can add noise as it goes, so that it also takes `at`, the level of a sigma/alpha.
     calls: how often it calls the denoiser in each step down these levels. per_step: in all steps but the last.
@@ -75,4 +77,5 @@ SOLVERS = {
     "dpmpp_3m": solver_kind(DPMpp3M, dpmpp_3m, order=2),
     "deis": solver_kind(DEIS, deis, order=2),
     "unipc": solver_kind(UniPC, unipc, order=3),
+    "consistency": solver_kind(Consistency, consistency, order=0, evaluations=2, levels="trailing"),
 }

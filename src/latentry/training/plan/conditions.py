@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from latentry import config, text
+from latentry.checkpoints.model_folder import ModelFolder
 from latentry.conditioning import CONDITIONERS, BuildContext
 from latentry.data.dataset import ImageData
 from latentry.errors import UsageError
@@ -51,6 +52,8 @@ def settle_conditions(recipe: Recipe, data: ImageData, sources: Sources, report:
     """
     options, first = recipe.diffusion.architecture(), sources.architecture(recipe)
     check_names(data.labels)
+    if sources.taken is not None:
+        return _of_taken(sources.taken, data)
     if sources.saved is not None:
         model = config.validate(ModelConfig, sources.saved.state["model"], str(sources.saved.path))
         assert model.diffusion is not None
@@ -80,6 +83,15 @@ def settle_conditions(recipe: Recipe, data: ImageData, sources: Sources, report:
     complete: dict[str, Any] = {name: conditioner.options for name, conditioner in conditioners.items()}
     texts = named_files(conditioners)
     return Conditions(options.model_copy(update={"conditioning": complete}), texts, tuple(data.labels))
+
+
+def _of_taken(model: ModelFolder, data: ImageData) -> Conditions:
+    """The conditions of a second stage that is taken as it is. Raises UsageError for images that lack them."""
+    options = model.config.diffusion
+    assert options is not None
+    for name, kind in options.conditioning.items():
+        check_fields(name, kind, data)
+    return Conditions(options, model.texts, _labels_kept(model.config.data.labels, options.conditioning.values(), data))
 
 
 def check_names(labels: Iterable[str]) -> None:

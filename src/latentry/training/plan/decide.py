@@ -180,7 +180,9 @@ def _check_out(data: ImageData, out: Path) -> None:
 
 
 def _check_size(recipe: Recipe, sources: Sources) -> None:
-    problem = check_size(recipe.data.height_width, sources.architecture(recipe), recipe.diffusion.unet)
+    taken = None if sources.taken is None else sources.taken.config.diffusion
+    unet = (taken or recipe.diffusion).unet
+    problem = check_size(recipe.data.height_width, sources.architecture(recipe), unet)
     if problem:
         raise UsageError(f"data.{problem}")
 

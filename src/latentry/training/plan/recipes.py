@@ -11,6 +11,7 @@ from pydantic import create_model
 from latentry import config
 from latentry.errors import UsageError
 from latentry.pipeline.foreign import read_model
+from latentry.training.recipe.distilling import distilling
 from latentry.training.recipe.files import names, plain, read, read_text, zoo
 from latentry.training.recipe.further import further
 from latentry.training.recipe.recipe import Recipe, dump
@@ -26,6 +27,7 @@ __all__ = [
     "read",
     "read_text",
     "recipe_class",
+    "to_distill",
     "validated",
     "zoo",
 ]
@@ -56,6 +58,18 @@ def of_model(path: Path) -> dict[str, Any]:
     tree = further(read_model(path), str(path.resolve()))
     validated(tree, f"recipe from {path}")
     return tree
+
+
+def to_distill(
+    path: Path, trained_by: Mapping[str, Any], overrides: Sequence[str] | Mapping[str, Any] | None = None
+) -> Recipe:
+    """The recipe that distills the model at `path`, with dotted overrides. trained_by: as of `distilling`.
+
+    Raises UsageError for a model that cannot be, and with every error of the overrides.
+    """
+    tree = distilling(read_model(path), str(path.resolve()), trained_by)
+    changed = config.override(tree, list(overrides) if isinstance(overrides, Sequence) else overrides or [])
+    return validated(changed, f"recipe to distill {path}")
 
 
 def validated(tree: Any, where: str) -> Recipe:

@@ -15,6 +15,7 @@ from latentry.checkpoints.run_folder import MODEL, RECIPE, read_recipe
 from latentry.checkpoints.store import Store
 from latentry.errors import LatentryError, UsageError
 from latentry.evaluation.figures import forget_figures
+from latentry.text import printable
 from latentry.training.plan.images import LISTING, before
 from latentry.training.plan.plan import Plan
 from latentry.training.plan.recipes import Recipe, dump, validated
@@ -28,7 +29,7 @@ FREE = {
 FIRST = "autoencoder"
 KEPT_IN = {FIRST: "autoencoder", "diffusion": "unet", "classifier": "classifier"}
 """The weights in a model folder that tell that a stage was done."""
-FREE_SECTIONS = ("sample.", "about", "data_from", "licence", "judge")
+FREE_SECTIONS = ("sample.", "distill.sample.", "about", "data_from", "licence", "judge")
 
 
 def flat(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -164,6 +165,11 @@ def newest_step(out: Path, stage: str) -> int:
     return saved.step if saved else 0
 
 
+def _judged_by(tree: Mapping[str, Any]) -> list[Any]:
+    """What figures depend on besides the weights: the judge, and how the model samples."""
+    return [tree.get("judge"), tree.get("sample"), (tree.get("distill") or {}).get("sample")]
+
+
 def _earlier_timings(tree: Mapping[str, Any]) -> dict[str, str]:
     """What an earlier call on the run noted of its timing."""
     return dict((tree.get("made_with") or {}).get("precision") or {})
@@ -174,7 +180,7 @@ def write(plan: Plan) -> None:
     images, out = plan.images, plan.out
     tree = dump(plan.recipe)
     earlier = read_recipe(out) if (out / RECIPE).is_file() else {}
-    if earlier and any(earlier.get(key) != tree[key] for key in ("judge", "sample")):
+    if earlier and _judged_by(earlier) != _judged_by(tree):
         forget_figures(out)
     made_with = {
         "latentry": __version__,
@@ -182,6 +188,7 @@ def write(plan: Plan) -> None:
         "python": platform.python_version(),
         "processes": plan.world.size,
         "images": len(plan.data),
+        "folder": printable(str(plan.data.root)),
         "data": images.listing.fingerprint,
         "data_changes": images.changes,
         "data_read": plan.data.source.remarks.read,

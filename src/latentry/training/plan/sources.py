@@ -16,17 +16,20 @@ from latentry.pipeline.foreign import read_model
 from latentry.pipeline.load import assemble
 from latentry.training.recipe.recipe import Recipe
 
+ONE_STAGE = "diffusion.from: {} holds a first stage alone; name a model with both"
 LATER = ("unet", "unet_raw", "conditioning", "classifier")
 
 
 @dataclass(frozen=True)
 class Sources:
     """first: the model of `autoencoder.from`, or what the run has made of it by now. second: the second stage of
-    `diffusion.from`, unless the run has a checkpoint of its own. saved: that newest checkpoint."""
+    `diffusion.from` to begin with, unless the run has a checkpoint of its own. saved: that newest checkpoint.
+    taken: the model of `diffusion.from` whose second stage is taken as it is (tune: false)."""
 
     first: ModelFolder | None = None
     second: LatentDiffusion | None = None
     saved: Saved | None = None
+    taken: ModelFolder | None = None
 
     def architecture(self, recipe: Recipe) -> AutoencoderOptions:
         """Of the first stage, which another model may give."""
@@ -35,10 +38,11 @@ class Sources:
 
 def read_sources(recipe: Recipe, out: Path) -> Sources:
     """What the recipe names and the run holds. Raises UsageError for a model that is not there or does not fit."""
-    saved = Store(out / "diffusion", report=lambda _: None).newest()
+    saved, source = Store(out / "diffusion", report=lambda _: None).newest(), recipe.diffusion.from_
     first = None if recipe.autoencoder.from_ is None else _first(recipe, recipe.autoencoder.from_, out)
-    second = None if recipe.diffusion.from_ is None or saved else _second(recipe.diffusion.from_)
-    return Sources(first, second, saved)
+    if source is not None and not recipe.diffusion.tune:
+        return Sources(first, taken=_taken(source))
+    return Sources(first, None if source is None or saved else _second(source), saved)
 
 
 def _first(recipe: Recipe, source: str, out: Path) -> ModelFolder:
@@ -56,8 +60,15 @@ def _first(recipe: Recipe, source: str, out: Path) -> ModelFolder:
     return model
 
 
+def _taken(source: str) -> ModelFolder:
+    model = read_model(Path(source))
+    if model.config.diffusion is None:
+        raise UsageError(ONE_STAGE.format(source))
+    return model
+
+
 def _second(source: str) -> LatentDiffusion:
     denoiser = assemble(read_model(Path(source)), source).denoiser
     if denoiser is None:
-        raise UsageError(f"diffusion.from: {source} holds a first stage alone; name a model with both")
+        raise UsageError(ONE_STAGE.format(source))
     return denoiser

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from latentry.checkpoints.store import Saved
 from latentry.kinds import Options
+from latentry.models.config import ModelConfig
 from latentry.training.loop.stage import Stage
 from latentry.training.plan.plan import Plan
 
@@ -18,6 +19,10 @@ Parts = Mapping[str, nn.Module]
 
 def _nothing(_: Plan) -> None:
     return None
+
+
+def _as_planned(plan: Plan) -> ModelConfig:
+    return plan.model
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,7 @@ class StageKind:
     check: raises what of the plan would fail later; nothing is written.
     ready: the module of a stage that is not trained because the recipe gives it, or None.
     probe: the forward pass of a number of images to a scalar, by which `precision: auto` is timed.
+    model: what `model.yaml` says once it is done.
     """
 
     options: type[Options]
@@ -41,3 +47,4 @@ class StageKind:
     check: Callable[[Plan], None] = _nothing
     ready: Callable[[Plan], nn.Module | None] = _nothing
     probe: Callable[[Plan], Callable[..., Tensor]] | None = None
+    model: Callable[[Plan], ModelConfig] = _as_planned

@@ -19,6 +19,6 @@ def constants(plan: Plan, stage: StageName) -> dict[str, Any]:
     """What each checkpoint of a stage says of the model besides weights: nothing of the stages behind it."""
     known = (stage, *STAGES[stage].needs)
     later = {name: None for name in STAGES if name not in known and name in ModelConfig.model_fields}
-    model = plan.model.model_copy(update=later)
+    model = STAGES[stage].model(plan).model_copy(update=later)
     texts = plan.texts if model.diffusion is not None else {}
     return {"model": model.model_dump(mode="json", exclude_none=True), "texts": dict(texts)}

@@ -14,6 +14,7 @@ from latentry.checkpoints.run_folder import MODEL
 from latentry.evaluation.card import model_card
 from latentry.training.plan.about import about
 from latentry.training.plan.plan import Plan
+from latentry.training.recipe.distill import DistillSection
 
 
 def write_model(plan: Plan, tensors: Mapping[str, Mapping[str, Tensor]], trained: Mapping[str, Any]) -> None:
@@ -34,15 +35,22 @@ def add_to_model(plan: Plan, tensors: Mapping[str, Mapping[str, Tensor]], traine
     """As `write_model`, but what RUN/model holds of other stages stays."""
     if plan.world.chief:
         there = model_folder.read(plan.out / MODEL, without=tuple(tensors))
+        if there.config.distilled is not None and "unet" not in tensors:
+            kept = {"distilled": there.config.distilled, "sample": there.config.sample}
+            plan = replace(plan, model=plan.model.model_copy(update=kept))
         write_model(plan, {**there.tensors, **tensors}, {**there.config.trained, **trained})
 
 
 def update_sampling(plan: Plan) -> None:
     """What the recipe says of sampling, which may change in a finished run, into RUN/model."""
     folder = plan.out / MODEL
-    if model_folder.read(folder, weights=False).config.sample == plan.model.sample:
+    there, sample = model_folder.read(folder, weights=False).config, plan.model.sample
+    section = plan.recipe.section("distill")
+    if there.distilled is not None and isinstance(section, DistillSection):
+        sample = section.sample
+    if there.sample == sample:
         return
     model = model_folder.read(folder)
-    config = model.config.model_copy(update={"sample": plan.model.sample})
+    config = model.config.model_copy(update={"sample": sample})
     pictures = {path.name: path.read_bytes() for path in folder.glob("*.png")}
     model_folder.write(folder, replace(model, config=config, pictures=pictures))

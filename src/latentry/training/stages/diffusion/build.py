@@ -9,7 +9,7 @@ from torch import Tensor
 
 from latentry import rng
 from latentry.checkpoints.run_folder import split_denoiser, trained_weights
-from latentry.checkpoints.store import Saved
+from latentry.checkpoints.store import Saved, Store
 from latentry.conditioning import reads_of, values_of
 from latentry.data.sample import joined
 from latentry.devices import set_formats
@@ -18,11 +18,12 @@ from latentry.models.autoencoder import Autoencoder
 from latentry.models.build import build_denoiser
 from latentry.models.latent_diffusion import LatentDiffusion
 from latentry.pipeline import Pipeline
+from latentry.pipeline.load import assemble
 from latentry.pipeline.sampling import chosen_levels
 from latentry.training.loop.compiling import compile_or_not
 from latentry.training.loop.stage import weights_of
 from latentry.training.plan.plan import Plan
-from latentry.training.recipe.diffusion import DiffusionSection, DiffusionTraining
+from latentry.training.recipe.diffusion import DiffusionSection, DroppingTraining
 from latentry.training.stages.autoencoder import build as first_stage
 from latentry.training.stages.diffusion.evaluator import Evaluator
 from latentry.training.stages.diffusion.preview import Previewer
@@ -72,21 +73,37 @@ def fresh(plan: Plan, autoencoder: Autoencoder | None) -> LatentDiffusion:
     return build_denoiser(plan.model, plan.texts, autoencoder)
 
 
+def ready(plan: Plan) -> LatentDiffusion | None:
+    """The second stage that the recipe gives, if it gives one."""
+    taken = plan.sources.taken
+    return None if taken is None else assemble(taken, str(plan.recipe.diffusion.from_)).denoiser
+
+
 def finish(plan: Plan, parts: Parts, saved: Saved | None) -> Parts:
-    """Write both stages into RUN/model."""
-    assert saved is not None
-    denoiser = split_denoiser(trained_weights(saved, averaged=True))
-    add_to_model(plan, {"autoencoder": weights_of(parts["autoencoder"]), **denoiser}, {"diffusion_steps": saved.step})
-    return parts
+    """Write both stages into RUN/model. The second is handed on, frozen, where another stage will work on it."""
+    autoencoder = parts["autoencoder"]
+    if saved is not None:
+        denoiser = split_denoiser(trained_weights(saved, averaged=True))
+        add_to_model(plan, {"autoencoder": weights_of(autoencoder), **denoiser}, {"diffusion_steps": saved.step})
+    if "distill" not in plan.stages:
+        return parts
+    model = ready(plan)
+    if model is None:
+        saved = saved or Store(plan.out / "diffusion").newest()
+        assert saved is not None
+        assert isinstance(autoencoder, Autoencoder)
+        model = build_denoiser(plan.model, plan.texts, autoencoder)
+        model.load_state_dict(trained_weights(saved, averaged=True))
+    return {**parts, "diffusion": model.to(plan.world.device).eval().requires_grad_(False)}
 
 
 def check(plan: Plan) -> None:
     """Whether the networks can be built and sampled as the recipe says, on the meta device."""
-    if plan.sources.saved is not None:  # an earlier start has it behind it
+    if plan.sources.saved is not None or plan.sources.taken is not None:  # an earlier start, or run, has it behind it
         return
     with torch.device("meta"):
         model = build_denoiser(plan.model, plan.texts)
-    _check_nulls(model, plan.recipe.diffusion.train)
+    check_nulls(model, plan.recipe.diffusion.train, "diffusion")
     _check_sizes(model, plan.model.autoencoder.factor)
     if model.prediction.regresses and not model.conditioners:
         raise UsageError(
@@ -111,7 +128,7 @@ def _check_sizes(model: LatentDiffusion, factor: int) -> None:
             )
 
 
-def _check_nulls(model: LatentDiffusion, training: DiffusionTraining) -> None:
+def check_nulls(model: LatentDiffusion, training: DroppingTraining, stage: str) -> None:
     """Raise UsageError for a condition that training would drop, but that cannot be absent."""
     for name, conditioner in model.named_conditioners().items():
         if conditioner.has_null or not (training.drop(name) or training.drop_all):
@@ -122,7 +139,7 @@ def _check_nulls(model: LatentDiffusion, training: DiffusionTraining) -> None:
             keys = f"drop_condition is {training.drop(name):g} for it"
             fix = f"it can be trained with drop_condition {{{name}: 0}}"
         raise UsageError(
-            f'diffusion.conditioning.{name}: has no "none" to be dropped to (null: none), and diffusion.train.{keys}; '
+            f'diffusion.conditioning.{name}: has no "none" to be dropped to (null: none), and {stage}.train.{keys}; '
             f"{fix}. Set that, or give it a null row by leaving null out."
         )
 
@@ -146,4 +163,4 @@ def probe(plan: Plan) -> Callable[..., Tensor]:
     return work
 
 
-KIND = StageKind(DiffusionSection, build, finish, needs=("autoencoder",), check=check, probe=probe)
+KIND = StageKind(DiffusionSection, build, finish, needs=("autoencoder",), check=check, ready=ready, probe=probe)

@@ -1,0 +1,1 @@
+"""The second stage distilled into one that samples in a few steps, by consistency tuning."""
