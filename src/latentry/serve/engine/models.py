@@ -24,7 +24,7 @@ TOLD = ("version", "conditions", "labels", "size", "channels", "depth", "factor"
 
 @dataclass(frozen=True)
 class Facts:
-    """Of one model. told: for anyone. tasks: those that it can. words: how many tokens a prompt has, where it reads one.
+    """Of one model. told: for anyone. tasks: those that it can. words: how many tokens a prompt has, if it reads any.
 
     limits: of the pixels of images that it takes. alpha: its images have transparency.
     """

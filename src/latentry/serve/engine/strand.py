@@ -1,4 +1,4 @@
-"""A function that can be suspended anywhere inside: solvers are, in the middle of a step, where they call the network."""
+"""A function that can be suspended anywhere inside, as a solver is in the middle of a step, at its network call."""
 
 from __future__ import annotations
 
