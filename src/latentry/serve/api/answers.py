@@ -14,9 +14,11 @@ from starlette.responses import StreamingResponse
 from latentry.serve.api.desk import Asked, Desk, disconnected
 from latentry.serve.api.errors import problem_of
 from latentry.serve.api.looks import Look, as_text, encode, preview
+from latentry.text import number
 
 KEPT = ("seed", "solver", "steps", "guidance", "prompt", "label")
 """What of a picture is told beside it."""
+NUMBERS = ("seed", "steps", "guidance")
 
 
 def usage(asked: Asked) -> dict[str, Any]:
@@ -45,9 +47,15 @@ def _images(asked: Asked) -> list[dict[str, Any]]:
     assert output is not None
     for index, facts in enumerate(output.facts):
         data, kind = encode(output, index, asked.look, asked.private)
-        told = {name: facts[name] for name in KEPT if name in facts}
+        told = {name: _plain(facts[name]) if name in NUMBERS else facts[name] for name in KEPT if name in facts}
         found.append({"b64_json": as_text(data), "output_format": kind, **told})
     return found
+
+
+def _plain(text: str) -> int | float:
+    """A number as JSON has it."""
+    whole = number(text)
+    return float(text) if whole is None else whole
 
 
 def _size(asked: Asked) -> str:

@@ -1,4 +1,4 @@
-"""Errors as clients read them: `{"error": {message, type, param, code}}`, never a path of this machine or a traceback."""
+"""Errors as clients read them, `{"error": {message, type, param, code}}`: no path of this machine, no traceback."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from latentry.data.files.header import BadImage
 from latentry.errors import LatentryError, UsageError, is_out_of_memory
 from latentry.serve.engine.queue import Full
 from latentry.serve.engine.ticket import Cancelled, Unavailable
+from latentry.tasks import TASKS
 
 LOG = logging.getLogger("latentry.serve")
 INVALID, SERVER = "invalid_request_error", "server_error"
@@ -66,7 +67,7 @@ def problem_of(error: BaseException, private: Iterable[str] = ()) -> Problem:
     if is_out_of_memory(error):
         return Problem(507, "Not enough memory. Ask for fewer or smaller images.", kind=SERVER, code="out_of_memory")
     if isinstance(error, UsageError | BadImage):
-        text = without(str(error), private)
+        text = without(str(error), private).removeprefix("body: ")
         return Problem(400, text, param=param_of(text), code="invalid_value")
     if isinstance(error, LatentryError):
         LOG.error("%s", error)
@@ -87,8 +88,10 @@ def without(text: str, private: Iterable[str]) -> str:
 
 def param_of(text: str) -> str | None:
     """The field that a refusal begins with."""
-    place = text.split(": ", 1)[0]
-    return place if ": " in text and re.fullmatch(r"[a-z_]{1,40}", place) else None
+    first, *others = text.split(": ", 2)
+    commands = {entry.command for entry in TASKS.values()}
+    place = others[0] if first in commands and len(others) > 1 else first
+    return place if others and re.fullmatch(r"[a-z_]{1,40}", place) else None
 
 
 async def answer(request: Request, error: Exception) -> JSONResponse:

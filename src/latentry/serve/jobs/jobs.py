@@ -24,7 +24,7 @@ Encode = Callable[[Output, int], tuple[bytes, str]]
 
 @dataclass(eq=False)
 class Live:
-    """A job of this server, while it has not ended. listeners: told of its ticket's events, its end only once stored."""
+    """A job that has not ended. listeners: told of its ticket's events, and of its end once it is stored."""
 
     ticket: Ticket
     encode: Encode
