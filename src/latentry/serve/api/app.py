@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +39,11 @@ def application(
     host: str = "127.0.0.1",
     tokens: Sequence[str] = (),
     names: Sequence[str] = (),
-    stopping: Callable[[], None] = lambda: None,
 ) -> ASGIApp:
-    """What uvicorn serves. names: further ones that this server has. stopping: called when it has been stopped."""
+    """What uvicorn serves. names: further ones that this server has."""
     app = FastAPI(
-        title="latentry", version=__version__, docs_url=None, redoc_url=None, lifespan=_lifespan(stopping)
-    )  # its pages of documentation would be fetched from elsewhere
+        title="latentry", version=__version__, docs_url=None, redoc_url=None, redirect_slashes=False
+    )  # its own pages of documentation would be fetched from elsewhere
     app.state.desk, app.state.jobs, app.state.metrics = desk, jobs_, metrics
     for router in (images.router, tasks.router, jobs.router, health.router):
         app.include_router(router, responses=refusals())
@@ -57,15 +55,6 @@ def application(
     limits = desk.engine.options
     limited = Limits(app, limits.most_bytes, limits.body_seconds, lambda: desk.engine.full)
     return Guard(health.Counted(limited, metrics), host, tokens, names)
-
-
-def _lifespan(stopping: Callable[[], None]) -> Any:
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        yield
-        stopping()
-
-    return lifespan
 
 
 def described(app: FastAPI) -> dict[str, Any]:

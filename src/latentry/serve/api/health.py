@@ -24,6 +24,7 @@ class Metrics:
         named = {"registry": self.registry}
         self.requests = Counter("latentry_requests", "Answers.", ["method", "route", "status"], **named)  # type: ignore[arg-type]
         self.seconds = Histogram("latentry_request_seconds", "Until the answer began.", ["route"], **named)  # type: ignore[arg-type]
+        self.refused = Histogram("latentry_refused_seconds", "Until a request was refused for load.", **named)  # type: ignore[arg-type]
         self.rows = Histogram(
             "latentry_network_rows", "Rows of a network call.", buckets=(1, 2, 4, 8, 16, 32, 64), registry=self.registry
         )
@@ -62,6 +63,8 @@ class Counted:
                 method = scope["method"] if scope["method"] in ("GET", "POST", "DELETE", "PATCH", "HEAD") else "other"
                 self.metrics.requests.labels(method, route, str(message["status"])).inc()
                 self.metrics.seconds.labels(route).observe(time.perf_counter() - began)
+                if message["status"] == 503:
+                    self.metrics.refused.observe(time.perf_counter() - began)
             await send(message)
 
         await self.app(scope, receive, noted)
