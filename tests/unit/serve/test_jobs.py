@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,21 +14,10 @@ import numpy as np
 import pytest
 import torch
 
-from latentry.pipeline import Pipeline
 from latentry.serve.jobs.store import Store
 from tests.unit.pipeline import small_pipelines
 from tests.unit.serve.live import Live, as_text, live, opened, picture, waited
-
-SLOW = 0.03
-"""Seconds of a network call."""
-
-
-def slow_pipeline() -> Pipeline:
-    """Steps take long enough to be broken off."""
-    pipe = small_pipelines.pipeline()
-    assert pipe.denoiser is not None
-    pipe.denoiser.unet.register_forward_pre_hook(lambda *_: time.sleep(SLOW))
-    return pipe
+from tests.unit.serve.toy import SLOW, process, slow_pipeline
 
 
 @pytest.fixture(scope="module")
@@ -148,31 +134,14 @@ def test_a_failed_job_says_why(slow: Live):
     assert "ddim" in told["error"]["message"]
 
 
-SERVE = """
-import sys, time
-from pathlib import Path
-from tests.unit.serve.live import live
-from tests.unit.serve.test_jobs import slow_pipeline
-torch_threads = __import__("torch").set_num_threads(1)
-with live({"small": slow_pipeline}, store=Path(sys.argv[1]), batch=1) as running:
-    print(running.url, flush=True)
-    time.sleep(600)
-"""
-
-
 def test_what_was_finished_is_there_after_kill_9(tmp_path: Path):
     """The rest is said to be interrupted, and can be done again; a half-written image is never shown."""
-    command = [sys.executable, "-c", SERVE, str(tmp_path / "jobs")]
-    root = Path(__file__).parents[3]
-    environment = {**os.environ, "PYTHONPATH": f"{root / 'src'}:{root}"}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root, env=environment) as process:
-        assert process.stdout is not None
-        with httpx.Client(base_url=process.stdout.readline().strip(), trust_env=False, timeout=60) as client:
-            done = [begun(client, seed=seed, steps=1) for seed in range(2)]
-            under_way, waiting = begun(client, steps=400), begun(client, steps=400)
-            files = [client.get(ended(client, job)["images"][0]["url"]).content for job in done]
-            waited(lambda: state(client, under_way)["status"] == "running")
-            process.send_signal(signal.SIGKILL)
+    with process(tmp_path, "slow", batch=1) as (url, server), httpx.Client(base_url=url, timeout=60) as client:
+        done = [begun(client, seed=seed, steps=1) for seed in range(2)]
+        under_way, waiting = begun(client, steps=400), begun(client, steps=400)
+        files = [client.get(ended(client, job)["images"][0]["url"]).content for job in done]
+        waited(lambda: state(client, under_way)["status"] == "running")
+        server.send_signal(signal.SIGKILL)
     with live(store=tmp_path / "jobs") as running, running.http() as client:
         assert [client.get(state(client, job)["images"][0]["url"]).content for job in done] == files
         assert [state(client, job)["status"] for job in (under_way, waiting)] == ["interrupted"] * 2

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import shutil
-import tempfile
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,7 +56,7 @@ class Desk:
 
     async def asked(self, key: str, task: str, model: str, body: Body, look: Look, previews: int = 0) -> Asked:
         """A request, checked as far as it can be without the networks. Raises UsageError."""
-        folder = Path(tempfile.mkdtemp(prefix="request-", dir=self.root))
+        folder = self.root / f"request-{secrets.token_hex(8)}"  # there only once it holds a file
         try:
             make = self._made if not body.files and task == "generate" else self._aside
             ticket = await make(key, task, model, body, folder, previews)  # type: ignore[operator]

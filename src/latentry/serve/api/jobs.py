@@ -154,7 +154,7 @@ def _adopt(source: Path, folder: Path, options: dict[str, Any]) -> dict[str, lis
     """Move the files of a request into its job's folder, and its options with them; by option, their names."""
     folder.mkdir(parents=True, exist_ok=True)
     files: dict[str, list[str]] = {}
-    for path in sorted(source.iterdir(), key=lambda path: int(path.stem.rpartition("-")[2])):
+    for path in sorted(source.iterdir() if source.is_dir() else (), key=lambda path: int(path.stem.rpartition("-")[2])):
         path.replace(folder / path.name)
         files.setdefault(path.stem.rpartition("-")[0], []).append(path.name)
     for name, value in options.items():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 
 from starlette.datastructures import Headers
@@ -52,15 +51,29 @@ class _Body:
 
     def __init__(self, receive: Receive, most: int, seconds: float) -> None:
         self._receive, self._left, self._most = receive, most, most
-        self._until, self._whole, self.answered = time.monotonic() + seconds, False, False
+        self._until, self._whole, self.answered = asyncio.get_running_loop().time() + seconds, False, False
 
     async def receive(self) -> Message:
+        """The next part of it; what is there already is given at once, so that requests are taken in their order."""
         if self._whole:  # from here on it is only heard whether the client is gone
             return await self._receive()
+        task, late = asyncio.current_task(), False
+
+        def expire() -> None:
+            nonlocal late
+            late = True
+            if task is not None:
+                task.cancel()
+
+        timer = asyncio.get_running_loop().call_at(self._until, expire)
         try:
-            message = await asyncio.wait_for(self._receive(), max(0.0, self._until - time.monotonic()))
-        except asyncio.TimeoutError:
+            message = await self._receive()
+        except asyncio.CancelledError:
+            if not late:
+                raise
             raise Problem(408, "The request's body did not arrive in time.", code="timeout", headers=CLOSE) from None
+        finally:
+            timer.cancel()
         self._left -= len(message.get("body", b""))
         self._whole = not message.get("more_body", False)
         if self._left < 0:
