@@ -35,6 +35,8 @@ SHORTEST_TOKEN = 8
 SWITCH = 0.001
 """Seconds after which a thread that computes lets the one that answers go on: Python's own 5 ms add up."""
 MOST_CONNECTIONS = 900
+MOST_KNOCKING = 2048
+ACCEPTED_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,13 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self.engine = engine
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept few connections at a time, so that a rush of new ones is no wait for those there are, and let many
+        knock: the system holds them, asyncio would accept as many in one go as it lets knock."""
+        await super().startup(sockets)
+        for one in sockets or ():
+            one.listen(MOST_KNOCKING)
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """A signal; the second one ends what is in flight, too."""
         self.engine.close(0 if self.should_exit else None)
@@ -107,6 +116,7 @@ def configured(app: Any, options: ServeOptions) -> uvicorn.Config:
         timeout_keep_alive=30,
         timeout_graceful_shutdown=int(options.grace) + 5,
         limit_concurrency=MOST_CONNECTIONS,
+        backlog=ACCEPTED_AT_ONCE,
         h11_max_incomplete_event_size=65_536,
     )
 
