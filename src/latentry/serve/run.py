@@ -20,10 +20,10 @@ from latentry.checkpoints import model_folder, run_folder
 from latentry.checkpoints.lock import RunLock
 from latentry.errors import LatentryError, UsageError, shown
 from latentry.serve.api.app import application
+from latentry.serve.api.bodies.openai import ALIASES
 from latentry.serve.api.desk import Desk
-from latentry.serve.api.guard import is_loopback
+from latentry.serve.api.edge.guard import is_loopback
 from latentry.serve.api.health import Metrics
-from latentry.serve.api.openai import ALIASES
 from latentry.serve.engine.engine import Engine
 from latentry.serve.engine.models import Load, Models
 from latentry.serve.jobs.jobs import Jobs

@@ -11,9 +11,9 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
+from latentry.serve.api.bodies.looks import Look, as_text, encode, preview
 from latentry.serve.api.desk import Asked, Desk, disconnected
-from latentry.serve.api.errors import problem_of
-from latentry.serve.api.looks import Look, as_text, encode, preview
+from latentry.serve.api.edge.errors import problem_of
 from latentry.text import number
 
 KEPT = ("seed", "solver", "steps", "guidance", "prompt", "label")

@@ -15,13 +15,13 @@ from starlette.types import ASGIApp
 from latentry import __version__
 from latentry.errors import LatentryError
 from latentry.serve.api import health, images, jobs, tasks
+from latentry.serve.api.bodies.looks import Look
+from latentry.serve.api.bodies.openai import Edit, Generation, Variation
+from latentry.serve.api.bodies.schemas import ERROR, FILE, REF, body_name, component, refusals, task_schema
 from latentry.serve.api.desk import Desk
-from latentry.serve.api.errors import Problem, answer
-from latentry.serve.api.guard import Guard
-from latentry.serve.api.limits import Limits
-from latentry.serve.api.looks import Look
-from latentry.serve.api.openai import Edit, Generation, Variation
-from latentry.serve.api.schemas import ERROR, FILE, REF, body_name, component, refusals, task_schema
+from latentry.serve.api.edge.errors import Problem, answer
+from latentry.serve.api.edge.guard import Guard
+from latentry.serve.api.edge.limits import Limits
 from latentry.serve.engine.queue import Full
 from latentry.serve.engine.ticket import Cancelled, Unavailable
 from latentry.serve.jobs.jobs import Jobs

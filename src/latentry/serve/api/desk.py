@@ -14,10 +14,10 @@ from starlette.requests import Request
 
 from latentry import config
 from latentry.errors import UsageError, did_you_mean, shown
-from latentry.serve.api.body import Body
-from latentry.serve.api.errors import Problem
-from latentry.serve.api.files import MODELS, place
-from latentry.serve.api.looks import Look
+from latentry.serve.api.bodies.body import Body
+from latentry.serve.api.bodies.files import MODELS, place
+from latentry.serve.api.bodies.looks import Look
+from latentry.serve.api.edge.errors import Problem
 from latentry.serve.engine.engine import Engine
 from latentry.serve.engine.models import Facts
 from latentry.serve.engine.ticket import Event, Ticket

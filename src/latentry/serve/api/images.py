@@ -13,11 +13,11 @@ from latentry import config
 from latentry.data.files import images
 from latentry.errors import UsageError
 from latentry.serve.api import answers
-from latentry.serve.api.body import Body, read
+from latentry.serve.api.bodies.body import Body, read
+from latentry.serve.api.bodies.masks import as_hole
+from latentry.serve.api.bodies.openai import Edit, Generation, ImageRequest, Variation, options_of, size_of
+from latentry.serve.api.bodies.schemas import body_of
 from latentry.serve.api.desk import Asked, Desk, unknown
-from latentry.serve.api.masks import as_hole
-from latentry.serve.api.openai import Edit, Generation, ImageRequest, Variation, options_of, size_of
-from latentry.serve.api.schemas import body_of
 from latentry.tasks import TASKS
 
 router = APIRouter(tags=["images"])
@@ -133,7 +133,7 @@ def images_size(body: Body) -> tuple[int, int] | None:
 
 def measured(content: bytes) -> tuple[int, int]:
     """(H, W) by the header of a file."""
-    from latentry.serve.api.masks import as_file
+    from latentry.serve.api.bodies.masks import as_file
 
     with as_file(content) as path:
         header = images.header(path)

@@ -17,13 +17,13 @@ from starlette.responses import FileResponse, Response
 from latentry.errors import UsageError
 from latentry.kinds import lookup
 from latentry.serve.api.answers import event, sse
-from latentry.serve.api.body import Body, parsed, read
+from latentry.serve.api.bodies.body import Body, parsed, read
+from latentry.serve.api.bodies.files import path_fields
+from latentry.serve.api.bodies.looks import MIME, Look, as_text, encode, preview
+from latentry.serve.api.bodies.schemas import body_of
 from latentry.serve.api.desk import heard
-from latentry.serve.api.errors import Problem, busy, problem_of
-from latentry.serve.api.files import path_fields
+from latentry.serve.api.edge.errors import Problem, busy, problem_of
 from latentry.serve.api.images import desk_of
-from latentry.serve.api.looks import MIME, Look, as_text, encode, preview
-from latentry.serve.api.schemas import body_of
 from latentry.serve.api.tasks import split
 from latentry.serve.engine.ticket import Event
 from latentry.serve.jobs.jobs import Jobs, Live

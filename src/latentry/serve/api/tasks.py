@@ -11,11 +11,11 @@ from starlette.requests import Request
 from latentry import config
 from latentry.kinds import lookup
 from latentry.serve.api import answers
-from latentry.serve.api.body import Body, read
+from latentry.serve.api.bodies.body import Body, read
+from latentry.serve.api.bodies.looks import Look
+from latentry.serve.api.bodies.openai import LARGEST_DRAWN
+from latentry.serve.api.bodies.schemas import body_name, body_of
 from latentry.serve.api.images import desk_of
-from latentry.serve.api.looks import Look
-from latentry.serve.api.openai import LARGEST_DRAWN
-from latentry.serve.api.schemas import body_name, body_of
 from latentry.tasks import TASKS
 
 router = APIRouter(tags=["tasks"])

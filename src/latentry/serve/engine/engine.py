@@ -176,7 +176,7 @@ class Engine:
             self._end([work], error)
         except Exception as error:
             if not isinstance(error, UsageError):
-                LOG.warning("a request failed: %s", type(error).__name__, exc_info=error)
+                LOG.warning("a request failed", exc_info=error)
             self._end([work], error)
         else:
             return True

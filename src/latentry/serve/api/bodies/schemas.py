@@ -6,8 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from latentry.serve.api.files import ARRAYS, MODELS, is_several, path_fields
-from latentry.serve.api.looks import Look
+from latentry.serve.api.bodies.files import ARRAYS, MODELS, is_several, path_fields
+from latentry.serve.api.bodies.looks import Look
 from latentry.tasks import TASKS
 from latentry.tasks.options import TaskOptions
 

@@ -12,7 +12,7 @@ from latentry.data.files import images, maps
 from latentry.data.files.header import BadImage
 from latentry.data.files.limits import Limits
 from latentry.errors import UsageError, shown
-from latentry.serve.api.body import Body
+from latentry.serve.api.bodies.body import Body
 from latentry.tasks.options import TaskOptions
 
 MOST_FILES = 64

@@ -14,7 +14,7 @@ from starlette.requests import Request
 
 from latentry import text
 from latentry.errors import UsageError, shown
-from latentry.serve.api.errors import Problem
+from latentry.serve.api.edge.errors import Problem
 
 MOST_JSON = 16 * 2**20
 MOST_FIELDS = 200

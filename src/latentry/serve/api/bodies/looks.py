@@ -18,7 +18,7 @@ from latentry.data.files.saving import default_suffix, quantise, save
 from latentry.errors import UsageError
 from latentry.kinds import Options
 from latentry.pipeline.output import Output, to_pil
-from latentry.serve.api.errors import without
+from latentry.serve.api.edge.errors import without
 
 MIME = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp", "tiff": "image/tiff"}
 DEFAULT_QUALITY = 90

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from latentry.serve.api.errors import Problem, busy
+from latentry.serve.api.edge.errors import Problem, busy
 from latentry.text import number
 
 CLOSE = {"Connection": "close"}

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from latentry.serve.api.errors import Problem
+from latentry.serve.api.edge.errors import Problem
 
 OPEN = ("/healthz", "/readyz")
 """Answered without a token, for those who watch the server."""

@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field
 
 from latentry.bounds import LONGEST_PROMPT, MOST_IMAGES
 from latentry.errors import UsageError, shown
-from latentry.serve.api.looks import Look
+from latentry.serve.api.bodies.looks import Look
 from latentry.serve.engine.models import Facts, Models
 from latentry.text import number
 
