@@ -111,7 +111,7 @@ async def _events(request: Request, desk: Desk, asked: Asked, kind: str) -> Asyn
     gone = asyncio.create_task(disconnected(request))
     try:
         async for one in desk.events(asked.ticket, gone):
-            if one.kind == "preview":
+            if one.images is not None:
                 data = await asyncio.to_thread(preview, one.images, asked.facts.alpha, partial(asked.look))
                 yield event(f"{kind}.partial_image", _told(asked, as_text(data), partial_image_index=one.number))
         if asked.ticket.error is not None:

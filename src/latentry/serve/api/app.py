@@ -65,8 +65,8 @@ def described(app: FastAPI) -> dict[str, Any]:
         schemas["Error"] = ERROR
         for cls in (Generation, Edit, Variation, Look):
             schemas |= component(cls)
-        for name, cls in (("EditForm", "Edit"), ("VariationForm", "Variation")):
-            schemas[name] = _with_files(schemas[cls], ("image", "mask") if cls == "Edit" else ("image",))
+        for name, of in (("EditForm", "Edit"), ("VariationForm", "Variation")):
+            schemas[name] = _with_files(schemas[of], ("image", "mask") if of == "Edit" else ("image",))
         for task in TASKS:
             schemas |= task_schema(task)
         schemas["Job"] = {

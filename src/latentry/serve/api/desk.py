@@ -13,6 +13,7 @@ from typing import Any
 from starlette.requests import Request
 
 from latentry import config
+from latentry.data.files.limits import Limits
 from latentry.errors import UsageError, did_you_mean, shown
 from latentry.serve.api.bodies.body import Body
 from latentry.serve.api.bodies.files import MODELS, place
@@ -59,7 +60,7 @@ class Desk:
         folder = self.root / f"request-{secrets.token_hex(8)}"  # there only once it holds a file
         try:
             make = self._made if not body.files and task == "generate" else self._aside
-            ticket = await make(key, task, model, body, folder, previews)  # type: ignore[operator]
+            ticket = await make(key, task, model, body, folder, previews)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -81,13 +82,17 @@ class Desk:
         for name in MODELS:
             if body.fields.get(name) is not None:
                 body.fields[name] = self.engine.models.name_of(body.fields[name])
-        pixels = facts.limits._replace(pixels=min(facts.limits.pixels, limits.most_pixels))
-        options = place(cls, body, folder, pixels)
+        options = place(cls, body, folder, self.limits(model))
         checked = config.validate(cls, options, "body")
         check_options(checked, limits)
         refuse_downloads(checked)
         images = min(checked.count, limits.batch)
         return Ticket(key, model, task, options, images=images, previews=previews)
+
+    def limits(self, model: str) -> Limits:
+        """Of the pictures that are sent to a model."""
+        limits = self.engine.models.facts[model].limits
+        return limits._replace(pixels=min(limits.pixels, self.engine.options.most_pixels))
 
     async def result(self, request: Request, asked: Asked) -> Ticket:
         """The ticket once it is completed. Raises what ended it otherwise; a client that goes away cancels it."""
@@ -121,7 +126,11 @@ async def heard(
     loop, queue = asyncio.get_running_loop(), asyncio.Queue[Any]()
     if gone is not None:
         gone.add_done_callback(lambda _: queue.put_nowait(None))
-    stop = listen(lambda event: loop.call_soon_threadsafe(queue.put_nowait, event))
+
+    def told(event: Any) -> None:
+        loop.call_soon_threadsafe(queue.put_nowait, event)
+
+    stop = listen(told)
     try:
         while (event := await queue.get()) is not None:
             yield event

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -47,12 +48,13 @@ async def edits(request: Request) -> Any:
     image, mask = _one(body, "image"), body.take("mask")
     asked, model = _checked(Edit, body, desk)
     body.fields = options_of(asked, desk.engine.models, model, asked.prompt)
-    limits = desk.engine.models.facts[model].limits
+    limits = desk.limits(model)
     body.files = {"file": [image]}
     task = "vary"
-    if mask or as_hole(image, limits) is not None:
+    hole = await asyncio.to_thread(as_hole, mask[0] if mask else image, limits, needed=bool(mask))
+    if hole is not None:
         task = "inpaint"
-        body.files |= {"mask": [as_hole(mask[0], limits, needed=True)]} if mask else {}  # type: ignore[list-item]
+        body.files |= {"mask": [hole]} if mask else {}
     return await _answer(request, desk, task, asked, model, body, "image_edit")
 
 

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from typing import Any
 
 import torch
 
@@ -160,7 +161,7 @@ class Engine:
         self.counted("loads", self.models.loads - loads)
         try:
             named = {name: self.models.get(str(ticket.options[name])) for name in GUIDES if ticket.options.get(name)}
-            how = {"batch": self.options.batch, "bf16": self.options.bf16}
+            how: dict[str, Any] = {"batch": self.options.batch, "bf16": self.options.bf16}
             drawing: Drawing = pipe.prepare(ticket.task, **how, **{**ticket.options, **named})
             check_drawing(drawing, self.options)
             self._active.append(Work(ticket, pipe, drawing))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -48,7 +48,7 @@ class Ticket:
     key: str
     model: str
     task: str
-    options: Mapping[str, Any]
+    options: dict[str, Any]
     images: int = 1
     previews: int = 0
     id: str = field(default_factory=lambda: secrets.token_hex(12))

@@ -31,17 +31,19 @@ class Live:
     told: Callable[[BaseException], dict[str, Any]]
     listeners: list[Callable[[Event | str], None]] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
+    over: str | None = None
 
     def listen(self, listener: Callable[[Event | str], None]) -> Callable[[], None]:
         """Tell it of all that happens; what is returned ends that."""
         with self.lock:
             self.listeners.append(listener)
-            listener(Event(self.ticket.state if not self.ticket.ended else "running", self.ticket))
+            listener(self.over or Event("running" if self.ticket.ended else self.ticket.state, self.ticket))
         return lambda: self.listeners.remove(listener) if listener in self.listeners else None
 
     def tell(self, event: Event | str) -> None:
         """An event of the ticket; or the name of the end that is stored now."""
         with self.lock:
+            self.over = event if isinstance(event, str) else None
             for listener in list(self.listeners):
                 listener(event)
 

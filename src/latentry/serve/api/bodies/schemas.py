@@ -45,7 +45,7 @@ STATUS = {
 }
 
 
-def refusals() -> dict[str, Any]:
+def refusals() -> dict[int | str, dict[str, Any]]:
     """The answers that are errors."""
     content = {"application/json": {"schema": {"$ref": REF + "Error"}}}
     return {status: {"description": text, "content": content} for status, text in STATUS.items()}
