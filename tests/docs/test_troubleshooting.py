@@ -19,6 +19,7 @@ PAGE = ROOT / "docs" / "troubleshooting.md"
 NOT_HERE = {
     "config/check.py": "parts of the refusal of a recipe, each of which names the key and what is accepted",
     "errors.py": "a number in a refusal",
+    "serve/jobs/store.py": "the condition of a question to a database",
     "verify/compare.py": "a cell in the table of `latentry verify`",
 }
 """Texts that are no messages by themselves, and why."""

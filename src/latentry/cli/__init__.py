@@ -20,6 +20,7 @@ from latentry.cli.models.inspect import inspect
 from latentry.cli.models.verify import verify
 from latentry.cli.output import complain, drop_output, first_process
 from latentry.cli.reports.compare import compare
+from latentry.cli.serve import serve
 from latentry.cli.tasks import Commands, list_tasks
 from latentry.cli.train import train
 from latentry.errors import LatentryError, UsageError, is_out_of_memory, shown
@@ -44,6 +45,7 @@ app.command("import")(import_checkpoint)
 app.command("export")(export_checkpoint)
 app.command()(verify)
 app.command()(compare)
+app.command()(serve)
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(data.app, name="data")
 app.add_typer(study.app, name="study")

@@ -100,13 +100,13 @@ class Output:
                 default_suffix(channels, self.alpha, unit),
             )
             target = path if single else free_name(path, stem, suffix)
-            text = self._text(index) if metadata else None
+            text = self.text(index) if metadata else None
             written.append(_write(target, image, self.depth, text, alpha=self.alpha, units=unit))
             if pictured:
                 _beside(target, pictured[index])
         return written
 
-    def _text(self, index: int) -> dict[str, str]:
+    def text(self, index: int) -> dict[str, str]:
         """What the file of one image carries: for people by name, and for `--from` as one record."""
         text = {name: value for name, value in self.facts[index].items() if name != "name"}
         return text if self.made is None else {**text, KEY: self.made.image(index)}
@@ -124,7 +124,7 @@ class Output:
         path = Path(path)
         check_target(path, 1)
         path.parent.mkdir(parents=True, exist_ok=True)
-        text = {**self._text(0), "images": str(len(self.tensor))}
+        text = {**self.text(0), "images": str(len(self.tensor))}
         if len(self.tensor) > 1:
             text["seeds"] = ", ".join(dict.fromkeys(facts["seed"] for facts in self.facts if "seed" in facts))
             text |= {} if self.made is None else {KEY: self.made.sheet()}

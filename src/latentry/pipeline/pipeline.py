@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,10 +14,10 @@ from latentry import config
 from latentry.bounds import MOST_VALUES
 from latentry.conditioning.words.prompts import Prompts
 from latentry.data.files.saving import refuse_suffix
+from latentry.data.ranges.meaning import Units
 from latentry.diffusion.contracts import Step
 from latentry.errors import UsageError, shown
 from latentry.kinds import lookup
-from latentry.models import tiles
 from latentry.models.autoencoder import Autoencoder
 from latentry.models.classifier import LatentClassifier
 from latentry.models.config import ModelConfig, SampleOptions
@@ -32,12 +32,12 @@ from latentry.pipeline.images import to_unit
 from latentry.pipeline.made import Made, files_of
 from latentry.pipeline.methods import BATCH, Methods
 from latentry.pipeline.output import SUFFIXES, Output
-from latentry.pipeline.pictures.facts import picture_facts
+from latentry.pipeline.pictures.drawing import Drawing
 from latentry.pipeline.pictures.large import LargeOutput, pictures_of, refuse_whole
 from latentry.pipeline.pictures.layouts import told
 from latentry.pipeline.record import MOST_AT_ONCE, DrawnBy
 from latentry.pipeline.sampling import evaluations, levels_of, solve
-from latentry.tasks import TASKS, Entry, Request, Task
+from latentry.tasks import TASKS, Entry, Request
 from latentry.tasks.inputs.labels import towards_labels
 from latentry.tasks.options import TaskOptions
 from latentry.tasks.sampling import Sampling
@@ -111,7 +111,23 @@ class Pipeline(Methods):
         progress: called with (network evaluations done, of how many).
         Raises UsageError for options that the class does not accept, and for what the model cannot do.
         """
-        entry, checked, request, chosen, classified = self._request(task, options)
+        drawing = self.prepare(task, batch=batch, bf16=bf16, **options)
+        latents, done = [], 0
+        for part in drawing.parts:
+            x = drawing.start(part)
+            for step in self.walk(drawing, part):
+                x, done = step.x, done + drawing.calls[step.index]
+                if progress is not None:
+                    progress(done, drawing.evaluations)
+            latents.append(x)
+        return self.finish(drawing, latents)
+
+    def prepare(self, task: str, /, *, batch: int = BATCH, bf16: bool = False, **options: Any) -> Drawing:
+        """All that `run` does before the first step: the options checked, files read, the latents to start from.
+
+        Raises UsageError as `run`.
+        """
+        _, checked, request, chosen, classified = self._request(task, options)
         worse, files = self._worse(checked, chosen), files_of(checked) if isinstance(checked, Sampling) else {}
         if not 1 <= batch <= MOST_AT_ONCE:
             raise UsageError(f"batch: {shown(batch)}; must be at least 1 and at most {MOST_AT_ONCE}")
@@ -121,39 +137,47 @@ class Pipeline(Methods):
                 f"n: {request.count} images of {request.size[0]}x{request.size[1]} are {values:.0e} numbers; at most "
                 f"{MOST_VALUES:.0e} at a time. Ask for fewer."
             )
-        levels, latents, parts = levels_of(self.model, request, chosen), [], request.begun().parts(batch)
-        calls = evaluations(request, levels, chosen)
-        done, total = 0, len(parts) * sum(calls)
-        for part in parts:
-            x = torch.empty(0) if part.start is None else part.start[0]
-            for step in solve(
-                self.model, part, levels, chosen, bf16=bf16, worse=None if worse is None else worse.denoiser
-            ):
-                x, done = step.x, done + calls[step.index]
-                if progress is not None:
-                    progress(done, total)
-            latents.append(x)
-        facts, made = picture_facts(request, chosen, sum(calls), worse, self.opened, self.model_hash, bf16), None
-        if isinstance(checked, Sampling):
-            precision: Literal["fp32", "bf16"] = "bf16" if bf16 else "fp32"
-            made = Made(
-                *(task, checked, chosen, None if request.back else request.size),
-                *(batch, precision, str(self.device), self.drawn_by()),
-                autoguide=None if worse is None else worse.drawn_by,
-                classifier=classified,
-                files=files,
-            )
-        if classified is not None:
-            facts = [{**one, "classifier": f"{classified.source}, {classified}"} for one in facts]
-        data = self.config.data
-        units = request.units or ([data.units] * request.count if data.units else ())
-        streamed = entry.task.finish is Task.finish and (not request.back or request.by_windows)
-        if request.size[0] * request.size[1] > tiles.LARGE and streamed:
-            pictures = pictures_of(self.autoencoder, latents, request)
-            return LargeOutput(pictures, request.size, data.depth, facts, units, data.alpha, made)
-        finished = to_unit(entry.task.finish(torch.cat([self.decode(x) for x in latents]), request))
+        levels = levels_of(self.model, request, chosen)
+        calls = tuple(evaluations(request, levels, chosen))
+        how: dict[str, Any] = {"worse": worse, "classified": classified, "files": files, "batch": batch, "bf16": bf16}
+        return Drawing(task, checked, request, chosen, levels, calls, request.begun().parts(batch), **how)
+
+    def walk(self, drawing: Drawing, part: Request) -> Iterator[Step]:
+        """The steps of one of its parts."""
+        worse = None if drawing.worse is None else drawing.worse.denoiser
+        return solve(self.model, part, drawing.levels, drawing.chosen, bf16=drawing.bf16, worse=worse)
+
+    def finish(self, drawing: Drawing, latents: Sequence[Tensor]) -> Output:
+        """Its images, of the last latents of each of its parts."""
+        if not drawing.large:
+            return self.output(drawing, torch.cat([self.decode(x) for x in latents]))
+        request, data, units, (facts, made) = (
+            drawing.request,
+            self.config.data,
+            self._units(drawing),
+            self._told(drawing),
+        )
+        pictures = pictures_of(self.autoencoder, latents, request)
+        return LargeOutput(pictures, request.size, data.depth, facts, units, data.alpha, made)
+
+    def output(self, drawing: Drawing, decoded: Tensor) -> Output:
+        """Its images, of the decoded ones (B, C, H, W) of all parts, about [-1, 1]."""
+        request, data, units, (facts, made) = (
+            drawing.request,
+            self.config.data,
+            self._units(drawing),
+            self._told(drawing),
+        )
+        finished = to_unit(TASKS[drawing.task].task.finish(decoded, request))
         together, layouts = 1 if request.edit is None else 2, told(self.denoiser, request.values)
         return Output(finished, data.depth, facts, units, data.alpha, made, together, request.notes, layouts)
+
+    def _units(self, drawing: Drawing) -> Sequence[Units]:
+        own = self.config.data.units
+        return drawing.request.units or ([own] * drawing.request.count if own else ())
+
+    def _told(self, drawing: Drawing) -> tuple[list[dict[str, str]], Made | None]:
+        return drawing.said(self.opened, self.drawn_by(), str(self.device))
 
     def check(self, task: str, /, **options: Any) -> None:
         """Raise what `run` would raise for what was asked, before a network is called."""

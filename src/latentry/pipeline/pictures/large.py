@@ -100,7 +100,7 @@ class LargeOutput(Output):
         for index, (picture, facts) in enumerate(zip(self.pictures, self.facts, strict=True)):
             stem = facts.get("name") or f"seed-{facts.get('seed', '0')}"
             target = path if single else free_name(path, stem, ".tif")
-            text = self._text(index) if metadata else None
+            text = self.text(index) if metadata else None
             written.append(self._write(target, picture, self.units[index] if self.units else None, text, progress))
         return written
 

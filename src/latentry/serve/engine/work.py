@@ -1,0 +1,90 @@
+"""One request in flight: its parts one after another, each a solver that stands still at its next network call."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from latentry.diffusion.contracts import Step
+from latentry.pipeline import Pipeline
+from latentry.pipeline.images import to_unit
+from latentry.pipeline.pictures.drawing import Drawing
+from latentry.serve.engine.sharing import Call
+from latentry.serve.engine.strand import Strand
+from latentry.serve.engine.ticket import Cancelled, Ticket
+
+
+class Work:
+    """A ticket with the model that draws it. call: the network call that it waits for; answer: what came of it."""
+
+    def __init__(self, ticket: Ticket, pipe: Pipeline, drawing: Drawing) -> None:
+        self.ticket, self.pipe, self.drawing = ticket, pipe, drawing
+        self.call: Call | None = None
+        self.answer: Any = None
+        self.latents: list[Tensor] = []
+        self._x = torch.empty(0)
+        self._strand: Strand | None = None
+        self._shown = 0
+        ticket.total = drawing.evaluations
+
+    def advance(self) -> None:
+        """To the next network call; none is left at the end. Raises what the solver raises, and `Cancelled`."""
+        while self._strand is not None or len(self.latents) < len(self.drawing.parts):
+            if not self.ticket.wanted:
+                self.stop()
+                raise Cancelled
+            strand = self._strand = self._strand or Strand(self._walk)
+            asked, self.answer = strand.go_on(self.answer), None
+            if isinstance(asked, Call):
+                self.call = asked
+                return
+            if isinstance(asked, Step):
+                self._reached(asked)
+            else:
+                self.latents.append(self._x)
+                self._strand = None
+        self.call = None
+
+    def stop(self) -> None:
+        """Nothing more of it is drawn."""
+        if self._strand is not None and not self._strand.ended:
+            with suppress(Cancelled):
+                self._strand.go_on(error=Cancelled())
+        self._strand, self.call, self.answer = None, None, None
+
+    @property
+    def waits(self) -> bool:
+        """Whether it waits for the network."""
+        return self.call is not None
+
+    def _walk(self, strand: Strand) -> None:
+        part = self.drawing.parts[len(self.latents)]
+        self._x = self.drawing.start(part)
+        for step in self.pipe.walk(self.drawing, part):
+            strand.ask(step)
+
+    def _reached(self, step: Step) -> None:
+        ticket = self.ticket
+        self._x = step.x
+        ticket.done += self.drawing.calls[step.index]
+        ticket.tell("step")
+        spread = ticket.previews + 1  # evenly over the way, none of the last step, which is the image itself
+        if (
+            self._shown < ticket.previews
+            and ticket.total * (self._shown + 1) <= ticket.done * spread < ticket.total * spread
+        ):
+            self._preview(step)
+
+    def _preview(self, step: Step) -> None:
+        """What the image will be, about: the x0 that was predicted on the way."""
+        if self.drawing.large:
+            return
+        part = self.drawing.parts[len(self.latents)]
+        decoded = self.pipe.decode(step.x0[:1])
+        back = self.drawing.request.back
+        images = decoded if back is None or len(self.drawing.parts) > 1 or part.count > 1 else back(decoded)
+        self.ticket.tell("preview", self._shown, to_unit(images))
+        self._shown += 1

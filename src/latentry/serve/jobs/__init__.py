@@ -1,0 +1,1 @@
+"""Work that outlives its request: kept in SQLite and a folder, so that a restart loses nothing that was finished."""

@@ -1,0 +1,188 @@
+"""The entry: models, engine, jobs and the application, joined and served until the process is told to stop."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import uvicorn
+
+from latentry import pipeline
+from latentry.checkpoints import model_folder, run_folder
+from latentry.checkpoints.lock import RunLock
+from latentry.errors import LatentryError, UsageError, shown
+from latentry.serve.api.app import application
+from latentry.serve.api.bodies.openai import ALIASES
+from latentry.serve.api.desk import Desk
+from latentry.serve.api.edge.guard import is_loopback
+from latentry.serve.api.health import Metrics
+from latentry.serve.engine.engine import Engine
+from latentry.serve.engine.models import Load, Models
+from latentry.serve.jobs.jobs import Jobs
+from latentry.serve.jobs.store import Store
+from latentry.serve.options import ServeOptions
+from latentry.text import printable
+
+SHORTEST_TOKEN = 8
+SWITCH = 0.001
+"""Seconds after which a thread that computes lets the one that answers go on: Python's own 5 ms add up."""
+MOST_CONNECTIONS = 900
+MOST_KNOCKING = 2048
+ACCEPTED_AT_ONCE = 16
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where and for whom. names: of the server, besides addresses. aliases: other names of models."""
+
+    host: str = "127.0.0.1"
+    port: int = 8420
+    tokens: Sequence[str] = ()
+    names: Sequence[str] = ()
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    store: Path = Path("latentry-jobs")
+    device: str = "auto"
+
+
+def serve(
+    paths: Sequence[Path], setting: Setting, options: ServeOptions, report: Callable[[str], None] = lambda _: None
+) -> None:
+    """Serve models until SIGINT or SIGTERM. report: called with lines for a person.
+
+    Raises UsageError for an address that is not loopback without a token, and for what cannot be opened.
+    """
+    check_setting(setting)
+    listening = bound(setting.host, setting.port)
+    with listening, RunLock(setting.store), tempfile.TemporaryDirectory(prefix="latentry-serve-") as root:
+        metrics = Metrics()
+        models = Models(named(paths, setting.device), options.keep, aliases_of(paths, setting))
+        engine = Engine(models, options, metrics.counted)
+        metrics.watch(engine)
+        jobs = Jobs(engine, Store(setting.store), options.keep_jobs)
+        if jobs.interrupted:
+            report(f"{jobs.interrupted} jobs of before were interrupted; each can be done again.")
+        engine.start()
+        how: dict[str, Any] = {"host": setting.host, "tokens": setting.tokens, "names": setting.names}
+        app = application(Desk(engine, Path(root)), jobs, metrics, **how)
+        host, port = listening.getsockname()[:2]
+        report(f"{', '.join(models.named)}: http://{f'[{host}]' if ':' in host else host}:{port}")
+        sys.setswitchinterval(SWITCH)
+        server = Server(configured(app, options), engine)
+        try:
+            server.run(sockets=[listening])
+        finally:
+            engine.close(0)
+            engine.join()
+            jobs.close()
+
+
+class Server(uvicorn.Server):
+    """Refuses new work from the first signal on, so that what is in flight can end in its time."""
+
+    def __init__(self, config: uvicorn.Config, engine: Engine) -> None:
+        super().__init__(config)
+        self.engine = engine
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept few connections at a time, so that a rush of new ones is no wait for those there are, and let many
+        knock: the system holds them, asyncio would accept as many in one go as it lets knock."""
+        await super().startup(sockets)
+        for one in sockets or ():
+            one.listen(MOST_KNOCKING)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """A signal; the second one ends what is in flight, too."""
+        self.engine.close(0 if self.should_exit else None)
+        super().handle_exit(sig, frame)
+
+
+def configured(app: Any, options: ServeOptions) -> uvicorn.Config:
+    """How uvicorn serves it."""
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    return uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=int(options.grace) + 5,
+        limit_concurrency=MOST_CONNECTIONS,
+        backlog=ACCEPTED_AT_ONCE,
+        h11_max_incomplete_event_size=65_536,
+    )
+
+
+def check_setting(setting: Setting) -> None:
+    """Raises UsageError for an address that others reach without a token, and for a token that is soon guessed."""
+    if not setting.tokens and not is_loopback(setting.host):
+        raise UsageError(
+            f"--host {shown(setting.host)}: others can reach it; accepted without a token: 127.0.0.1, ::1, localhost. "
+            "Give one: --token, or LATENTRY_TOKEN."
+        )
+    if any(len(token) < SHORTEST_TOKEN or not token.isascii() for token in setting.tokens):
+        raise UsageError(
+            f"--token: too short, or not ASCII; accepted: at least {SHORTEST_TOKEN} letters. `openssl rand -hex 16` "
+            "makes one."
+        )
+
+
+def bound(host: str, port: int) -> socket.socket:
+    """A socket that listens there. Raises LatentryError where that cannot be."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        made = socket.socket(family, socket.SOCK_STREAM)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind((host, port))
+        made.set_inheritable(True)
+    except OSError as error:
+        raise LatentryError(
+            f"--host {shown(host)} --port {port}: cannot be listened on ({error.strerror}). Choose another port."
+        ) from None
+    return made
+
+
+def named(paths: Sequence[Path], device: str) -> dict[str, Load]:
+    """The models by the names of their folders or files. Raises UsageError for two of one name."""
+    found: dict[str, Load] = {}
+    for path in paths:
+        name = name_of(path)
+        if name in found:
+            raise UsageError(f"{path}: a second model called {name}; accepted: models of different names. Rename one.")
+        found[name] = partial(pipeline.load, path, device=device)
+    if not found:
+        raise UsageError("MODEL is missing; give a model folder, a run, or a folder of runs that have models")
+    return found
+
+
+def name_of(path: Path) -> str:
+    """What a model is called: its folder, a file without its ending, of `runs/a/model` the run."""
+    whole = path.absolute()
+    folder = whole.parent if whole.name == "model" and run_folder.is_run(whole.parent) else whole
+    return printable(folder.stem if whole.is_file() else folder.name) or "model"
+
+
+def aliases_of(paths: Sequence[Path], setting: Setting) -> dict[str, str]:
+    """Other names to names. Raises UsageError for one that names no model."""
+    names = [name_of(path) for path in paths]
+    for other, name in setting.aliases.items():
+        if name not in names:
+            raise UsageError(f"--alias {shown(other)}={shown(name)}: no such model; known: {', '.join(names)}.")
+    first = {alias: names[0] for alias in ALIASES if names and alias not in names}
+    return {**first, **setting.aliases}
+
+
+def found_in(path: Path) -> list[Path]:
+    """The models of what was named: itself, or the runs in a folder of runs that have a finished model."""
+    if not path.is_dir() or run_folder.is_run(path) or model_folder.is_model(path):
+        return [path]
+    runs = [one for one in sorted(path.iterdir()) if one.is_dir() and run_folder.is_run(one)]
+    return [one for one in runs if model_folder.is_model(one / "model")] if runs else [path]
