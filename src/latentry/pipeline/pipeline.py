@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,6 +23,7 @@ from latentry.models.classifier import LatentClassifier
 from latentry.models.config import ModelConfig, SampleOptions
 from latentry.models.latent_diffusion import LatentDiffusion
 from latentry.models.model import Model
+from latentry.models.modes import PLAIN, Mode, checked, usual
 from latentry.pipeline import record as records
 from latentry.pipeline.able import can, check_given
 from latentry.pipeline.facts import facts
@@ -37,6 +38,7 @@ from latentry.pipeline.pictures.large import LargeOutput, pictures_of, refuse_wh
 from latentry.pipeline.pictures.layouts import told
 from latentry.pipeline.record import MOST_AT_ONCE, DrawnBy
 from latentry.pipeline.sampling import evaluations, levels_of, solve
+from latentry.pipeline.speed.modes import enter, settled
 from latentry.tasks import TASKS, Entry, Request, Task
 from latentry.tasks.inputs.labels import towards_labels
 from latentry.tasks.options import TaskOptions
@@ -49,7 +51,10 @@ class Pipeline(Methods):
     """Both stages and how to use them.
 
     denoiser: None where only a first stage was trained. classifier: of noisy latents, where there is one.
+    mode: how the step is computed, `auto`, or None for the usual. tell: called with what `auto` chose and why.
     """
+
+    tell: Callable[[str], None] = staticmethod(lambda _: None)
 
     def __init__(
         self,
@@ -61,9 +66,12 @@ class Pipeline(Methods):
         model_hash: str = "",
         source: str = "",
         opened: Mapping[str, Any] | None = None,
+        mode: str | Mode | None = PLAIN,
     ) -> None:
         self.config, self.autoencoder, self.denoiser, self.classifier = config, autoencoder.eval(), denoiser, classifier
         self.model_hash, self.source, self.opened = model_hash, source, dict(opened or {})
+        self.mode = checked(mode)
+        self._now: Mode | None = None
         if denoiser is not None:
             denoiser.eval()
         if classifier is not None:
@@ -102,17 +110,19 @@ class Pipeline(Methods):
         *,
         batch: int = BATCH,
         bf16: bool = False,
+        mode: str | Mode | None = None,
         progress: Callable[[int, int], None] | None = None,
         **options: Any,
     ) -> Output:
         """Do a task of `TASKS` by its name; `options` are those of its class.
 
-        batch: images worked on at once. bf16: the denoiser in bf16, everything around it in fp32.
+        batch: images worked on at once. bf16: the denoiser in bf16, everything around it in fp32. mode: how the step is
+        computed, as in bf16,channels_last,compile,frozen, or `auto`; default: the pipeline's.
         progress: called with (network evaluations done, of how many).
         Raises UsageError for options that the class does not accept, and for what the model cannot do.
         """
-        entry, checked, request, chosen, classified = self._request(task, options)
-        worse, files = self._worse(checked, chosen), files_of(checked) if isinstance(checked, Sampling) else {}
+        entry, asked, request, chosen, classified = self._request(task, options)
+        worse, files = self._worse(asked, chosen), files_of(asked) if isinstance(asked, Sampling) else {}
         if not 1 <= batch <= MOST_AT_ONCE:
             raise UsageError(f"batch: {shown(batch)}; must be at least 1 and at most {MOST_AT_ONCE}")
         values = request.count * request.size[0] * request.size[1] * self.config.data.channels
@@ -122,23 +132,23 @@ class Pipeline(Methods):
                 f"{MOST_VALUES:.0e} at a time. Ask for fewer."
             )
         levels, latents, parts = levels_of(self.model, request, chosen), [], request.begun().parts(batch)
+        how = self._settled(mode, bf16, parts[0], chosen)
         calls = evaluations(request, levels, chosen)
         done, total = 0, len(parts) * sum(calls)
         for part in parts:
             x = torch.empty(0) if part.start is None else part.start[0]
             for step in solve(
-                self.model, part, levels, chosen, bf16=bf16, worse=None if worse is None else worse.denoiser
+                self.model, part, levels, chosen, bf16=how.precision == "bf16", worse=worse and worse.denoiser
             ):
                 x, done = step.x, done + calls[step.index]
                 if progress is not None:
                     progress(done, total)
             latents.append(x)
-        facts, made = picture_facts(request, chosen, sum(calls), worse, self.opened, self.model_hash, bf16), None
-        if isinstance(checked, Sampling):
-            precision: Literal["fp32", "bf16"] = "bf16" if bf16 else "fp32"
+        facts, made = picture_facts(request, chosen, sum(calls), worse, self.opened, self.model_hash, how), None
+        if isinstance(asked, Sampling):
             made = Made(
-                *(task, checked, chosen, None if request.back else request.size),
-                *(batch, precision, str(self.device), self.drawn_by()),
+                *(task, asked, chosen, None if request.back else request.size),
+                *(batch, how, str(self.device), self.drawn_by()),
                 autoguide=None if worse is None else worse.drawn_by,
                 classifier=classified,
                 files=files,
@@ -151,7 +161,7 @@ class Pipeline(Methods):
         if request.size[0] * request.size[1] > tiles.LARGE and streamed:
             pictures = pictures_of(self.autoencoder, latents, request)
             return LargeOutput(pictures, request.size, data.depth, facts, units, data.alpha, made)
-        finished = to_unit(entry.task.finish(torch.cat([self.decode(x) for x in latents]), request))
+        finished = to_unit(entry.task.finish(torch.cat([self.model.decode(x) for x in latents]), request))
         together, layouts = 1 if request.edit is None else 2, told(self.denoiser, request.values)
         return Output(finished, data.depth, facts, units, data.alpha, made, together, request.notes, layouts)
 
@@ -178,18 +188,24 @@ class Pipeline(Methods):
         return DrawnBy(source=printable(self.source), hash=self.model_hash, **self.opened)
 
     def steps(
-        self, text: str | Sequence[str] | None = None, *, task: str = "generate", bf16: bool = False, **options: Any
+        self,
+        text: str | Sequence[str] | None = None,
+        *,
+        task: str = "generate",
+        bf16: bool = False,
+        mode: str | Mode | None = None,
+        **options: Any,
     ) -> Iterator[Step]:
         """The request of `run(task, text=text, ...)`, streamed, all images at once.
 
         Each `Step` has the level reached, scaled latents x and the x0 predicted. A task that does not sample has none.
         """
         named = options if text is None else {"text": text, **options}
-        _, checked, request, chosen, _ = self._request(task, named)
-        worse, levels = self._worse(checked, chosen), levels_of(self.model, request, chosen)
-        return solve(
-            self.model, request.begun(), levels, chosen, bf16=bf16, worse=None if worse is None else worse.denoiser
-        )
+        _, asked, request, chosen, _ = self._request(task, named)
+        worse, levels = self._worse(asked, chosen), levels_of(self.model, request, chosen)
+        begun = request.begun()
+        bf16 = self._settled(mode, bf16, begun, chosen).precision == "bf16"
+        return solve(self.model, begun, levels, chosen, bf16=bf16, worse=worse and worse.denoiser)
 
     def unknown_words(self, text: str) -> list[str]:
         """The words of a prompt that the model has no token for; it goes by the others."""
@@ -204,6 +220,7 @@ class Pipeline(Methods):
         The posterior's mean (KL) or the pre-quantised latent (VQ); sample=seed draws from the posterior instead.
         tiled: in windows, in little memory; None: where an image is too large for it at once. The result is the same.
         """
+        self._enter()
         return self.model.encode(images, sample=sample, tiled=tiled)
 
     def decode(self, z: Tensor, *, tiled: bool | None = None) -> Tensor:
@@ -211,6 +228,7 @@ class Pipeline(Methods):
 
         tiled: as of `encode`; statistics and attention are those of the whole image.
         """
+        self._enter()
         return self.model.decode(z, tiled=tiled)
 
     def describe(self) -> dict[str, Any]:
@@ -227,6 +245,16 @@ class Pipeline(Methods):
             "latent_scale": float(self.autoencoder.latent_scale),
             "parameters": {name: sum(p.numel() for p in module.parameters()) for name, module in parts.items()},
         }
+
+    def _settled(self, mode: str | Mode | None, bf16: bool, part: Request, chosen: SampleOptions) -> Mode:
+        """The mode of a request whose first images are `part`, which the networks then are in."""
+        asked = self.mode if mode is None else mode
+        self._now = settled(asked, bf16, self.model, part, chosen, self.tell)
+        return self._now
+
+    def _enter(self) -> None:
+        """Have the networks in this pipeline's mode; of `auto`, in the one that was last found."""
+        enter(self.model, self.mode if isinstance(self.mode, Mode) else self._now or usual(self.device), self.tell)
 
     def _check(self, task: str) -> Entry:
         """The task's entry. Raises UsageError for no task, and for one that this model cannot do."""

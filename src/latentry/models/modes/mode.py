@@ -69,12 +69,16 @@ WORDS = (*PRECISIONS, *SWITCHES)
 PLAIN = Mode()
 
 
+def checked(mode: str | Mode | None, where: str = "mode") -> str | Mode | None:
+    """A mode, `auto`, or None for the usual one. Raises UsageError."""
+    return Mode.parse(mode, where) if isinstance(mode, str) and mode != AUTO else mode
+
+
 def usual(device: torch.device) -> Mode:
     """The mode where none is asked for: fixed for each kind of device, so that a seed shows the same picture.
 
     On a CPU with oneDNN prepacked weights, which change rounding alone.
     """
-    import torch
+    from latentry.models.modes.packed import packs
 
-    packs = device.type == "cpu" and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    return Mode(channels_last=True, frozen=True) if packs else PLAIN
+    return Mode(channels_last=True, frozen=True) if packs(device) else PLAIN

@@ -7,29 +7,44 @@ step with a small batch takes about half the time. Gradients need the plain call
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from latentry.models.modes import opaque
 from latentry.models.modes.mode import Mode
 
 Kernel = Callable[[Tensor], Tensor]
+ONEDNN = bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
+METHODS = ("_conv_forward", "forward")
+READY = "_latentry_ready"
+"""In a module's `__dict__`: by mode what it was replaced by, so that two modes can be compared in turn."""
+
+
+def packs(device: torch.device) -> bool:
+    """Whether weights are laid out for oneDNN there."""
+    return device.type == "cpu" and ONEDNN
 
 
 def pack(network: nn.Module, mode: Mode) -> None:
     """Have the layers of a network compute with packed weights. They are packed when they are first needed."""
     dtype = torch.bfloat16 if mode.precision == "bf16" else torch.float32
     for layer in _layers(network):
-        method = "_conv_forward" if isinstance(layer, nn.Conv2d) else "forward"
-        setattr(layer, method, _Packed(layer, getattr(layer, method), dtype, mode.channels_last))
+        kind = PackedConv if isinstance(layer, nn.Conv2d) else PackedLinear
+        ready, of = layer.__dict__.setdefault(READY, {}), mode.but(compile=False)
+        if of not in ready:
+            ready[of] = kind(layer, dtype, mode.channels_last)
+        layer.__dict__[kind.method] = ready[of]
 
 
 def unpack(network: nn.Module) -> None:
     """Undo `pack`."""
     for layer in _layers(network):
-        for method in ("_conv_forward", "forward"):
-            if isinstance(layer.__dict__.get(method), _Packed):
-                delattr(layer, method)
+        for method in METHODS:
+            if isinstance(layer.__dict__.get(method), Packed):
+                del layer.__dict__[method]
 
 
 def _layers(network: nn.Module) -> Iterator[nn.Conv2d | nn.Linear]:
@@ -38,74 +53,106 @@ def _layers(network: nn.Module) -> Iterator[nn.Conv2d | nn.Linear]:
             yield module
 
 
-class _Packed:
+class Packed:
     """Calls the kernel with packed weights; the plain method where gradients are needed.
 
     The weights are packed again where they have changed since.
     """
 
-    def __init__(
-        self, layer: nn.Conv2d | nn.Linear, plain: Callable[..., Tensor], dtype: torch.dtype, channels_last: bool
-    ) -> None:
-        self.layer, self.plain, self.dtype = layer, plain, dtype
-        self.format = torch.channels_last if channels_last else torch.contiguous_format
-        self.of: tuple[int, int, int] | None = None
-        self.kernel: Kernel | None = None
+    method = ""
 
-    def __call__(self, x: Tensor, *_: Tensor | None) -> Tensor:
+    def __init__(self, layer: Any, dtype: torch.dtype, channels_last: bool) -> None:
+        self.layer, self.dtype = layer, dtype
+        self.format = torch.channels_last if channels_last else torch.contiguous_format
+        self.plain: Callable[..., Tensor] = getattr(type(layer), self.method)
+        self.of: tuple[Any, ...] | None = None
+        self.kernel: Kernel
+        self.number = opaque.number(self)
+
+    def __call__(self, x: Tensor, *weights: Tensor | None) -> Tensor:
         if torch.is_grad_enabled():
-            return self.plain(x, *_)
+            return self.plain(self.layer, x, *weights)
+        if torch.compiler.is_compiling():
+            return opaque.call(x, self.number)
+        return self.now(x)
+
+    def now(self, x: Tensor) -> Tensor:
+        """The layer's result of x."""
         weight = self.layer.weight
-        now = (id(weight), weight._version, x.shape[0])
-        if self.kernel is None or self.of != now:
-            self.kernel, self.of = self._packed(x), now
+        of = (id(weight), weight._version, weight.device, x.shape[0])
+        if self.of != of:
+            self.kernel, self.of = (self.packed(x) if packs(x.device) else self.kept()), of
         return self.kernel(x)
 
-    def _packed(self, x: Tensor) -> Kernel:
-        weight = self.layer.weight.detach().to(self.dtype)
-        bias = None if self.layer.bias is None else self.layer.bias.detach().to(self.dtype)
-        on_cpu = weight.device.type == "cpu" and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-        if isinstance(self.layer, nn.Conv2d):
-            return (_conv if on_cpu else _kept_conv)(self.layer, weight, bias, self.dtype, self.format, x)
-        return (_linear if on_cpu else _kept_linear)(weight.flatten(1), bias, self.dtype, x)
+    def rounded(self) -> tuple[Tensor, Tensor | None]:
+        """Weight and bias in the precision of use."""
+        bias = self.layer.bias
+        return self.layer.weight.detach().to(self.dtype), None if bias is None else bias.detach().to(self.dtype)
+
+    def packed(self, x: Tensor) -> Kernel:
+        """The kernel with weights laid out for inputs such as x."""
+        raise NotImplementedError
+
+    def kept(self) -> Kernel:
+        """The kernel with weights in the precision of use."""
+        raise NotImplementedError
+
+    def like(self, x: Tensor) -> Tensor:
+        """See `opaque.Layer`."""
+        raise NotImplementedError
 
 
-def _conv(
-    layer: nn.Conv2d, weight: Tensor, bias: Tensor | None, dtype: torch.dtype, format: torch.memory_format, x: Tensor
-) -> Kernel:
-    padding, stride, dilation, groups = layer.padding, layer.stride, layer.dilation, layer.groups
-    assert not isinstance(padding, str)
-    packed = torch._C._nn.mkldnn_reorder_conv2d_weight(
-        weight.to_mkldnn(), list(padding), list(stride), list(dilation), groups, list(x.shape)
-    )
-    call = torch.ops.mkldnn._convolution_pointwise.default
+class PackedConv(Packed):
+    """Of a `Conv2d`."""
 
-    def kernel(x: Tensor) -> Tensor:
-        x = x.to(dtype=dtype, memory_format=format)
-        result: Tensor = call(x, packed, bias, padding, stride, dilation, groups, "none", [], "")
-        return result
+    method = "_conv_forward"
 
-    return kernel
+    def packed(self, x: Tensor) -> Kernel:
+        weight, bias = self.rounded()
+        padding, stride, dilation, groups = self._numbers()
+        packed = torch._C._nn.mkldnn_reorder_conv2d_weight(
+            weight.to_mkldnn(), padding, stride, dilation, groups, list(x.shape)
+        )
+        call = torch.ops.mkldnn._convolution_pointwise.default
+        return lambda x: call(self._arranged(x), packed, bias, padding, stride, dilation, groups, "none", [], "")
+
+    def kept(self) -> Kernel:
+        weight, bias = self.rounded()
+        weight = weight.contiguous(memory_format=self.format)
+        return lambda x: self.plain(self.layer, self._arranged(x), weight, bias)
+
+    def like(self, x: Tensor) -> Tensor:
+        padding, stride, dilation, _ = self._numbers()
+        size = [
+            (n + 2 * p - d * (k - 1) - 1) // s + 1
+            for n, p, s, d, k in zip(x.shape[2:], padding, stride, dilation, self.layer.kernel_size, strict=True)
+        ]
+        shape = (x.shape[0], self.layer.out_channels, *size)
+        return torch.empty(shape, dtype=self.dtype, device=x.device, memory_format=self.format)
+
+    def _arranged(self, x: Tensor) -> Tensor:
+        return x.to(dtype=self.dtype, memory_format=self.format)
+
+    def _numbers(self) -> tuple[list[int], list[int], list[int], int]:
+        layer: nn.Conv2d = self.layer
+        assert not isinstance(layer.padding, str)
+        return list(layer.padding), list(layer.stride), list(layer.dilation), layer.groups
 
 
-def _linear(weight: Tensor, bias: Tensor | None, dtype: torch.dtype, x: Tensor) -> Kernel:
-    packed = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), x.shape[:-1].numel())
-    call = torch.ops.mkldnn._linear_pointwise.default
+class PackedLinear(Packed):
+    """Of a `Linear`, or one whose weight is stored as a convolution's."""
 
-    def kernel(x: Tensor) -> Tensor:
-        result: Tensor = call(x.to(dtype), packed, bias, "none", [], "")
-        return result
+    method = "forward"
 
-    return kernel
+    def packed(self, x: Tensor) -> Kernel:
+        weight, bias = self.rounded()
+        packed = torch.ops.mkldnn._reorder_linear_weight(weight.flatten(1).contiguous(), x.shape[:-1].numel())
+        call = torch.ops.mkldnn._linear_pointwise.default
+        return lambda x: call(x.to(self.dtype), packed, bias, "none", [], "")
 
+    def kept(self) -> Kernel:
+        weight, bias = self.rounded()
+        return lambda x: F.linear(x.to(self.dtype), weight.flatten(1), bias)
 
-def _kept_conv(
-    layer: nn.Conv2d, weight: Tensor, bias: Tensor | None, dtype: torch.dtype, format: torch.memory_format, x: Tensor
-) -> Kernel:
-    weight = weight.contiguous(memory_format=format)
-    plain = type(layer)._conv_forward
-    return lambda x: plain(layer, x.to(dtype=dtype, memory_format=format), weight, bias)
-
-
-def _kept_linear(weight: Tensor, bias: Tensor | None, dtype: torch.dtype, x: Tensor) -> Kernel:
-    return lambda x: nn.functional.linear(x.to(dtype), weight, bias)
+    def like(self, x: Tensor) -> Tensor:
+        return x.new_empty((*x.shape[:-1], self.layer.out_features), dtype=self.dtype)
