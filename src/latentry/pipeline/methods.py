@@ -78,8 +78,8 @@ class Methods(ABC):
             text=text, n=n, steps=steps, solver=solver, levels=levels, guidance=guidance,
             guidance_interval=guidance_interval, guidance_rescale=guidance_rescale,
             classifier_scale=classifier_scale, autoguide=autoguide, classifier=classifier, clip=clip, reuse=reuse,
-            seed=seed, size=size, guide=guide, guide_scale=guide_scale, guide_loss=guide_loss, tile=tile, overlap=overlap,
-            batch=batch, bf16=bf16, mode=mode, progress=progress, **conditions
+            seed=seed, size=size, guide=guide, guide_scale=guide_scale, guide_loss=guide_loss, tile=tile,
+            overlap=overlap, batch=batch, bf16=bf16, mode=mode, progress=progress, **conditions
         )  # fmt: skip
 
     def reconstruct(self, images: Sequence[str | Path]) -> Output:
