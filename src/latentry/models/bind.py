@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -57,8 +56,7 @@ def bind_at(
     joined = batch(conds)
     embeddings: dict[float, Tensor] = {}
 
-    def precision() -> AbstractContextManager[Any]:
-        return autocast(device, "bf16") if bf16 else nullcontext()
+    precision = partial(autocast, device, "bf16") if bf16 else nullcontext
 
     def embed(times: Sequence[float]) -> None:
         table = unet.embed_time(torch.tensor(times, dtype=torch.float32, device=device))
@@ -93,12 +91,7 @@ def bind_at(
         return tuple(model.prediction.x0(x, o, level.alpha, level.sigma) for o in outputs)
 
     kept: dict[Window | None, Shared] = {}
-
-    def at(window: Window | None) -> Denoisers:
-        shared = kept.setdefault(window, Shared(reuse))
-        return partial(predict, concat=_part(joined.concat, window), shared=shared)
-
-    return at
+    return lambda at: partial(predict, concat=_part(joined.concat, at), shared=kept.setdefault(at, Shared(reuse)))
 
 
 class Shared:

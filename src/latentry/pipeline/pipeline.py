@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from latentry import config
-from latentry.bounds import MOST_VALUES
 from latentry.conditioning.words.prompts import Prompts
 from latentry.data.files.saving import refuse_suffix
 from latentry.diffusion.contracts import Step
@@ -34,7 +33,7 @@ from latentry.pipeline.made import Made, files_of
 from latentry.pipeline.methods import BATCH, Methods
 from latentry.pipeline.output import SUFFIXES, Output
 from latentry.pipeline.pictures.facts import picture_facts
-from latentry.pipeline.pictures.large import LargeOutput, pictures_of, refuse_whole
+from latentry.pipeline.pictures.large import LargeOutput, pictures_of, refuse_many, refuse_whole
 from latentry.pipeline.pictures.layouts import told
 from latentry.pipeline.record import MOST_AT_ONCE, DrawnBy
 from latentry.pipeline.sampling import evaluations, levels_of, solve
@@ -125,12 +124,7 @@ class Pipeline(Methods):
         worse, files = self._worse(asked, chosen), files_of(asked) if isinstance(asked, Sampling) else {}
         if not 1 <= batch <= MOST_AT_ONCE:
             raise UsageError(f"batch: {shown(batch)}; must be at least 1 and at most {MOST_AT_ONCE}")
-        values = request.count * request.size[0] * request.size[1] * self.config.data.channels
-        if values > MOST_VALUES:
-            raise UsageError(
-                f"n: {request.count} images of {request.size[0]}x{request.size[1]} are {values:.0e} numbers; at most "
-                f"{MOST_VALUES:.0e} at a time. Ask for fewer."
-            )
+        refuse_many(request, self.config.data.channels)
         levels, latents, parts = levels_of(self.model, request, chosen), [], request.begun().parts(batch)
         how = self._settled(mode, bf16, parts[0], chosen)
         calls = evaluations(request, levels, chosen)

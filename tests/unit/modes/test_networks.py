@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from latentry.devices import autocast
 from latentry.models.modes import PLAIN, Mode
-from latentry.models.modes.applying import forget_others, mode_of
+from latentry.models.modes.applying import forget_others
 from latentry.models.modes.compiling import no_compiler
+from latentry.models.modes.mode import mode_of
 from latentry.models.modes.packed import READY, Packed
 from latentry.nn.unet import UNet
 
@@ -68,7 +69,7 @@ def test_bf16_weights_kept_or_rounded_at_each_step_are_the_same_weights() -> Non
     ("layer", "shape", "by_torch"),
     [
         (nn.Conv2d(5, 7, 3, stride=2, padding=1), (2, 5, 9, 6), lambda m, x: F.conv2d(x, m.weight, m.bias, 2, 1)),
-        (nn.Conv2d(6, 6, 3, dilation=2, groups=3), (1, 6, 9, 9), lambda m, x: F.conv2d(x, m.weight, m.bias, 1, 0, 2, 3)),
+        (nn.Conv2d(6, 6, 3, dilation=2, groups=3), (1, 6, 9, 9), lambda m, x: F.conv2d(x, *m.parameters(), 1, 0, 2, 3)),
         (nn.Conv2d(6, 4, 1, bias=False), (1, 6, 5, 5), lambda m, x: F.conv2d(x, m.weight)),
         (nn.Linear(5, 3), (4, 5), lambda m, x: x @ m.weight.T + m.bias),
         (nn.Linear(5, 3, bias=False), (2, 3, 4, 5), lambda m, x: x @ m.weight.T),
@@ -131,12 +132,12 @@ def test_the_plain_mode_is_bit_for_bit_what_it_was_before_others() -> None:
 @torch.no_grad()
 def test_without_a_compiler_it_runs_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     """One line, and the plain result; no traceback after the picture was asked for."""
-    from latentry.models.modes import applying, regions
+    from latentry.models.modes import regions
 
     monkeypatch.setattr(regions, "no_compiler", lambda _: "no working C++ compiler")
     network, told = unet(), list[str]()
     plain = called(network)
-    applying.apply(Mode(compile=True), network, told.append)
+    Mode(compile=True).apply(network, told.append)
     assert called(network).equal(plain)
     assert told == ["mode: not compiled, runs as it is (no working C++ compiler)"]
 

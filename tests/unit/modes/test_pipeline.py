@@ -12,7 +12,7 @@ from PIL import Image
 
 from latentry.errors import UsageError
 from latentry.models.modes import PLAIN, Mode
-from latentry.models.modes.applying import mode_of
+from latentry.models.modes.mode import mode_of
 from latentry.pipeline import Pipeline
 from latentry.pipeline.speed import modes
 from tests.unit.pipeline.small_pipelines import pipeline

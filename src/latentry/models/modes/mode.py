@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,6 +15,11 @@ if TYPE_CHECKING:
 AUTO = "auto"
 PRECISIONS = ("fp32", "bf16")
 LONGEST = 100
+MARK = "_latentry_mode"
+
+
+def _silent(_: str) -> None:
+    return None
 
 
 @dataclass(frozen=True)
@@ -54,14 +60,36 @@ class Mode:
         """The same mode with other parts."""
         return replace(self, **changes)
 
-    def apply(self, network: nn.Module) -> None:
+    def apply(self, network: nn.Module, report: Callable[[str], None] = _silent) -> None:
         """Have a network, such as a `UNet`, compute in this mode from now on, whatever its mode was before.
 
         Its weights, their names and its arguments stay what they are. In bf16 it is called within `devices.autocast`.
+        report: called with a line where it cannot be compiled.
         """
-        from latentry.models.modes.applying import apply
+        import torch
 
-        apply(self, network)
+        from latentry.models.modes.packed import pack, unpack
+        from latentry.models.modes.regions import compile_regions, plain_regions
+
+        before = mode_of(network)
+        if self == before:
+            return
+        plain_regions(network)
+        unpack(network)
+        if self.channels_last != before.channels_last:
+            format = torch.channels_last if self.channels_last else torch.contiguous_format
+            network.to(memory_format=format)  # type: ignore[call-overload]
+        if self.frozen:
+            pack(network, torch.bfloat16 if self.precision == "bf16" else torch.float32, self.channels_last)
+        if self.compile:
+            compile_regions(network, self, next(network.parameters()).device, report)
+        network.__dict__[MARK] = self
+
+
+def mode_of(network: nn.Module) -> Mode:
+    """The mode that a network is in."""
+    found: Mode = network.__dict__.get(MARK, PLAIN)
+    return found
 
 
 SWITCHES = tuple(field.name for field in fields(Mode) if field.name != "precision")
@@ -79,6 +107,6 @@ def usual(device: torch.device) -> Mode:
 
     On a CPU with oneDNN prepacked weights, which change rounding alone.
     """
-    from latentry.models.modes.packed import packs
+    from latentry.devices import prepacks
 
-    return Mode(channels_last=True, frozen=True) if packs(device) else PLAIN
+    return Mode(channels_last=True, frozen=True) if prepacks(device) else PLAIN

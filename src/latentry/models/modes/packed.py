@@ -13,29 +13,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from latentry import devices
 from latentry.models.modes import opaque
-from latentry.models.modes.mode import Mode
 
 Kernel = Callable[[Tensor], Tensor]
-ONEDNN = bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
 METHODS = ("_conv_forward", "forward")
 READY = "_latentry_ready"
 """In a module's `__dict__`: by mode what it was replaced by, so that two modes can be compared in turn."""
 
 
-def packs(device: torch.device) -> bool:
-    """Whether weights are laid out for oneDNN there."""
-    return device.type == "cpu" and ONEDNN
-
-
-def pack(network: nn.Module, mode: Mode) -> None:
+def pack(network: nn.Module, dtype: torch.dtype, channels_last: bool) -> None:
     """Have the layers of a network compute with packed weights. They are packed when they are first needed."""
-    dtype = torch.bfloat16 if mode.precision == "bf16" else torch.float32
     for layer in _layers(network):
         kind = PackedConv if isinstance(layer, nn.Conv2d) else PackedLinear
-        ready, of = layer.__dict__.setdefault(READY, {}), mode.but(compile=False)
+        ready, of = layer.__dict__.setdefault(READY, {}), (dtype, channels_last)
         if of not in ready:
-            ready[of] = kind(layer, dtype, mode.channels_last)
+            ready[of] = kind(layer, dtype, channels_last)
         layer.__dict__[kind.method] = ready[of]
 
 
@@ -81,7 +74,7 @@ class Packed:
         weight = self.layer.weight
         of = (id(weight), weight._version, weight.device, x.shape[0])
         if self.of != of:
-            self.kernel, self.of = (self.packed(x) if packs(x.device) else self.kept()), of
+            self.kernel, self.of = (self.packed(x) if devices.prepacks(x.device) else self.kept()), of
         return self.kernel(x)
 
     def rounded(self) -> tuple[Tensor, Tensor | None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from types import FunctionType, MethodType
 from typing import Any
 
@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from latentry.models.modes.compiling import from_compiler, no_compiler, reason
-from latentry.models.modes.mode import Mode
 from latentry.models.modes.packed import READY
 from latentry.nn.attention import Signals
 from latentry.nn.unet_parts import UNetBlock, UNetMiddle
@@ -20,7 +19,7 @@ MANY = 64
 """Sizes and batches a block is compiled for, before it is left as it is."""
 
 
-def compile_regions(network: nn.Module, of: Mode, device: torch.device, report: Callable[[str], None]) -> None:
+def compile_regions(network: nn.Module, of: Hashable, device: torch.device, report: Callable[[str], None]) -> None:
     """Compile the blocks of a UNet. Where there is no compiler, or it fails, one line is reported, and they stay.
 
     of: the mode, to which a network may come back without compiling again.
