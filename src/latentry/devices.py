@@ -25,7 +25,7 @@ KINDS = ("cuda", "mps", "cpu")
 VARIABLE = "LATENTRY_DEVICE"
 """Of the environment: the device that `auto` means."""
 GIB = 2**30
-ONEDNN = bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
+ONEDNN = bool(torch.backends.mkldnn.is_available())
 
 
 def choose(name: str | torch.device = AUTO) -> torch.device:
