@@ -53,6 +53,8 @@ Rate = Annotated[float, Gt(0), Le(1000)]
 Weight = Annotated[float, Ge(0), Le(1e9)]
 Guidance = Annotated[float, Ge(-1000), Le(1000)]
 Share = Annotated[float, Ge(0), Le(1)]
+Reuse = Annotated[int, Ge(1), Le(1000)]
+"""Evaluations of a network that share features."""
 Whole = Annotated[int, Ge(-(1 << 63)), Le(1 << 63)]
 """Any whole number of metadata."""
 Value = Annotated[float, Ge(-1e39), Le(1e39)]

@@ -25,6 +25,7 @@ KINDS = ("cuda", "mps", "cpu")
 VARIABLE = "LATENTRY_DEVICE"
 """Of the environment: the device that `auto` means."""
 GIB = 2**30
+ONEDNN = bool(torch.backends.mkldnn.is_available())
 
 
 def choose(name: str | torch.device = AUTO) -> torch.device:
@@ -81,6 +82,11 @@ def set_formats(device: torch.device, precision: str) -> None:
     """TF32 for what stays fp32 in a training of this precision; see above."""
     if device.type == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "bf16"
+
+
+def prepacks(device: torch.device) -> bool:
+    """Whether weights can be laid out once for the kernels there: by oneDNN on a CPU."""
+    return device.type == "cpu" and ONEDNN
 
 
 def fast_bf16(device: torch.device) -> bool | None:

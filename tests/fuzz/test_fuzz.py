@@ -202,6 +202,6 @@ def test_texts_of_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chan
 
     def again() -> None:
         found = record.read(tmp_path / "a.png")
-        Drawn().run(found.task, **{k: v for k, v in found.words({}).items() if k not in ("batch", "bf16")})
+        Drawn().run(found.task, **{k: v for k, v in found.words({}).items() if k not in ("batch", "mode")})
 
     refused_in_lines(again)

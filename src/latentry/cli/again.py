@@ -35,7 +35,7 @@ def line_of(record: Record, drawn: Entry, out: str = "again") -> str:
     """The command that draws a picture again: from the picture itself, or with all that it was asked for."""
     if not any(field.is_required() for field in drawn.task.options.model_fields.values()):
         return f"latentry {drawn.command} --from PICTURE --out {out}"
-    words, fields = record.words({"bf16": record.precision == "bf16"}), shown(drawn.task.options)
+    words, fields = record.words({"batch": record.batch}), shown(drawn.task.options)
     line, untold = [drawn.command, record.model.source or "MODEL"], [*(record.conditions.keys() - fields.keys())]
     for name, field in fields.items():
         text = texts_of(words.get(name), is_several(field), name in record.conditions)
@@ -46,6 +46,7 @@ def line_of(record: Record, drawn: Entry, out: str = "again") -> str:
         special = on_command_line(field)
         flag = special.flags[0] if special.flags else "--" + name.replace("_", "-")
         line += text if special.positional else [word for one in text for word in (flag, one)]
+    line += [] if record.mode is None else ["--mode", record.mode]
     line += ["--weights", "raw"] if record.model.weights == "raw" else []
     line += [] if record.model.step is None else ["--step", str(record.model.step)]
     missing = f" with {', '.join(untold)}, which is no text of a command: by pipe.again in Python" if untold else ""

@@ -17,6 +17,10 @@ from latentry.interrupts import working
 from latentry.tasks import TASKS, Entry
 
 EVALUATIONS = "network evaluations"
+MODE = (
+    "How a step is computed: of fp32, bf16, channels_last, compile, frozen one or several, as in bf16,frozen; auto: "
+    "the fastest here of those with the same pictures."
+)
 
 
 class Commands(TyperGroup):
@@ -46,6 +50,9 @@ def task_command(task: str) -> Any:
 
     def command(context: typer.Context, **words: Any) -> None:
         typed = {name for name in words if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"}
+        from latentry.models.modes.mode import checked
+
+        checked(words["mode"], "--mode")
         one_of("--weights", words["weights"], ("ema", "raw"))
         draw(task, entry, {name: words[name] for name in fields}, Line(typed=typed, **_others(words, fields)))
 
@@ -60,6 +67,7 @@ def task_command(task: str) -> Any:
             None,
         ),
         named("device", str, typer.Option(help="auto, cuda, cuda:1, mps or cpu."), "auto"),
+        named("mode", str | None, typer.Option(metavar="auto|MODE", help=MODE), None),
         named("out", Path, typer.Option(help=f"Folder for the images; a .png: {file}.")),
         named("no_metadata", bool, typer.Option("--no-metadata", help="Files without text, prompts among it."), False),
         named("as_json", bool, JSON, False),
@@ -88,6 +96,7 @@ class Line:
     weights: str
     step: str | None
     device: str
+    mode: str | None
     out: Path
     no_metadata: bool
     as_json: bool
@@ -97,7 +106,7 @@ class Line:
     @property
     def how(self) -> dict[str, Any]:
         """How the model is opened."""
-        return {"weights": self.weights, "step": checkpoint(self.step), "device": self.device}
+        return {"weights": self.weights, "step": checkpoint(self.step), "device": self.device, "mode": self.mode}
 
 
 def _others(words: dict[str, Any], fields: dict[str, Parameter]) -> dict[str, Any]:
@@ -122,6 +131,7 @@ def draw(task: str, entry: Entry, words: dict[str, Any], line: Line) -> None:
 
     check_target(line.out, 1 if sheet else count)
     pipe = pipeline.load(line.model, **line.how)
+    pipe.tell = warn
     if not sheet:
         pipe.check_target(line.out, getattr(checked, "size", None))
     unknown = _unknown_words(pipe, options.get("text"), options.get("to"))
@@ -157,11 +167,13 @@ def draw_again(picture: Path, entry: Entry, changes: dict[str, Any], line: Line)
     sheet = count > 1 and line.out.suffix.lower() == ".png"
     check_target(line.out, 1 if sheet else count)
     pipe = again.opened(picture, record, line.model, line.how, line.typed)
+    pipe.tell = warn
     if not sheet:
         pipe.check_target(line.out, getattr(checked, "size", None))
     unknown = _unknown_words(pipe, changes.get("text"))
+    how = {} if line.mode is None else {"mode": line.mode}
     with working(), bar(entry.command, EVALUATIONS) as progress:
-        paths = _saved(records.again(pipe, record, changes, progress=progress), line, sheet, progress)
+        paths = _saved(records.again(pipe, record, changes, progress=progress, **how), line, sheet, progress)
     _warn_of(unknown)
     if line.as_json:
         emit_json({"images": paths, "from": str(picture)})
@@ -171,7 +183,7 @@ def draw_again(picture: Path, entry: Entry, changes: dict[str, Any], line: Line)
 
 def _own(words: dict[str, Any]) -> dict[str, Any]:
     """Keywords of `Pipeline.run` without those that are not the task's."""
-    return {name: value for name, value in words.items() if name not in ("batch", "bf16")}
+    return {name: value for name, value in words.items() if name not in ("batch", "mode")}
 
 
 def _saved(output: Any, line: Line, sheet: bool, progress: Callable[..., None] | None) -> list[str]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,6 +15,7 @@ from latentry.diffusion.contracts import Denoisers
 from latentry.diffusion.schedule import CLEAN, Level
 from latentry.models.editing import EditsAt
 from latentry.models.latent_diffusion import LatentDiffusion
+from latentry.nn.unet import Deep
 from latentry.windows import Window
 
 
@@ -26,9 +26,10 @@ def bind(
     *,
     bf16: bool = False,
     edits: EditsAt | None = None,
+    reuse: int = 1,
 ) -> Denoisers:
     """Predict x0 of the same x under each of `conds`; arguments as of `bind_at`."""
-    return bind_at(model, conds, levels, bf16=bf16, edits=edits)(None)
+    return bind_at(model, conds, levels, bf16=bf16, edits=edits, reuse=reuse)(None)
 
 
 def bind_at(
@@ -38,6 +39,7 @@ def bind_at(
     *,
     bf16: bool = False,
     edits: EditsAt | None = None,
+    reuse: int = 1,
 ) -> Callable[[Window | None], Denoisers]:
     """Predict x0 under each of `conds`, of a window of the latent, or of all of it (None).
 
@@ -48,13 +50,13 @@ def bind_at(
     levels: those that are known before the solver runs. Their time embeddings are computed at once, those of other
     levels (a solver may visit levels of its own) when they are first visited.
     edits: what to do with attention at a level; its rows are the images under the first of `conds`, then the others.
+    reuse: so many evaluations share the features below the first resolution, those of the first of them.
     """
     unet, device = model.unet, model.device()
     joined = batch(conds)
     embeddings: dict[float, Tensor] = {}
 
-    def precision() -> AbstractContextManager[Any]:
-        return autocast(device, "bf16") if bf16 else nullcontext()
+    precision = partial(autocast, device, "bf16") if bf16 else nullcontext
 
     def embed(times: Sequence[float]) -> None:
         table = unet.embed_time(torch.tensor(times, dtype=torch.float32, device=device))
@@ -64,7 +66,7 @@ def bind_at(
         embed(sorted({level.t for level in levels if level != CLEAN}))
         context_kv = None if joined.context is None else unet.project_context(joined.context)
 
-    def predict(x: Tensor, level: Level, concat: Tensor | None) -> tuple[Tensor, ...]:
+    def predict(x: Tensor, level: Level, concat: Tensor | None, shared: Shared) -> tuple[Tensor, ...]:
         n = len(conds)
         if model.prediction.regresses:
             x, level = torch.zeros_like(x), model.schedule.level(model.schedule.steps - 1)
@@ -83,11 +85,27 @@ def bind_at(
                 time_embedding=embeddings[level.t].expand(repeated.shape[0], -1),
                 context_kv=context_kv,
                 edits=edits(level) if edits else None,
+                deep=shared.next(),
             )
         outputs = out[..., : x.shape[-2], : x.shape[-1]].to(x.dtype).chunk(n)
         return tuple(model.prediction.x0(x, o, level.alpha, level.sigma) for o in outputs)
 
-    return lambda window: partial(predict, concat=_part(joined.concat, window))
+    kept: dict[Window | None, Shared] = {}
+    return lambda at: partial(predict, concat=_part(joined.concat, at), shared=kept.setdefault(at, Shared(reuse)))
+
+
+class Shared:
+    """The deep features of a UNet, kept for `reuse` evaluations at one place; 1 keeps none."""
+
+    def __init__(self, reuse: int) -> None:
+        self.reuse, self.calls, self.deep = reuse, 0, Deep()
+
+    def next(self) -> Deep | None:
+        """For the next evaluation: empty where it is to be a whole one."""
+        if self.calls % self.reuse == 0:
+            self.deep = Deep()
+        self.calls += 1
+        return None if self.reuse == 1 else self.deep
 
 
 def _part(concat: Tensor | None, window: Window | None) -> Tensor | None:

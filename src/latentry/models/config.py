@@ -16,6 +16,7 @@ from latentry.bounds import (
     Heads,
     Multipliers,
     Name,
+    Reuse,
     Rows,
     Share,
     Side,
@@ -138,6 +139,7 @@ class SampleOptions(Options):
     guidance_rescale: how far it keeps the prediction's deviation what it is without guidance.
     classifier_scale: of the guidance by the classifier; null is 1 where the denoiser takes no label, else 0.
     clip: hold every predicted x0 inside [-1, 1], for models of pixels.
+    reuse: so many evaluations share the deep features of the first of them: faster, and other images.
     """
 
     solver: choice(SOLVERS, "solver") = Field(default=DEFAULT, validate_default=True)  # type: ignore[valid-type]
@@ -148,6 +150,7 @@ class SampleOptions(Options):
     guidance_rescale: Share = 0.0
     classifier_scale: Guidance | None = None
     clip: bool = False
+    reuse: Reuse = 1
 
     @model_validator(mode="before")
     @classmethod

@@ -18,6 +18,13 @@ from latentry.nn.transformer import TransformerBlock
 from latentry.nn.unet_parts import UNetLayout, depths_per_level, resolutions
 
 
+class Deep:
+    """What comes up to the blocks of the first resolution, (B, C, h, w); None until an evaluation leaves it."""
+
+    def __init__(self) -> None:
+        self.features: Tensor | None = None
+
+
 class UNet(nn.Module):
     """The time-conditional UNet.
 
@@ -114,6 +121,7 @@ class UNet(nn.Module):
         time_embedding: Tensor | None = None,
         context_kv: Sequence[tuple[Tensor, Tensor]] | None = None,
         edits: Mapping[str, Edit] | None = None,
+        deep: Deep | None = None,
     ) -> Tensor:
         """The network's output for noisy latents x (B, c, h, w) at times t (B,).
 
@@ -122,6 +130,8 @@ class UNet(nn.Module):
         time_embedding: `embed_time(t)` where it is at hand, (B or 1, 4 * channels).
         context_kv: `project_context(context)` where it is at hand.
         edits: changes of attention probabilities by `attention_paths`, for example of prompt-to-prompt.
+        deep: features below the first resolution of an evaluation before, used instead of their own where it has them,
+        and filled where it is empty (DeepCache, Ma et al. 2024, equation 6).
         Raises UsageError for a missing condition and for sizes that are not multiples of `factor`.
         """
         self._check(x, context is not None or context_kv is not None, concat, vector, edits or ())
@@ -134,15 +144,19 @@ class UNet(nn.Module):
 
         h = self.conv_in(x if concat is None else torch.cat([x, concat], dim=1))  # (B, channels, h, w)
         skips = [h]
-        for resolution in resolutions(self.down):
+        kept = None if deep is None else deep.features
+        down, up = resolutions(self.down), resolutions(self.up)
+        for resolution in down if kept is None else down[:1]:
             for block in resolution.blocks:
                 h = self._run(block, h, signals)
                 skips.append(h)
-            if resolution.resample is not None:
+            if resolution.resample is not None and kept is None:
                 h = self._run(resolution.resample, h, time)
                 skips.append(h)
-        h = self._run(self.middle, h, signals)  # (B, C, h / factor, w / factor)
-        for resolution in reversed(resolutions(self.up)):
+        h = self._run(self.middle, h, signals) if kept is None else kept  # (B, C, h / factor, w / factor)
+        for resolution in reversed(up if kept is None else up[:1]):
+            if deep is not None and resolution is up[0]:
+                deep.features = h  # (B, C, h, w)
             for block in resolution.blocks:
                 h = self._run(block, torch.cat([h, skips.pop()], dim=1), signals)
             if resolution.resample is not None:

@@ -8,6 +8,7 @@ import torch
 
 from latentry import devices
 from latentry.checkpoints.model_folder import ModelFolder
+from latentry.models.modes import Mode, checked
 from latentry.pipeline import opening
 from latentry.pipeline.opening import Weights
 from latentry.pipeline.pipeline import Pipeline
@@ -21,6 +22,7 @@ def load(
     weights: Weights = "ema",
     step: int | str | None = None,
     vocabulary: str | Path | None = None,
+    mode: str | Mode | None = None,
 ) -> Pipeline:
     """Open what `train` or `import` made, or a checkpoint of another program.
 
@@ -28,13 +30,16 @@ def load(
     checkpoint (config: its YAML, by default the one beside it; vocabulary: BERT's vocab.txt, for prompts), or a folder
     of diffusers. Nothing of a foreign file is run. device: `auto` (the best there is), `cuda`, `cuda:1`, `mps` or
     `cpu`.
+    mode: how a step is computed: of fp32, bf16, channels_last, compile, frozen one or several, as in
+    "bf16,channels_last", or `auto`: the fastest of those whose pictures are the same, timed here and remembered.
     weights: averaged or raw ones, where there are both.
     Raises UsageError for anything else and for a device that is not there, LatentryError for what is damaged.
     """
-    chosen = devices.choose(device)
+    chosen, how = devices.choose(device), checked(mode)
     pipe = assemble(opening.read(Path(path), config, weights, step, vocabulary), str(Path(path)))
     pipe.opened = {"step": step, **pipe.opened, "weights": weights}
     pipe.opened |= {name: str(file) for name, file in (("config", config), ("vocabulary", vocabulary)) if file}
+    pipe.mode = how
     return pipe.to(chosen)
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from latentry.checkpoints import manifest
 from latentry.data.files.of_file import OfFile
 from latentry.models.config import SampleOptions
+from latentry.models.modes import Mode
 from latentry.pipeline.record import SOFTWARE, DrawnBy, Record
 from latentry.tasks.sampling import Sampling
 from latentry.text import printable
@@ -32,7 +33,7 @@ class Made:
     chosen: SampleOptions
     size: tuple[int, int] | None
     batch: int
-    precision: Literal["fp32", "bf16"]
+    mode: Mode
     device: str
     model: DrawnBy
     autoguide: DrawnBy | None = None
@@ -109,7 +110,8 @@ class Made:
             index=index,
             place=place,
             incomplete=[*lost, *(name for name in rest if name not in kept)],
-            precision=self.precision,
+            mode=str(self.mode),
+            precision=self.mode.precision,
             device=self.device,
             model=self.model,
             autoguide=self.autoguide,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from latentry.kinds import KindOptions
+from latentry.models.modes import Mode
 from latentry.pipeline.output import Output
 from latentry.tasks.generate import GUIDE_SCALE
 
@@ -25,6 +26,7 @@ class Methods(ABC):
         *,
         batch: int = BATCH,
         bf16: bool = False,
+        mode: str | Mode | None = None,
         progress: Callable[[int, int], None] | None = None,
         **options: Any,
     ) -> Output:
@@ -45,6 +47,7 @@ class Methods(ABC):
         autoguide: str | Path | Methods | None = None,
         classifier: str | Path | Methods | None = None,
         clip: bool | None = None,
+        reuse: int | None = None,
         seed: int = 0,
         size: int | tuple[int, int] | str | None = None,
         guide: str | Path | Sequence[str | Path] | None = None,
@@ -54,6 +57,7 @@ class Methods(ABC):
         overlap: int | None = None,
         batch: int = BATCH,
         bf16: bool = False,
+        mode: str | Mode | None = None,
         progress: Callable[[int, int], None] | None = None,
         **conditions: Any,
     ) -> Output:
@@ -66,16 +70,16 @@ class Methods(ABC):
         that of another model, classifier.
         guide: image files that samples are to look like. clip: hold every predicted x0 inside [-1, 1] (models of
         pixels). size: (H, W) in pixels or one number, a multiple of f. tile, overlap: in pixels, of tiles to denoise
-        in, for sizes far beyond training. Image i has seed + i, whatever `n` and `batch` are. batch, bf16, progress: as
-        in `run`.
+        in, for sizes far beyond training. Image i has seed + i, whatever `n` and `batch` are. reuse: deep features
+        serve so many evaluations; faster, other images. batch, bf16, mode, progress: as in `run`.
         """
         return self.run(
             "generate",
             text=text, n=n, steps=steps, solver=solver, levels=levels, guidance=guidance,
             guidance_interval=guidance_interval, guidance_rescale=guidance_rescale,
-            classifier_scale=classifier_scale, autoguide=autoguide, classifier=classifier, clip=clip, seed=seed,
-            size=size, guide=guide, guide_scale=guide_scale, guide_loss=guide_loss, tile=tile, overlap=overlap,
-            batch=batch, bf16=bf16, progress=progress, **conditions
+            classifier_scale=classifier_scale, autoguide=autoguide, classifier=classifier, clip=clip, reuse=reuse,
+            seed=seed, size=size, guide=guide, guide_scale=guide_scale, guide_loss=guide_loss, tile=tile,
+            overlap=overlap, batch=batch, bf16=bf16, mode=mode, progress=progress, **conditions
         )  # fmt: skip
 
     def reconstruct(self, images: Sequence[str | Path]) -> Output:

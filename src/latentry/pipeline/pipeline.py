@@ -11,10 +11,8 @@ import torch
 from torch import Tensor
 
 from latentry import config
-from latentry.bounds import MOST_VALUES
 from latentry.conditioning.words.prompts import Prompts
 from latentry.data.files.saving import refuse_suffix
-from latentry.data.ranges.meaning import Units
 from latentry.diffusion.contracts import Step
 from latentry.errors import UsageError, shown
 from latentry.kinds import lookup
@@ -23,20 +21,21 @@ from latentry.models.classifier import LatentClassifier
 from latentry.models.config import ModelConfig, SampleOptions
 from latentry.models.latent_diffusion import LatentDiffusion
 from latentry.models.model import Model
+from latentry.models.modes import PLAIN, Mode, checked, usual
 from latentry.pipeline import record as records
 from latentry.pipeline.able import can, check_given
 from latentry.pipeline.facts import facts
 from latentry.pipeline.guides.autoguide import Autoguide, fitting, opened
 from latentry.pipeline.guides.lent import lent
-from latentry.pipeline.images import to_unit
-from latentry.pipeline.made import Made, files_of
+from latentry.pipeline.made import files_of
 from latentry.pipeline.methods import BATCH, Methods
 from latentry.pipeline.output import SUFFIXES, Output
 from latentry.pipeline.pictures.drawing import Drawing
-from latentry.pipeline.pictures.large import LargeOutput, pictures_of, refuse_whole
-from latentry.pipeline.pictures.layouts import told
+from latentry.pipeline.pictures.finishing import Said, by_windows, whole
+from latentry.pipeline.pictures.large import refuse_many, refuse_whole
 from latentry.pipeline.record import MOST_AT_ONCE, DrawnBy
 from latentry.pipeline.sampling import evaluations, levels_of, solve
+from latentry.pipeline.speed.modes import enter, settled
 from latentry.tasks import TASKS, Entry, Request
 from latentry.tasks.inputs.labels import towards_labels
 from latentry.tasks.options import TaskOptions
@@ -49,7 +48,10 @@ class Pipeline(Methods):
     """Both stages and how to use them.
 
     denoiser: None where only a first stage was trained. classifier: of noisy latents, where there is one.
+    mode: how the step is computed, `auto`, or None for the usual. tell: called with what `auto` chose and why.
     """
+
+    tell: Callable[[str], None] = staticmethod(lambda _: None)
 
     def __init__(
         self,
@@ -61,9 +63,12 @@ class Pipeline(Methods):
         model_hash: str = "",
         source: str = "",
         opened: Mapping[str, Any] | None = None,
+        mode: str | Mode | None = PLAIN,
     ) -> None:
         self.config, self.autoencoder, self.denoiser, self.classifier = config, autoencoder.eval(), denoiser, classifier
         self.model_hash, self.source, self.opened = model_hash, source, dict(opened or {})
+        self.mode = checked(mode)
+        self._now: Mode | None = None
         if denoiser is not None:
             denoiser.eval()
         if classifier is not None:
@@ -102,16 +107,18 @@ class Pipeline(Methods):
         *,
         batch: int = BATCH,
         bf16: bool = False,
+        mode: str | Mode | None = None,
         progress: Callable[[int, int], None] | None = None,
         **options: Any,
     ) -> Output:
         """Do a task of `TASKS` by its name; `options` are those of its class.
 
-        batch: images worked on at once. bf16: the denoiser in bf16, everything around it in fp32.
+        batch: images worked on at once. bf16: the denoiser in bf16, everything around it in fp32. mode: how the step is
+        computed, as in bf16,channels_last,compile,frozen, or `auto`; default: the pipeline's.
         progress: called with (network evaluations done, of how many).
         Raises UsageError for options that the class does not accept, and for what the model cannot do.
         """
-        drawing = self.prepare(task, batch=batch, bf16=bf16, **options)
+        drawing = self.prepare(task, batch=batch, bf16=bf16, mode=mode, **options)
         latents, done = [], 0
         for part in drawing.parts:
             x = drawing.start(part)
@@ -122,61 +129,40 @@ class Pipeline(Methods):
             latents.append(x)
         return self.finish(drawing, latents)
 
-    def prepare(self, task: str, /, *, batch: int = BATCH, bf16: bool = False, **options: Any) -> Drawing:
+    def prepare(
+        self, task: str, /, *, batch: int = BATCH, bf16: bool = False, mode: str | Mode | None = None, **options: Any
+    ) -> Drawing:
         """All that `run` does before the first step: the options checked, files read, the latents to start from.
 
         Raises UsageError as `run`.
         """
-        _, checked, request, chosen, classified = self._request(task, options)
-        worse, files = self._worse(checked, chosen), files_of(checked) if isinstance(checked, Sampling) else {}
+        _, asked, request, chosen, classified = self._request(task, options)
+        worse, files = self._worse(asked, chosen), files_of(asked) if isinstance(asked, Sampling) else {}
         if not 1 <= batch <= MOST_AT_ONCE:
             raise UsageError(f"batch: {shown(batch)}; must be at least 1 and at most {MOST_AT_ONCE}")
-        values = request.count * request.size[0] * request.size[1] * self.config.data.channels
-        if values > MOST_VALUES:
-            raise UsageError(
-                f"n: {request.count} images of {request.size[0]}x{request.size[1]} are {values:.0e} numbers; at most "
-                f"{MOST_VALUES:.0e} at a time. Ask for fewer."
-            )
+        refuse_many(request, self.config.data.channels)
         levels = levels_of(self.model, request, chosen)
         calls = tuple(evaluations(request, levels, chosen))
-        how: dict[str, Any] = {"worse": worse, "classified": classified, "files": files, "batch": batch, "bf16": bf16}
-        return Drawing(task, checked, request, chosen, levels, calls, request.begun().parts(batch), **how)
+        parts = request.begun().parts(batch)
+        now = self._settled(mode, bf16, parts[0], chosen)
+        return Drawing(task, asked, request, chosen, levels, calls, parts, worse, classified, files, batch, now)
 
     def walk(self, drawing: Drawing, part: Request) -> Iterator[Step]:
         """The steps of one of its parts."""
-        worse = None if drawing.worse is None else drawing.worse.denoiser
-        return solve(self.model, part, drawing.levels, drawing.chosen, bf16=drawing.bf16, worse=worse)
+        bf16, worse = drawing.mode.precision == "bf16", drawing.worse and drawing.worse.denoiser
+        return solve(self.model, part, drawing.levels, drawing.chosen, bf16=bf16, worse=worse)
 
     def finish(self, drawing: Drawing, latents: Sequence[Tensor]) -> Output:
         """Its images, of the last latents of each of its parts."""
-        if not drawing.large:
-            return self.output(drawing, torch.cat([self.decode(x) for x in latents]))
-        request, data, units, (facts, made) = (
-            drawing.request,
-            self.config.data,
-            self._units(drawing),
-            self._told(drawing),
-        )
-        pictures = pictures_of(self.autoencoder, latents, request)
-        return LargeOutput(pictures, request.size, data.depth, facts, units, data.alpha, made)
+        if drawing.large:
+            return by_windows(drawing, latents, self.model, self._said(drawing))
+        return self.output(drawing, torch.cat([self.model.decode(x) for x in latents]))
 
     def output(self, drawing: Drawing, decoded: Tensor) -> Output:
         """Its images, of the decoded ones (B, C, H, W) of all parts, about [-1, 1]."""
-        request, data, units, (facts, made) = (
-            drawing.request,
-            self.config.data,
-            self._units(drawing),
-            self._told(drawing),
-        )
-        finished = to_unit(TASKS[drawing.task].task.finish(decoded, request))
-        together, layouts = 1 if request.edit is None else 2, told(self.denoiser, request.values)
-        return Output(finished, data.depth, facts, units, data.alpha, made, together, request.notes, layouts)
+        return whole(drawing, decoded, self.model, self._said(drawing))
 
-    def _units(self, drawing: Drawing) -> Sequence[Units]:
-        own = self.config.data.units
-        return drawing.request.units or ([own] * drawing.request.count if own else ())
-
-    def _told(self, drawing: Drawing) -> tuple[list[dict[str, str]], Made | None]:
+    def _said(self, drawing: Drawing) -> Said:
         return drawing.said(self.opened, self.drawn_by(), str(self.device))
 
     def check(self, task: str, /, **options: Any) -> None:
@@ -202,18 +188,24 @@ class Pipeline(Methods):
         return DrawnBy(source=printable(self.source), hash=self.model_hash, **self.opened)
 
     def steps(
-        self, text: str | Sequence[str] | None = None, *, task: str = "generate", bf16: bool = False, **options: Any
+        self,
+        text: str | Sequence[str] | None = None,
+        *,
+        task: str = "generate",
+        bf16: bool = False,
+        mode: str | Mode | None = None,
+        **options: Any,
     ) -> Iterator[Step]:
         """The request of `run(task, text=text, ...)`, streamed, all images at once.
 
         Each `Step` has the level reached, scaled latents x and the x0 predicted. A task that does not sample has none.
         """
         named = options if text is None else {"text": text, **options}
-        _, checked, request, chosen, _ = self._request(task, named)
-        worse, levels = self._worse(checked, chosen), levels_of(self.model, request, chosen)
-        return solve(
-            self.model, request.begun(), levels, chosen, bf16=bf16, worse=None if worse is None else worse.denoiser
-        )
+        _, asked, request, chosen, _ = self._request(task, named)
+        worse, levels = self._worse(asked, chosen), levels_of(self.model, request, chosen)
+        begun = request.begun()
+        bf16 = self._settled(mode, bf16, begun, chosen).precision == "bf16"
+        return solve(self.model, begun, levels, chosen, bf16=bf16, worse=worse and worse.denoiser)
 
     def unknown_words(self, text: str) -> list[str]:
         """The words of a prompt that the model has no token for; it goes by the others."""
@@ -228,6 +220,7 @@ class Pipeline(Methods):
         The posterior's mean (KL) or the pre-quantised latent (VQ); sample=seed draws from the posterior instead.
         tiled: in windows, in little memory; None: where an image is too large for it at once. The result is the same.
         """
+        self._enter()
         return self.model.encode(images, sample=sample, tiled=tiled)
 
     def decode(self, z: Tensor, *, tiled: bool | None = None) -> Tensor:
@@ -235,6 +228,7 @@ class Pipeline(Methods):
 
         tiled: as of `encode`; statistics and attention are those of the whole image.
         """
+        self._enter()
         return self.model.decode(z, tiled=tiled)
 
     def describe(self) -> dict[str, Any]:
@@ -251,6 +245,16 @@ class Pipeline(Methods):
             "latent_scale": float(self.autoencoder.latent_scale),
             "parameters": {name: sum(p.numel() for p in module.parameters()) for name, module in parts.items()},
         }
+
+    def _settled(self, mode: str | Mode | None, bf16: bool, part: Request, chosen: SampleOptions) -> Mode:
+        """The mode of a request whose first images are `part`, which the networks then are in."""
+        asked = self.mode if mode is None else mode
+        self._now = settled(asked, bf16, self.model, part, chosen, self.tell)
+        return self._now
+
+    def _enter(self) -> None:
+        """Have the networks in this pipeline's mode; of `auto`, in the one that was last found."""
+        enter(self.model, self.mode if isinstance(self.mode, Mode) else self._now or usual(self.device), self.tell)
 
     def _check(self, task: str) -> Entry:
         """The task's entry. Raises UsageError for no task, and for one that this model cannot do."""

@@ -16,6 +16,7 @@ from latentry.bounds import MOST_IMAGES, Name, Seed
 from latentry.checkpoints import manifest
 from latentry.errors import UsageError, shown
 from latentry.kinds import Options
+from latentry.models.modes.mode import LONGEST as LONGEST_MODE
 from latentry.tasks import inputs
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class Record(Options):
     files it names, each with its SHA-256.
     batch: how many images were worked on at once, on which the last bits depend. index: of these the picture; null: all
     of them on one sheet, or the picture is number `place` of all, of a request of which no image is drawn by itself.
+    mode: how the step was computed; `precision` is all that earlier pictures say of it.
     incomplete: what text cannot hold, such as a condition that is an array of no file.
     """
 
@@ -64,6 +66,7 @@ class Record(Options):
     index: int | None = Field(None, ge=0, lt=MOST_AT_ONCE)
     place: int | None = Field(None, ge=0, lt=MOST_IMAGES)
     incomplete: list[Name] = Field([], max_length=100)
+    mode: str | None = Field(None, max_length=LONGEST_MODE)
     precision: Literal["fp32", "bf16"] = "fp32"
     device: str = Field("cpu", max_length=40)
     model: DrawnBy = DrawnBy()
@@ -90,8 +93,8 @@ class Record(Options):
         how: dict[str, Any] = {} if changes else {"batch": self.batch}
         how |= {} if self.autoguide is None else {"autoguide": self.autoguide}
         how |= {} if self.classifier is None else {"classifier": self.classifier}
-        bf16 = self.precision == "bf16"
-        return {**conditions, **self.options, "n": n, "seed": seed, "bf16": bf16, **how, **changes}
+        mode = self.mode or self.precision
+        return {**conditions, **self.options, "n": n, "seed": seed, "mode": mode, **how, **changes}
 
 
 def read(path: Path) -> Record:
@@ -164,12 +167,12 @@ def check_files(record: Record, changes: Mapping[str, Any]) -> None:
 
 
 def again(pipe: Pipeline, record: Record, changes: Mapping[str, Any], **how: Any) -> Output:
-    """The same picture, or with other options. how: `progress` of `Pipeline.run`.
+    """The same picture, or with other options. how: `progress` and `mode` of `Pipeline.run`.
 
     Raises UsageError where a file that it was drawn with is not what it was.
     """
     check_files(record, changes)
-    output, which = pipe.run(record.task, **record.words(changes), **how), record.index
+    output, which = pipe.run(record.task, **{**record.words(changes), **how}), record.index
     which = record.place if which is None else which
     if changes or which is None:
         return output

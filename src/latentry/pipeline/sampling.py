@@ -113,7 +113,7 @@ def guided(
     edits = None if request.edit is None else request.edit.bound(denoiser, values, levels)
 
     def bound(model: LatentDiffusion, *conds: Cond) -> Denoisers:
-        at = bind_at(model, conds, levels, bf16=bf16, edits=edits if model is denoiser else None)
+        at = bind_at(model, conds, levels, bf16=bf16, edits=edits if model is denoiser else None, reuse=chosen.reuse)
         return at(None) if request.tile is None else tiled(at, *request.tile)
 
     told = denoiser.condition(values, count, size)

@@ -14,7 +14,7 @@ from pydantic import (
     model_validator,
 )
 
-from latentry.bounds import LARGEST_SEED, LARGEST_SIDE, LONGEST_PROMPT, MOST_IMAGES, Guidance, Share
+from latentry.bounds import LARGEST_SEED, LARGEST_SIDE, LONGEST_PROMPT, MOST_IMAGES, Guidance, Reuse, Share
 from latentry.errors import UsageError, did_you_mean, shown
 from latentry.kinds import KindOptions
 from latentry.tasks import inputs
@@ -33,6 +33,7 @@ OF_SAMPLING = (
     "guidance_rescale",
     "classifier_scale",
     "clip",
+    "reuse",
 )
 """The options that replace the model's own, where they are set."""
 CONDITIONS = ("text", "label", "layout", "semantic", "embedding")
@@ -109,6 +110,11 @@ class Sampling(TaskOptions):
     )
     clip: Annotated[bool | None, OnCommandLine(hidden=True)] = Field(
         None, description="Hold every predicted x0 inside [-1, 1], for models of pixels; default: the model's."
+    )
+    reuse: Reuse | None = Field(
+        None,
+        description="Compute the deep features of the network at one of so many evaluations, and reuse them at the "
+        "others: faster, but an approximation (docs/performance.md tells its cost); default: the model's, 1: exact.",
     )
     tile: int | None = Field(
         None, ge=1, le=LARGEST_SIDE, description="Side in pixels of tiles to denoise in; default: the image whole."

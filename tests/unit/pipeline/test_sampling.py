@@ -107,7 +107,7 @@ def test_the_file_says_how_to_make_the_image_again(tmp_path: Path, depth: int) -
         "evaluations": "3",
         "clip": "false",
         "size": "16x16",
-        "precision": "fp32",
+        "mode": "fp32",
         "model": "abc123",
         "software": f"latentry {__version__}",
     }

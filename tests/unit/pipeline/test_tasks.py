@@ -130,7 +130,7 @@ def test_the_signature_of_sample_is_that_of_its_options() -> None:
     """Defaults are written a second time there, for editors: they must not say something else."""
     fields, parameters = TASKS["generate"].task.options.model_fields, inspect.signature(Pipeline.sample).parameters
     named = {name: field for name, field in fields.items() if name == "text" or name not in CONDITIONS}
-    assert named.keys() == parameters.keys() - {"self", "batch", "bf16", "progress", "conditions"}
+    assert named.keys() == parameters.keys() - {"self", "batch", "bf16", "mode", "progress", "conditions"}
     assert {name: parameters[name].default for name in named} == {name: f.default for name, f in named.items()}
 
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from latentry.training.loop import compiling
-from latentry.training.loop.compiling import compile_or_not
+from latentry.models.modes import compiling
+from latentry.models.modes.compiling import compile_or_not
 
 CPU = torch.device("cpu")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from torch import Tensor
 from latentry.diffusion.schedule import Level
 from latentry.models import tiles
 from latentry.models.config import SampleOptions
+from latentry.models.modes import Mode
 from latentry.pipeline.guides.autoguide import Autoguide
 from latentry.pipeline.made import Made
 from latentry.pipeline.pictures.facts import picture_facts
@@ -26,7 +27,7 @@ class Drawing:
     """What `Pipeline.prepare` makes; `walk` each of the parts, then `finish` with their latents.
 
     options: of the task, checked. chosen: how it is sampled. calls: of the network in each step.
-    parts: the request in batches, with the latents to start from.
+    parts: the request in batches, with the latents to start from. mode: how the step is computed.
     """
 
     task: str
@@ -40,7 +41,7 @@ class Drawing:
     classified: DrawnBy | None
     files: Mapping[str, dict[str, str]]
     batch: int
-    bf16: bool
+    mode: Mode
 
     @property
     def evaluations(self) -> int:
@@ -64,15 +65,14 @@ class Drawing:
         opened: how the model was. by: the model.
         """
         worse, classified = self.worse, self.classified
-        facts = picture_facts(self.request, self.chosen, sum(self.calls), worse, opened, by.hash, self.bf16)
+        facts = picture_facts(self.request, self.chosen, sum(self.calls), worse, opened, by.hash, self.mode)
         if classified is not None:
             facts = [{**one, "classifier": f"{classified.source}, {classified}"} for one in facts]
         if not isinstance(self.options, Sampling):
             return facts, None
-        precision: Literal["fp32", "bf16"] = "bf16" if self.bf16 else "fp32"
         return facts, Made(
             *(self.task, self.options, self.chosen, None if self.request.back else self.request.size),
-            *(self.batch, precision, device, by),
+            *(self.batch, self.mode, device, by),
             autoguide=None if worse is None else worse.drawn_by,
             classifier=classified,
             files=self.files,

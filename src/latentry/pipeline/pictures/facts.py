@@ -7,6 +7,7 @@ from typing import Any
 
 from latentry.diffusion.guidance.interval import WHOLE
 from latentry.models.config import SampleOptions
+from latentry.models.modes import Mode
 from latentry.pipeline.guides.autoguide import Autoguide
 from latentry.pipeline.record import SOFTWARE
 from latentry.tasks import Request
@@ -19,7 +20,7 @@ def picture_facts(
     worse: Autoguide | None,
     opened: Mapping[str, Any],
     model: str,
-    bf16: bool,
+    mode: Mode,
 ) -> list[dict[str, str]]:
     """For each image of a request: its conditions and seed, how it was drawn, and by which model (its hash).
 
@@ -30,7 +31,7 @@ def picture_facts(
         for one, value in zip(each, values, strict=True):
             if isinstance(value, str | int | float):
                 one["prompt" if name == "text" else name] = str(value)
-    how = _drawn_by(request, chosen, worse, opened, bf16)
+    how = _drawn_by(request, chosen, worse, opened, mode)
     for one, seed in zip(each, request.seeds, strict=False):
         one |= {"seed": str(seed), "evaluations": str(evaluations), **how}
     for one, further in zip(each, request.facts, strict=False):
@@ -39,7 +40,7 @@ def picture_facts(
 
 
 def _drawn_by(
-    request: Request, chosen: SampleOptions, worse: Autoguide | None, opened: Mapping[str, Any], bf16: bool
+    request: Request, chosen: SampleOptions, worse: Autoguide | None, opened: Mapping[str, Any], mode: Mode
 ) -> dict[str, str]:
     return {
         "solver": str(chosen.solver.kind),
@@ -49,7 +50,8 @@ def _drawn_by(
         "levels": chosen.levels,
         "clip": str(chosen.clip).lower(),
         "size": "{}x{}".format(*request.size),
-        "precision": "bf16" if bf16 else "fp32",
+        "mode": str(mode),
+        **({} if chosen.reuse == 1 else {"reuse": str(chosen.reuse)}),
         **{name: str(opened[name]) for name in ("weights", "step") if opened.get(name) is not None},
         **{name: str(v) for name, v in chosen.solver.model_dump(exclude_none=True).items() if name != "kind"},
     }

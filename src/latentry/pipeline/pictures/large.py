@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, cat
 
+from latentry.bounds import MOST_VALUES
 from latentry.checkpoints import durable
 from latentry.data.files.large import save_tiles
 from latentry.data.files.saving import refuse_suffix
@@ -44,6 +45,16 @@ def pictures_of(autoencoder: Autoencoder, latents: Sequence[Tensor], request: Re
         return decoded if request.by_windows is None else request.by_windows(number, decoded)
 
     return [partial(picture, number, z[None]) for number, z in enumerate(z for batch in latents for z in batch)]
+
+
+def refuse_many(request: Request, channels: int) -> None:
+    """Raise `UsageError` for more numbers than are drawn at a time."""
+    values = request.count * request.size[0] * request.size[1] * channels
+    if values > MOST_VALUES:
+        raise UsageError(
+            f"n: {request.count} images of {request.size[0]}x{request.size[1]} are {values:.0e} numbers; at most "
+            f"{MOST_VALUES:.0e} at a time. Ask for fewer."
+        )
 
 
 class LargeOutput(Output):

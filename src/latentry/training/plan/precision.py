@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from latentry import devices
+from latentry.models.modes.pairs import Pair, Rule
 from latentry.training.plan.plan import Plan
 from latentry.training.plan.recipes import dump, validated
 from latentry.training.stages import STAGES
@@ -29,9 +30,7 @@ IMAGES, PASS = 16, 0.3
 """Most images in a timed pass, which is to take about so many seconds."""
 SECONDS, FEWEST = 15.0, 4
 """After so long no further pass is begun; bf16 is taken by so many pairs at least."""
-
-Pair = tuple[float, float]
-"""Seconds of a pass in fp32, and of one in bf16 beside it."""
+RULE = Rule(CLEARLY, HARDLY, PAIRS, ODD, FEWEST)
 
 
 def _silent(_: str) -> None:
@@ -87,27 +86,21 @@ def compare(work: Callable[..., Tensor], device: torch.device) -> list[Pair]:
     images = max(1, min(IMAGES, int(PASS / max(_time(partial(work, 1), device, "fp32"), 1e-6))))
     if time.monotonic() < end:
         _time(partial(work, images), device, "bf16")
-    pairs: list[Pair] = []
-    while len(pairs) < PAIRS and not decided_against(pairs) and time.monotonic() < end:
-        order = ("fp32", "bf16") if len(pairs) % 2 == 0 else ("bf16", "fp32")
-        took = {precision: _time(partial(work, images), device, precision) for precision in order}
-        pairs.append((took["fp32"], took["bf16"]))
-    return pairs
+    return RULE.time(
+        lambda: _time(partial(work, images), device, "fp32"),
+        lambda: _time(partial(work, images), device, "bf16"),
+        lambda: time.monotonic() < end,
+    )
 
 
 def decided_against(pairs: Sequence[Pair]) -> bool:
     """Whether no further pair could show that bf16 is clearly faster."""
-    ratios = [bf16 / fp32 for fp32, bf16 in pairs]
-    return sum(ratio > HARDLY for ratio in ratios) > ODD or sum(ratio > CLEARLY for ratio in ratios) > PAIRS // 2
+    return RULE.against(pairs)
 
 
 def clearly_faster(pairs: Sequence[Pair]) -> bool:
     """Whether bf16 is, by enough pairs: by their median, and by each for itself; of the full number one may be odd."""
-    if len(pairs) < FEWEST:
-        return False
-    ratios = [bf16 / fp32 for fp32, bf16 in pairs]
-    odd = sum(ratio > HARDLY for ratio in ratios)
-    return statistics.median(ratios) <= CLEARLY and odd <= (ODD if len(pairs) >= PAIRS else 0)
+    return RULE.met(pairs)
 
 
 def in_words(pairs: Sequence[Pair]) -> str:

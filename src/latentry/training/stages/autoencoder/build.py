@@ -14,9 +14,9 @@ from latentry.checkpoints.store import Saved, Store
 from latentry.devices import set_formats
 from latentry.models.autoencoder import Autoencoder
 from latentry.models.initial import initialise
+from latentry.models.modes.compiling import compile_or_not
 from latentry.pipeline.load import assemble
 from latentry.training import objectives
-from latentry.training.loop.compiling import compile_or_not
 from latentry.training.loop.stage import weights_of
 from latentry.training.plan.plan import Plan
 from latentry.training.recipe.autoencoder import AutoencoderSection

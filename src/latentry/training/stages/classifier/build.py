@@ -15,7 +15,7 @@ from latentry.devices import set_formats
 from latentry.diffusion.schedule import build_schedule
 from latentry.models.autoencoder import Autoencoder
 from latentry.models.classifier import LatentClassifier
-from latentry.training.loop.compiling import compile_or_not
+from latentry.models.modes.compiling import compile_or_not
 from latentry.training.plan.plan import Plan
 from latentry.training.recipe.classifier import ClassifierSection, ClassifierTraining
 from latentry.training.stages.classifier.classes import NAME

@@ -1,0 +1,1 @@
+"""In which mode the networks of a pipeline compute."""
