@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2] / "src" / "latentry"
 ROWS = [
     {"__main__"},
     {"cli"},
-    {"serve", "study", "verify"},
+    {"bench", "serve", "study", "verify"},
     {"training"},
     {"evaluation"},
     {"pipeline"},
@@ -21,7 +21,7 @@ ROWS = [
     {"models"},
     {"conditioning", "metrics"},
     {"nn", "diffusion", "data"},
-    {"config", "kinds", "rng", "devices", "recipes", "windows"},
+    {"config", "kinds", "rng", "devices", "recipes", "timing", "windows"},
     {"bounds", "text", "safe_header"},
     {"errors", "interrupts"},
 ]

@@ -14,6 +14,7 @@ from latentry import __version__, interrupts
 from latentry.cli import data, recipes, study
 from latentry.cli.distill import distill
 from latentry.cli.evaluate import evaluate
+from latentry.cli.models.bench import bench
 from latentry.cli.models.export_checkpoint import export_checkpoint
 from latentry.cli.models.import_checkpoint import import_checkpoint
 from latentry.cli.models.inspect import inspect
@@ -46,6 +47,7 @@ app.command("export")(export_checkpoint)
 app.command()(verify)
 app.command()(compare)
 app.command()(serve)
+app.command()(bench)
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(data.app, name="data")
 app.add_typer(study.app, name="study")

@@ -1,0 +1,156 @@
+"""Time the groups one after another, as far as the budget reaches."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from latentry.bench.groups import OURS, Contender, Group, Work
+from latentry.bench.peak import flops, products, reached
+from latentry.bench.result import Row
+from latentry.bench.subject import Subject
+from latentry.devices import forget_peak, peak
+from latentry.errors import is_out_of_memory
+from latentry.timing import Times, alternate, clocked
+
+Clock = Callable[..., tuple[float, Any]]
+LEAST = 2
+"""Calls of each thing that there has to be time for: one that does not count, and one that does."""
+FEW = 3
+"""Rounds at most of what takes long: samples."""
+
+
+@dataclass
+class Bench:
+    """subject: what is measured. rounds: at most. end: by `time.monotonic`. doing: called with what comes next. clock:
+    as of `timing.clocked`.
+
+    rows, notes, peaks: what was found so far.
+    """
+
+    subject: Subject
+    rounds: int
+    end: float
+    doing: Callable[[str], None]
+    clock: Clock = clocked
+    rows: list[Row] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    peaks: dict[str, dict[str, float]] = field(default_factory=dict)
+    counts: dict[Hashable, int] = field(default_factory=dict)
+    pace: float = 0.0
+
+    def run(self, groups: list[Group]) -> None:
+        """Measure them, the cheapest first, and note what there was no time or no memory for."""
+        late, found = [], dict[int, list[Row]]()
+        order = sorted(range(len(groups)), key=lambda place: groups[place].effort)
+        for number, place in enumerate(order):
+            group, left = groups[place], self.end - time.monotonic()
+            if found and self.pace * group.effort * LEAST * len(group.contenders) > left:
+                late.append(group.name)
+                continue
+            self.doing(f"{number + 1} of {len(groups)}: {group.name}")
+            try:
+                found[place] = self.measured(group, max(left / (len(groups) - number), 0.0))
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                self.notes.append(f"not enough memory for {group.name}. Ask for smaller batches or images.")
+        if late:
+            several = f" and {len(late) - 1} more" if late[1:] else ""
+            self.notes.append(
+                f"no time for {late[0]}{several} of {len(groups)}. Give a larger --budget, or ask for less."
+            )
+
+    def measured(self, group: Group, seconds: float) -> list[Row]:
+        """Its rows. seconds: after which no other round is begun."""
+        calls: dict[Hashable, Work] = {one: one.make() for one in group.contenders}
+        each = self.count(group)
+        memory = {one: self._first(work) for one, work in calls.items()}
+        beside = {} if each is None else self._products(group)
+        rounds = min(self.rounds, FEW) if group.steps else self.rounds
+        timed = alternate(
+            {**calls, **{key: work for key, (work, _) in beside.items()}},
+            rounds=rounds,
+            seconds=seconds,
+            warm=0,
+            wait=self.subject.wait,
+            clock=self.clock,
+        )
+        self.pace = max([self.pace, *(timed[one].median / group.effort for one in calls)])
+        peaks = self._peaks(beside, timed)
+        return [self._row(group, one, timed, memory[one], each, peaks) for one in group.contenders]
+
+    def count(self, group: Group) -> int | None:
+        """FLOPs of one image of it."""
+        if group.counted is None:
+            return None
+        key = (group.what, group.size)
+        if key not in self.counts:
+            self.counts[key] = flops(group.counted())
+        return self.counts[key]
+
+    def _first(self, work: Work) -> float:
+        """GiB at most in the first call, which prepares much and is not timed."""
+        forget_peak(self.subject.device)
+        work()
+        self.subject.wait()
+        return peak(self.subject.device)
+
+    def _products(self, group: Group) -> dict[Hashable, tuple[Work, int]]:
+        """The large products in every precision of the group, with their FLOPs."""
+        precisions = dict.fromkeys(precision(one.mode) for one in group.contenders)
+        device = self.subject.device
+        return {(p, name): found for p in precisions for name, found in products(device, p).items()}
+
+    def _peaks(
+        self, beside: Mapping[Hashable, tuple[Work, int]], timed: Mapping[Hashable, Times]
+    ) -> dict[str, dict[str, float]]:
+        """FLOP/s of the products that were timed beside, by precision and name; the highest ever are kept."""
+        found: dict[str, dict[str, float]] = {}
+        for key, (_, count) in beside.items():
+            assert isinstance(key, tuple)
+            rate = reached({key[1]: count}, {key[1]: timed[key]})[key[1]]
+            found.setdefault(key[0], {})[key[1]] = rate
+            best = self.peaks.setdefault(key[0], {})
+            best[key[1]] = max(best.get(key[1], 0.0), rate)
+        return found
+
+    def _row(
+        self,
+        group: Group,
+        one: Contender,
+        timed: Mapping[Hashable, Times],
+        memory: float,
+        each: int | None,
+        peaks: Mapping[str, Mapping[str, float]],
+    ) -> Row:
+        times, (low, high) = timed[one], timed[one].spread
+        count = None if each is None else each * group.images
+        other = next((c for c in group.contenders if c.by != OURS and c.mode == one.mode), None)
+        beside = other is not None and one.by == OURS
+        limit = min(peaks[precision(one.mode)].values()) if peaks else None
+        return Row(
+            what=group.what,
+            by=one.by,
+            mode=one.mode,
+            batch=group.batch,
+            size="x".join(map(str, group.size)),
+            steps=group.steps,
+            images=group.images,
+            seconds=times.median,
+            low=low,
+            high=high,
+            rounds=len(times.seconds),
+            images_per_second=group.images / times.median,
+            flops=count,
+            share=None if count is None or limit is None else count / times.median / limit,
+            memory=memory,
+            ratio=times.over(timed[other]) if beside else None,
+        )
+
+
+def precision(mode: str) -> str:
+    """`fp32` or `bf16`."""
+    return mode.partition(",")[0]

@@ -1,0 +1,50 @@
+"""What `latentry bench` is asked for."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator
+
+from latentry.bounds import LARGEST_SIDE
+from latentry.errors import did_you_mean, shown
+from latentry.kinds import Options
+
+Images = Annotated[int, Field(ge=1, le=100_000)]
+Evaluations = Annotated[int, Field(ge=1, le=1_000_000)]
+Length = Annotated[int, Field(ge=1, le=LARGEST_SIDE)]
+MODES = ("fp32", "bf16")
+PARTS = ("step", "decode", "samples", "training")
+
+
+class BenchOptions(Options):
+    """Every list is measured in all combinations, the smallest first, as far as the budget reaches.
+
+    batch: images worked on at once. steps: network evaluations of a sample; none: the model's own. modes: how the
+    network runs. size: (H, W) of the images; none: the model's. images: how many a request draws; none: one batch.
+    parts: of `PARTS`, what is measured. against: another program with the same weights. budget: seconds in all, about;
+    what is begun is ended. rounds: times that each thing is done, at most.
+    """
+
+    batch: tuple[Images, ...] = Field((1, 4, 16), min_length=1, max_length=20)
+    steps: tuple[Evaluations, ...] = Field((), max_length=20)
+    modes: tuple[str, ...] = Field(("fp32", "bf16"), min_length=1, max_length=20)
+    size: tuple[tuple[Length, Length], ...] = Field((), max_length=20)
+    images: tuple[Images, ...] = Field((), max_length=20)
+    parts: tuple[Literal["step", "decode", "samples", "training"], ...] = Field(PARTS, min_length=1, max_length=4)
+    against: Literal["diffusers"] | None = None
+    budget: float = Field(120.0, ge=1, le=1e6)
+    rounds: int = Field(7, ge=1, le=1000)
+
+    @field_validator("modes", mode="after")
+    @classmethod
+    def _known(cls, modes: tuple[str, ...]) -> tuple[str, ...]:
+        for mode in modes:
+            if mode not in MODES:
+                raise ValueError(f'no mode "{shown(mode)}"; known: {", ".join(MODES)}{did_you_mean(mode, MODES)}')
+        return tuple(dict.fromkeys(modes))
+
+    @field_validator("batch", "steps", "images", "size", mode="after")
+    @classmethod
+    def _rising(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(sorted(set(values)))
