@@ -57,11 +57,10 @@ class Bench:
                 if not is_out_of_memory(error):
                     raise
                 self.notes.append(f"not enough memory for {group.name}. Ask for smaller batches or images.")
+        self.rows += [row for place in sorted(found) for row in found[place]]
         if late:
-            several = f" and {len(late) - 1} more" if late[1:] else ""
-            self.notes.append(
-                f"no time for {late[0]}{several} of {len(groups)}. Give a larger --budget, or ask for less."
-            )
+            what = f"{late[0]} and {len(late) - 1} more" if late[1:] else late[0]
+            self.notes.append(f"no time for {what}, of {len(groups)}. Give a larger --budget, or ask for less.")
 
     def measured(self, group: Group, seconds: float) -> list[Row]:
         """Its rows. seconds: after which no other round is begun."""
@@ -88,7 +87,9 @@ class Bench:
             return None
         key = (group.what, group.size)
         if key not in self.counts:
-            self.counts[key] = flops(group.counted())
+            work = group.counted()
+            work()  # what is computed once for many calls is no part of one
+            self.counts[key] = flops(work)
         return self.counts[key]
 
     def _first(self, work: Work) -> float:

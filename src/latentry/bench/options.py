@@ -26,15 +26,22 @@ class BenchOptions(Options):
     what is begun is ended. rounds: times that each thing is done, at most.
     """
 
-    batch: tuple[Images, ...] = Field((1, 4, 16), min_length=1, max_length=20)
+    batch: tuple[Images, ...] = Field((1, 4, 16), max_length=20)
     steps: tuple[Evaluations, ...] = Field((), max_length=20)
-    modes: tuple[str, ...] = Field(("fp32", "bf16"), min_length=1, max_length=20)
+    modes: tuple[str, ...] = Field(("fp32", "bf16"), max_length=20)
     size: tuple[tuple[Length, Length], ...] = Field((), max_length=20)
     images: tuple[Images, ...] = Field((), max_length=20)
-    parts: tuple[Literal["step", "decode", "samples", "training"], ...] = Field(PARTS, min_length=1, max_length=4)
+    parts: tuple[Literal["step", "decode", "samples", "training"], ...] = Field(PARTS, max_length=4)
     against: Literal["diffusers"] | None = None
     budget: float = Field(120.0, ge=1, le=1e6)
     rounds: int = Field(7, ge=1, le=1000)
+
+    @field_validator("batch", "modes", "parts", mode="after")
+    @classmethod
+    def _some(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        if not values:
+            raise ValueError("none given; accepted: at least one")
+        return values
 
     @field_validator("modes", mode="after")
     @classmethod

@@ -55,7 +55,9 @@ def png(findings: Findings, dark: bool, title: str = "") -> bytes:
     with mpl.rc_context({"font.size": 9}):
         figure = Figure((PANEL[0] * ACROSS, PANEL[1] * down), layout="constrained", facecolor=colours["card"])
         figure.suptitle(
-            title or f"{findings.model['name']} on {findings.machine['device']}", color=colours["ink"], fontsize=11
+            title or f"{findings.model['name']} on {str(findings.machine['device']).partition(';')[0]}",
+            color=colours["ink"],
+            fontsize=11,
         )
         for number, panel in enumerate(shown):
             _draw(figure.add_subplot(down, ACROSS, number + 1, facecolor="none"), panel, findings, colours)
@@ -67,8 +69,10 @@ def png(findings: Findings, dark: bool, title: str = "") -> bytes:
 def _draw(axes: Any, panel: Panel, findings: Findings, colours: dict[str, str]) -> None:
     rows, ink = [row for row in _rows(findings, panel) if panel.value(row) is not None], colours["ink"]
     across = next((axis for axis in AXES if len({axis[1](row) for row in rows}) > 1), AXES[0])
-    for number, (name, found) in enumerate(_lines(rows, across)):
+    kinds: dict[str, int] = {}  # what is the same but for the program has one colour
+    for name, found in _lines(rows, across):
         found = sorted(found, key=across[1])
+        number = kinds.setdefault(name.replace(found[0].by, ""), len(kinds))
         style = {"marker": MARKERS[number % len(MARKERS)], "markersize": 4, "linewidth": 1.5}
         colour = colours[f"line{number % 6 + 1}"]
         axes.plot([across[1](row) for row in found], [panel.value(row) for row in found], color=colour, label=name,

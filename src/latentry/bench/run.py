@@ -20,6 +20,7 @@ from latentry.bench.theirs import Theirs, theirs
 from latentry.errors import UsageError
 from latentry.models.config import check_size
 from latentry.pipeline import Pipeline
+from latentry.pipeline.sampling import chosen_levels
 from latentry.timing import busy, clocked
 from latentry.training.plan.record import earlier_recipe
 
@@ -72,8 +73,9 @@ def _check(options: BenchOptions, subject: Subject) -> None:
         if problem:
             raise UsageError(problem)
     if pipe.denoiser is not None:
-        for steps in options.steps or (subject.steps,):
-            pipe.check("generate", **subject.request(1, subject.size, steps=steps))
+        pipe.check("generate", **subject.request(1, subject.size))
+        for steps in options.steps:
+            chosen_levels(pipe.denoiser.schedule, pipe.config.sample.model_copy(update={"steps": steps}))
 
 
 def _against(options: BenchOptions, subject: Subject, measured: Bench) -> Theirs | None:
