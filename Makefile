@@ -7,11 +7,11 @@ BIN := .venv/bin
 TORCH_INDEX ?=
 INSTALL = $(BIN)/python -m pip install --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -c constraints.txt
 
-.PHONY: help demo gallery test lint format typecheck soak mutations bench clean
+.PHONY: help demo gallery test lint format typecheck soak mutations bench performance clean
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo | gallery | test | lint | format | typecheck | soak | mutations | bench | clean"
+	@echo "make demo | gallery | test | lint | format | typecheck | soak | mutations | bench | performance | clean"
 
 $(BIN)/python:
 	$(PYTHON) -m venv .venv
@@ -53,7 +53,10 @@ mutations: .venv/dev.stamp
 	$(BIN)/python scripts/mutations.py
 
 bench: .venv/dev.stamp
-	for script in $(filter-out %/emoji_figures.py %/discriminator.py %/pairs.py %/tasks.py %/tiles.py %/upscaling.py, $(wildcard benchmarks/*.py)); do $(BIN)/python $$script || exit 1; done
+	for script in $(filter-out %/emoji_figures.py %/discriminator.py %/gpu.py %/ldm4.py %/pairs.py %/tasks.py %/tiles.py %/upscaling.py, $(wildcard benchmarks/*.py)); do $(BIN)/python $$script || exit 1; done
+
+performance: .venv/core.stamp
+	$(BIN)/python scripts/performance.py
 
 clean:
 	rm -rf .venv demo gallery build dist .pytest_cache .mypy_cache .ruff_cache

@@ -6,12 +6,14 @@ Whatever else the machine does falls on both alike. Not a comparison itself.
 from __future__ import annotations
 
 import argparse
-import statistics
-import time
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import torch
 from torch import nn
+
+from latentry import timing
+from latentry.devices import synchronise
 
 
 def arguments(doc: str | None) -> argparse.Namespace:
@@ -29,16 +31,9 @@ def arguments(doc: str | None) -> argparse.Namespace:
 
 def alternate(things: Mapping[str, Callable[[], object]], asked: argparse.Namespace) -> dict[str, float]:
     """Median seconds of one call of each, over alternating turns of `steps` calls after a turn that does not count."""
-    seconds: dict[str, list[float]] = {name: [] for name in things}
-    for _ in range(asked.pairs + 1):
-        for name, thing in things.items():
-            _wait(asked.device)
-            start = time.perf_counter()
-            for _ in range(asked.steps):
-                thing()
-            _wait(asked.device)
-            seconds[name].append((time.perf_counter() - start) / asked.steps)
-    return {name: statistics.median(taken[1:]) for name, taken in seconds.items()}
+    wait = partial(synchronise, asked.device)
+    timed = timing.alternate(things, rounds=asked.pairs, repeat=asked.steps, wait=wait)
+    return {name: times.median for name, times in timed.items()}
 
 
 def compare(what: str, things: Mapping[str, Callable[[], object]], asked: argparse.Namespace) -> None:
@@ -62,8 +57,3 @@ def weights_nowhere_zero(*networks: nn.Module) -> None:
         torch.manual_seed(0)
         for parameter in network.parameters():
             nn.init.normal_(parameter, std=0.02)
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

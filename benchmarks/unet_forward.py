@@ -1,116 +1,99 @@
-"""One forward of a denoiser of LDM-4 size, ours beside diffusers': `python benchmarks/unet_forward.py [--pairs 5]`.
+"""One step of a denoiser of LDM-4's size, ours beside diffusers': `python benchmarks/unet_forward.py [--batch 1,8]`.
 
-274M parameters (224 channels times 1, 2, 3, 4; attention in heads of 32 at factors 2, 4, 8), latent 3x64x64, batch 1.
-The two run in turn within one process, so that what else the machine does falls on both alike; the ratio is that of
-their medians. Two comparisons: plain float32, and the best of both memory formats in float32 and bfloat16 autocast.
-Run it on a quiet machine.
+Every mode (precision, memory format, compiled or not, frozen weights or not) of both, with equal weights, in turn
+within one process; then the best of ours beside the best of theirs once more, with a large matrix product and a large
+convolution between them: the share of what the machine reaches in the slower of those, in our best mode's precision.
+Run it on a quiet machine; compiling takes most of the time. `--modes` for some of them, `--small` for a size that only
+shows that it runs.
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
-import statistics
-import time
-from collections.abc import Callable
+import json
+from collections.abc import Sequence
 from typing import Any
 
+import ldm4
 import torch
-from diffusers import UNet2DModel
-from torch import Tensor, nn
 
-from latentry.nn.unet import UNet
-
-Forward = Callable[[Tensor, Tensor], Tensor]
-FORMATS = {"channels-first": torch.contiguous_format, "channels-last": torch.channels_last}
-MODES = list(itertools.product(("fp32", "bf16"), FORMATS))
-
-
-def ours() -> UNet:
-    return UNet(
-        in_channels=3,
-        out_channels=3,
-        channels=224,
-        multipliers=(1, 2, 3, 4),
-        attention=(8, 4, 2),
-        head_channels=32,
-    )
+from latentry.bench.groups import OURS
+from latentry.bench.measure import precision
+from latentry.bench.options import MODES, BenchOptions
+from latentry.bench.peak import flops, products, reached
+from latentry.bench.result import Row
+from latentry.bench.run import bench
+from latentry.bench.subject import Subject
+from latentry.bench.theirs import NAME, theirs
+from latentry.pipeline import Pipeline
+from latentry.timing import alternate
 
 
-def theirs() -> Any:
-    return UNet2DModel(  # type: ignore[no-untyped-call]
-        sample_size=64,
-        in_channels=3,
-        out_channels=3,
-        layers_per_block=2,
-        block_out_channels=(224, 448, 672, 896),
-        down_block_types=("DownBlock2D", *["AttnDownBlock2D"] * 3),
-        up_block_types=(*["AttnUpBlock2D"] * 3, "UpBlock2D"),
-        attention_head_dim=32,
-    )
-
-
-def forwards(device: torch.device) -> dict[str, tuple[nn.Module, Forward]]:
-    """Both networks with weights that are nowhere zero, and how each is called."""
-    mine, other = ours(), theirs()
-    networks: list[nn.Module] = [mine, other]
-    for network in networks:
-        torch.manual_seed(0)
-        for parameter in network.parameters():
-            nn.init.normal_(parameter, std=0.02)
-        network.to(device).eval()
-    return {"ours": (mine, mine), "theirs": (other, lambda x, t: other(x, t, return_dict=False)[0])}
-
-
-def once(network: nn.Module, forward: Forward, mode: tuple[str, str], x: Tensor, t: Tensor) -> float:
-    """Seconds of one forward. The memory format is set beforehand, outside the time taken."""
-    precision, layout = mode
-    network.to(memory_format=FORMATS[layout])  # type: ignore[call-overload]
-    x = x.contiguous(memory_format=FORMATS[layout])
-    with torch.inference_mode(), torch.autocast(x.device.type, torch.bfloat16, enabled=precision == "bf16"):
-        wait(x.device)
-        start = time.perf_counter()
-        forward(x, t)
-        wait(x.device)
-        return time.perf_counter() - start
-
-
-def wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def measure(pairs: int, device: torch.device) -> dict[tuple[str, str], dict[str, float]]:
-    """Median seconds by mode and network, each of `pairs` alternating runs after one that does not count."""
-    networks = forwards(device)
-    sizes = {name: sum(p.numel() for p in network.parameters()) for name, (network, _) in networks.items()}
-    print("parameters:", ", ".join(f"{name} {size:,}" for name, size in sizes.items()))
-    x, t = torch.randn(1, 3, 64, 64, device=device), torch.full((1,), 500.0, device=device)
-    medians = {}
-    for mode in MODES:
-        times: dict[str, list[float]] = {name: [] for name in networks}
-        for _ in range(pairs + 1):
-            for name, (network, forward) in networks.items():
-                times[name].append(once(network, forward, mode, x, t))
-        medians[mode] = {name: statistics.median(seconds[1:]) for name, seconds in times.items()}
-        print(" ".join(mode), " ".join(f"{name} {s:.4f} s" for name, s in medians[mode].items()), flush=True)
-    return medians
-
-
-def main() -> None:
+def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--batch", default="1,8")
+    parser.add_argument("--modes", nargs="+", default=list(MODES), help="as in fp32 bf16,channels_last")
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    print(f"torch {torch.__version__}, {arguments.device}, {arguments.threads} threads, {arguments.pairs} pairs")
-    medians = measure(arguments.pairs, arguments.device)
-    plain = medians["fp32", "channels-first"]
-    best = {name: min((m[name], " ".join(mode)) for mode, m in medians.items()) for name in plain}
-    print(f"fp32, ours / theirs: {plain['ours'] / plain['theirs']:.3f} (wanted: at most 1.10)")
-    print(f"best mode: ours {best['ours'][1]}, theirs {best['theirs'][1]}")
-    print(f"best mode, ours / theirs: {best['ours'][0] / best['theirs'][0]:.3f} (wanted: at most 1.00)")
+    parser.add_argument("--small", action="store_true")
+    return parser.parse_args(words)
+
+
+def every_mode(pipe: Pipeline, batches: Sequence[int], modes: Sequence[str], pairs: int) -> list[Row]:
+    """A step in each mode of both, one mode after another: compiled networks and frozen weights take much memory."""
+    rows: list[Row] = []
+    for mode in modes:
+        asked = BenchOptions(
+            batch=tuple(batches), modes=(mode,), parts=("step",), against=NAME, rounds=pairs, budget=1e6
+        )
+        found = bench(pipe, asked)
+        rows += found.rows
+        for row in found.rows:
+            print(f"{row.what} at batch {row.batch}, {row.by}, {row.mode}: {row.seconds:.4f} s", flush=True)
+        for note in found.notes:
+            print(note, flush=True)
+    return rows
+
+
+def best(rows: Sequence[Row], by: str, batch: int) -> Row:
+    """The quickest mode of one program."""
+    return min((row for row in rows if row.by == by and row.batch == batch), key=lambda row: row.seconds)
+
+
+def head_to_head(pipe: Pipeline, mine: Row, other: Row, pairs: int) -> dict[str, Any]:
+    """The best mode of each in turn, and the machine's products between them."""
+    subject, size = Subject(pipe), pipe.config.data.size
+    ours = subject.step(mine.batch, size, mine.mode)
+    beside = products(subject.device, precision(mine.mode))
+    things: dict[str, Any] = {OURS: ours, NAME: theirs(subject).step(other.batch, size, other.mode)}
+    timed = alternate(things | {name: work for name, (work, _) in beside.items()}, rounds=pairs, wait=subject.wait)
+    one = subject.step(1, size, "fp32")
+    one()
+    reach = reached({name: count for name, (_, count) in beside.items()}, timed)
+    rate = flops(one) * mine.batch / timed[OURS].median
+    return {
+        "batch": mine.batch,
+        "ours": {"mode": mine.mode, "seconds": timed[OURS].median},
+        "theirs": {"mode": other.mode, "seconds": timed[NAME].median},
+        "ours / theirs": timed[OURS].over(timed[NAME]),
+        "GFLOP/s": {"ours": rate / 1e9, **{name: value / 1e9 for name, value in reach.items()}},
+        "share of the lower": rate / min(reach.values()),
+        "seconds an image": timed[OURS].median / mine.batch,
+        "wanted": {"ours / theirs": "at most 0.95", "share of the lower": "at least 0.85"},
+    }
+
+
+def main(words: Sequence[str] | None = None) -> list[dict[str, Any]]:
+    asked = arguments(words)
+    torch.set_num_threads(asked.threads)
+    print(f"torch {torch.__version__}, {asked.device}, {asked.threads} threads, {asked.pairs} pairs")
+    pipe, batches = ldm4.pipeline(asked.device, asked.small), [int(number) for number in asked.batch.split(",")]
+    rows = every_mode(pipe, batches, asked.modes, asked.pairs)
+    found = [head_to_head(pipe, best(rows, OURS, b), best(rows, NAME, b), asked.pairs) for b in batches]
+    for one in found:
+        print(json.dumps(one, indent=2), flush=True)
+    return found
 
 
 if __name__ == "__main__":

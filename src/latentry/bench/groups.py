@@ -9,6 +9,7 @@ from functools import partial
 from latentry.bench import training
 from latentry.bench.options import BenchOptions
 from latentry.bench.subject import Size, Subject
+from latentry.bench.their_training import update, why_no_training
 from latentry.bench.theirs import NAME as DIFFUSERS
 from latentry.bench.theirs import Theirs
 
@@ -67,7 +68,9 @@ def groups(options: BenchOptions, subject: Subject, theirs: Theirs | None) -> It
                     yield _samples(options.modes, subject, theirs, batch, size, steps, images)
     if "training" in wanted:
         for stage in training.trains(subject):
-            yield from (_update(mode, subject, stage, *pair) for pair in pairs for mode in options.modes)
+            compared = stage == "diffusion" and not why_no_training(subject)
+            other = theirs if compared else None
+            yield from (_update(mode, subject, other, stage, *pair) for pair in pairs for mode in options.modes)
 
 
 def _step(modes: Sequence[str], subject: Subject, theirs: Theirs | None, batch: int, size: Size) -> Group:
@@ -96,11 +99,12 @@ def _samples(
     return Group("samples", *of, steps, images, (*ours, *other), _effort(images, size) * steps)
 
 
-def _update(mode: str, subject: Subject, stage: str, batch: int, size: Size) -> Group:
+def _update(mode: str, subject: Subject, theirs: Theirs | None, stage: str, batch: int, size: Size) -> Group:
     """Each mode by itself: two copies of a network with its optimiser could be too large together."""
     ours = Contender(OURS, mode, partial(training.update, subject, stage, batch, size, mode))
+    other = () if theirs is None else (Contender(DIFFUSERS, mode, partial(update, theirs, batch, size, mode)),)
     one = partial(training.update, subject, stage, 1, size, "fp32")
-    return Group(f"training {stage}", batch, size, None, batch, (ours,), UPDATE * _effort(batch, size), one)
+    return Group(f"training {stage}", batch, size, None, batch, (ours, *other), UPDATE * _effort(batch, size), one)
 
 
 def _effort(images: int, size: Size) -> float:

@@ -39,7 +39,7 @@ class Bench:
     notes: list[str] = field(default_factory=list)
     peaks: dict[str, dict[str, float]] = field(default_factory=dict)
     counts: dict[Hashable, int] = field(default_factory=dict)
-    pace: float = 0.0
+    paces: dict[str, float] = field(default_factory=dict)
 
     def run(self, groups: list[Group]) -> None:
         """Measure them, the cheapest first, and note what there was no time or no memory for."""
@@ -47,7 +47,7 @@ class Bench:
         order = sorted(range(len(groups)), key=lambda place: groups[place].effort)
         for number, place in enumerate(order):
             group, left = groups[place], self.end - time.monotonic()
-            if found and self.pace * group.effort * LEAST * len(group.contenders) > left:
+            if found and self.pace(group) * group.effort * LEAST * len(group.contenders) > left:
                 late.append(group.name)
                 continue
             self.doing(f"{number + 1} of {len(groups)}: {group.name}")
@@ -64,9 +64,12 @@ class Bench:
 
     def measured(self, group: Group, seconds: float) -> list[Row]:
         """Its rows. seconds: after which no other round is begun."""
-        calls: dict[Hashable, Work] = {one: one.make() for one in group.contenders}
-        each = self.count(group)
-        memory = {one: self._first(work) for one, work in calls.items()}
+        each, calls, memory = self.count(group), dict[Hashable, Work](), dict[Hashable, float]()
+        without = self._now()
+        for one in group.contenders:
+            before = self._now() if calls else without
+            calls[one] = one.make()
+            memory[one] = without + self._first(calls[one]) - before  # without what the others keep
         beside = {} if each is None else self._products(group)
         rounds = min(self.rounds, FEW) if group.steps else self.rounds
         timed = alternate(
@@ -77,9 +80,13 @@ class Bench:
             wait=self.subject.wait,
             clock=self.clock,
         )
-        self.pace = max([self.pace, *(timed[one].median / group.effort for one in calls)])
+        self.paces |= {group.what: max(timed[one].median for one in calls) / group.effort}
         peaks = self._peaks(beside, timed)
         return [self._row(group, one, timed, memory[one], each, peaks) for one in group.contenders]
+
+    def pace(self, group: Group) -> float:
+        """Seconds that an effort takes: of the same thing at the last size, or of what was measured last."""
+        return self.paces.get(group.what, next(reversed(self.paces.values())))
 
     def count(self, group: Group) -> int | None:
         """FLOPs of one image of it."""
@@ -92,9 +99,13 @@ class Bench:
             self.counts[key] = flops(work)
         return self.counts[key]
 
-    def _first(self, work: Work) -> float:
-        """GiB at most in the first call, which prepares much and is not timed."""
+    def _now(self) -> float:
+        """GiB in use; from here on the peak is counted."""
         forget_peak(self.subject.device)
+        return peak(self.subject.device)
+
+    def _first(self, work: Work) -> float:
+        """GiB at most from here to the end of the first call, which prepares much and is not timed."""
         work()
         self.subject.wait()
         return peak(self.subject.device)

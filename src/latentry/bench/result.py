@@ -46,7 +46,7 @@ class Row:
         """As the table of `COLUMNS` shows it."""
         rate = None if self.flops is None else self.flops / self.seconds / 1e9
         share = "" if self.share is None else f"{self.share:.0%}"
-        many = "" if self.images == self.batch else f" ({self.images} images)"
+        many = "" if self.images == self.batch else f" ({self.images} in all)"
         return (
             *(self.what, self.by, self.mode, f"{self.batch}{many}", self.size),
             "" if self.steps is None else str(self.steps),

@@ -36,8 +36,7 @@ class Theirs:
 
     def step(self, count: int, size: Size, mode: str) -> Callable[[], object]:
         """One evaluation after another, as its pipelines ask for them: one call for both predictions, DDIM's step."""
-        chosen = config.validate(SampleOptions, {"solver": "ddim", "levels": "trailing"}, NAME)
-        solver, x = self._solver(chosen), self._noise(count, size)
+        solver, x = self.noising(), self._noise(count, size)
         solver.set_timesteps(len(solver.alphas_cumprod))
         call, place = self._predict(count, size, mode), iter(range(10**9))
 
@@ -97,7 +96,7 @@ class Theirs:
             conds, _ = self._conditions(1, size)
             t = torch.full((len(conds),), TIME, device=x.device)
             both, cond = torch.cat([x] * len(conds)), batch(conds)
-            pairs = [(ours(both, t, cond), self._network(both, t, cond))]
+            pairs = [(ours(both, t, cond), self.call(self.network, both, t, cond))]
             pairs.append((self.subject.pipe.decode(x), self._decoded(x)))
         return max(float((a - b).abs().max() / a.abs().max()) for a, b in pairs)
 
@@ -108,7 +107,7 @@ class Theirs:
 
         def predict(x: Tensor, t: Tensor) -> Tensor:
             with autocast(device, mode):
-                out = self._network(torch.cat([x] * len(conds)), t, cond).float()
+                out = self.call(self.network, torch.cat([x] * len(conds)), t, cond).float()
             if len(conds) == 1:
                 return out
             told, silent = out.chunk(2)
@@ -116,16 +115,21 @@ class Theirs:
 
         return predict
 
-    def _network(self, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
+    def noising(self) -> Any:
+        """A scheduler of the model's schedule, walked as DDIM walks."""
+        return self._solver(config.validate(SampleOptions, {"solver": "ddim", "levels": "trailing"}, NAME))
+
+    def call(self, network: nn.Module, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
+        """The prediction of x at t under a condition of ours."""
         parts = cond.parts()
         x = torch.cat([x, parts["concat"]], 1) if "concat" in parts else x
         told: dict[str, Any] = {"class_labels": cond.vector} if cond.vector is not None else {}
-        if isinstance(width := getattr(self.network, "config").get("cross_attention_dim"), int):  # noqa: B009
+        if isinstance(width := getattr(network, "config").get("cross_attention_dim"), int):  # noqa: B009
             silence = torch.zeros(len(x), 1, width, device=x.device)
             told["encoder_hidden_states"] = silence if cond.context is None else cond.context
             if cond.context_mask is not None:
                 told["encoder_attention_mask"] = cond.context_mask
-        result: Tensor = self.network(x, t, **told, return_dict=False)[0]
+        result: Tensor = network(x, t, **told, return_dict=False)[0]
         return result
 
     @torch.no_grad()

@@ -32,6 +32,7 @@ def trains(subject: Subject) -> tuple[str, ...]:
 
 def update(subject: Subject, stage: str, batch: int, size: Size, mode: str) -> Callable[[], object]:
     """One update after another of a copy of the model; the model stays as it is. Loading images is no part of it."""
+    made: Stage
     make = first_stage if stage == "autoencoder" else second_stage
     made, example = make(subject, batch, size, mode)
     begin = made.costliest_step()
@@ -55,12 +56,9 @@ def first_stage(subject: Subject, batch: int, size: Size, mode: str) -> tuple[St
     return stage, _example(subject, batch, size)
 
 
-def second_stage(subject: Subject, batch: int, size: Size, mode: str) -> tuple[Stage, Example]:
+def second_stage(subject: Subject, batch: int, size: Size, mode: str) -> tuple[DiffusionStage, Example]:
     """On latents that are there already, as with `cache_latents`."""
-    options = subject.pipe.config.diffusion
-    assert options is not None
-    own = subject.recipe.diffusion if subject.recipe and subject.recipe.diffusion else None
-    section = own or DiffusionSection.model_validate(options.model_dump())
+    section = section_of(subject)
     section = section.model_copy(update={"train": _trained(section.train, batch, mode)})
     model = copy.deepcopy(subject.denoiser).requires_grad_(True)
     set_formats(subject.device, section.train.precision)
@@ -73,6 +71,15 @@ def second_stage(subject: Subject, batch: int, size: Size, mode: str) -> tuple[S
         images = example.image[:1].to(subject.device)
         moments = first.moments(images).float().repeat(batch, 1, 1, 1)
     return stage, Example(None, moments, joined(rows), example.positions)
+
+
+def section_of(subject: Subject) -> DiffusionSection:
+    """The recipe's; of a model without one its own architecture, trained by default."""
+    if subject.recipe is not None:
+        return subject.recipe.diffusion
+    options = subject.pipe.config.diffusion
+    assert options is not None
+    return DiffusionSection.model_validate(options.model_dump())
 
 
 def _trained(own: Any, batch: int, mode: str) -> Any:

@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 
 from latentry import rng
-from latentry.bench import peak
+from latentry.bench import peak, their_training
 from latentry.bench import theirs as module
 from latentry.bench.options import BenchOptions
 from latentry.bench.run import bench
 from latentry.bench.subject import Subject
+from latentry.bench.their_training import update
 from latentry.bench.theirs import CLOSE, theirs
+from latentry.bench.training import second_stage, section_of
 from latentry.errors import UsageError
 from latentry.pipeline import Pipeline
 from latentry.pipeline.load import assemble
@@ -108,3 +110,28 @@ def test_a_solver_that_it_has_not_leaves_the_steps_compared() -> None:
         ("step", "latentry"), ("step", "diffusers"), ("samples", "latentry"),
     ]  # fmt: skip
     assert any(note.startswith("diffusers: samples are not compared") for note in found.notes)
+
+
+def test_their_scripts_train_the_same_network() -> None:
+    """An update beside ours, and their first loss is that of a network that predicts as ours does."""
+    pipe = pipe_of("text")
+    found = measured(pipe, parts=("training",), batch=(2,))
+    assert [(row.what, row.by) for row in found.rows] == [
+        ("training autoencoder", "latentry"), ("training diffusion", "latentry"), ("training diffusion", "diffusers"),
+    ]  # fmt: skip
+    work = update(theirs(Subject(pipe)), 8, (16, 16), "fp32")
+    stage, example = second_stage(Subject(pipe), 8, (16, 16), "fp32")
+    ours = [stage.step(0, [example]).metrics["error"]]
+    assert float(work().detach()) == pytest.approx(ours[0], rel=0.5)
+    before = [float(work().detach()) for _ in range(3)]
+    assert all(0 < loss < 100 for loss in before)
+
+
+def test_an_optimiser_that_they_have_not_leaves_training_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe = pipe_of("none")
+    section = section_of(Subject(pipe))
+    muon = section.model_copy(update={"train": section.train.model_copy(update={"optimiser": "muon"})})
+    monkeypatch.setattr(their_training, "section_of", lambda subject: muon)
+    found = measured(pipe, parts=("training",))
+    assert {row.by for row in found.rows} == {"latentry"}
+    assert "diffusers: training is not compared. Its scripts train no epsilon by muon." in found.notes
