@@ -21,8 +21,8 @@ ROWS = [
     {"models"},
     {"conditioning", "metrics"},
     {"nn", "diffusion", "data"},
-    {"config", "kinds", "rng", "devices", "recipes", "timing", "windows"},
-    {"bounds", "text", "safe_header"},
+    {"config", "kinds", "rng", "devices", "recipes", "windows"},
+    {"bounds", "text", "safe_header", "timing"},
     {"errors", "interrupts"},
 ]
 HEIGHT = {name: -row for row, names in enumerate(ROWS) for name in names}
