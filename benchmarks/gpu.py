@@ -35,8 +35,8 @@ class Asked(NamedTuple):
     budget: float
 
 
-WHOLE = Asked((1, 32), (32,), "bf16", "bf16", 15, 240)
-QUICK = Asked((1, 2), (2,), "bf16", "bf16", 2, 15)
+WHOLE = Asked((1, 32), (32,), "bf16,channels_last,compile", "bf16,channels_last", 15, 200)
+QUICK = Asked((1, 2), (2,), "bf16,channels_last", "bf16,channels_last", 2, 300)
 
 
 def step_lines(found: Findings) -> Iterator[dict[str, Any]]:

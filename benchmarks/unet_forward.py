@@ -10,6 +10,7 @@ shows that it runs.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -18,21 +19,26 @@ import ldm4
 import torch
 
 from latentry.bench.groups import OURS
-from latentry.bench.measure import precision
-from latentry.bench.options import MODES, BenchOptions
+from latentry.bench.options import BenchOptions
 from latentry.bench.peak import flops, products, reached
 from latentry.bench.result import Row
 from latentry.bench.run import bench
 from latentry.bench.subject import Subject
 from latentry.bench.theirs import NAME, theirs
+from latentry.models.modes import PLAIN, Mode
 from latentry.pipeline import Pipeline
 from latentry.timing import alternate
+
+MODES = [
+    str(Mode(precision, *switches))  # type: ignore[arg-type]
+    for precision, *switches in itertools.product(("fp32", "bf16"), *[(False, True)] * 3)
+]
 
 
 def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch", default="1,8")
-    parser.add_argument("--modes", nargs="+", default=list(MODES), help="as in fp32 bf16,channels_last")
+    parser.add_argument("--modes", nargs="+", default=MODES, help="as in fp32 bf16,channels_last")
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -63,12 +69,12 @@ def best(rows: Sequence[Row], by: str, batch: int) -> Row:
 
 def head_to_head(pipe: Pipeline, mine: Row, other: Row, pairs: int) -> dict[str, Any]:
     """The best mode of each in turn, and the machine's products between them."""
-    subject, size = Subject(pipe), pipe.config.data.size
-    ours = subject.step(mine.batch, size, mine.mode)
-    beside = products(subject.device, precision(mine.mode))
-    things: dict[str, Any] = {OURS: ours, NAME: theirs(subject).step(other.batch, size, other.mode)}
+    subject, size, mode = Subject(pipe), pipe.config.data.size, Mode.parse(mine.mode)
+    beside = products(subject.device, mode.precision)
+    step = theirs(subject).step(other.batch, size, Mode.parse(other.mode))
+    things: dict[str, Any] = {OURS: subject.step(mine.batch, size, mode), NAME: step}
     timed = alternate(things | {name: work for name, (work, _) in beside.items()}, rounds=pairs, wait=subject.wait)
-    one = subject.step(1, size, "fp32")
+    one = subject.step(1, size, PLAIN)
     one()
     reach = reached({name: count for name, (_, count) in beside.items()}, timed)
     rate = flops(one) * mine.batch / timed[OURS].median

@@ -12,18 +12,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
+
 import latentry as lt
 from latentry.bench.options import BenchOptions
 from latentry.bench.plots import png
 from latentry.bench.result import COLUMNS, Findings, to_json
 from latentry.bench.run import bench
 from latentry.bench.writing import SHADES
+from latentry.models.modes import usual
 from latentry.training.loop.waiting import Waiting
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGE, FOLDER = ROOT / "docs" / "performance.md", ROOT / "docs" / "performance"
+PAGE = ROOT / "docs" / "performance.md"
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
-SHOWN = ("step", "decode", "samples", "training autoencoder", "training diffusion")
 
 
 class Curve(NamedTuple):
@@ -35,7 +37,8 @@ class Curve(NamedTuple):
     sizes: dict[str, tuple[int, ...]] = {}
 
 
-MODES = ("fp32", "bf16")
+ONE = (str(usual(torch.device("cpu"))),)
+MODES: tuple[str, ...] = ()
 CURVES = {
     "batch": Curve(
         "Batch", "One evaluation of the denoiser, and samples at the model's default steps, over images at once.",
@@ -48,11 +51,11 @@ CURVES = {
     ),
     "steps": Curve(
         "Steps", "Four samples, decoded, over evaluations of the denoiser.",
-        {"batch": (4,), "steps": (5, 10, 20, 50), "parts": ("samples",), "modes": MODES[:1]},
+        {"batch": (4,), "steps": (5, 10, 20, 50), "parts": ("samples",), "modes": ONE},
     ),
     "images": Curve(
         "Images", "A request at the default steps, worked on 16 at a time: its memory does not grow with it.",
-        {"batch": (16,), "images": (1, 4, 16, 64), "parts": ("samples",), "modes": MODES[:1]},
+        {"batch": (16,), "images": (1, 4, 16, 64), "parts": ("samples",), "modes": ONE},
     ),
     "training": Curve(
         "Training", "Updates of both stages on latents and images that are there already.",

@@ -1,4 +1,4 @@
-"""If these fail, one of two things that are compared is timed when the machine is at its busiest, or its first call counts."""
+"""If these fail, one of two things that are compared meets a busier machine than the other, or a first call counts."""
 
 from __future__ import annotations
 

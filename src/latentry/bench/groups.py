@@ -12,6 +12,7 @@ from latentry.bench.subject import Size, Subject
 from latentry.bench.their_training import update, why_no_training
 from latentry.bench.theirs import NAME as DIFFUSERS
 from latentry.bench.theirs import Theirs
+from latentry.models.modes import PLAIN, Mode, usual
 
 OURS = "latentry"
 UPDATE = 3
@@ -24,7 +25,7 @@ class Contender:
     """mode: how it runs. make: prepares it, and gives what is timed."""
 
     by: str
-    mode: str
+    mode: Mode
     make: Callable[[], Work]
 
 
@@ -56,54 +57,69 @@ def groups(options: BenchOptions, subject: Subject, theirs: Theirs | None) -> It
     """In the order of their use to a person whose budget ends before them."""
     sizes = options.size or (subject.size,)
     pairs = [(batch, size) for size in sizes for batch in options.batch]
+    modes = modes_of(options, subject)
+    trained = dict.fromkeys(mode.but(frozen=False) for mode in modes)
     wanted, drawing = options.parts, subject.pipe.denoiser is not None
     if "step" in wanted and drawing:
-        yield from (_step(options.modes, subject, theirs, *pair) for pair in pairs)
+        yield from (_step(modes, subject, theirs, *pair) for pair in pairs)
     if "decode" in wanted:
         yield from (_decode(subject, theirs, *pair) for pair in pairs)
     if "samples" in wanted and drawing:
         for steps in options.steps or (subject.steps,):
             for batch, size in pairs:
                 for images in options.images or (batch,):
-                    yield _samples(options.modes, subject, theirs, batch, size, steps, images)
+                    yield _samples(modes, subject, theirs, batch, size, steps, images)
     if "training" in wanted:
         for stage in training.trains(subject):
             compared = stage == "diffusion" and not why_no_training(subject)
             other = theirs if compared else None
-            yield from (_update(mode, subject, other, stage, *pair) for pair in pairs for mode in options.modes)
+            yield from (_update(mode, subject, other, stage, *pair) for pair in pairs for mode in trained)
 
 
-def _step(modes: Sequence[str], subject: Subject, theirs: Theirs | None, batch: int, size: Size) -> Group:
+def modes_of(options: BenchOptions, subject: Subject) -> list[Mode]:
+    """Those that are asked for; else the plain one, the usual one of the device, and that in bf16."""
+    if options.modes:
+        return [Mode.parse(mode) for mode in options.modes]
+    own = usual(subject.device)
+    return list(dict.fromkeys((PLAIN, own, own.but(precision="bf16"))))
+
+
+def nearest(modes: Sequence[Mode]) -> list[Mode]:
+    """Those of the modes that diffusers has."""
+    return list(dict.fromkeys(Theirs.nearest(mode) for mode in modes))
+
+
+def _step(modes: Sequence[Mode], subject: Subject, theirs: Theirs | None, batch: int, size: Size) -> Group:
     ours = [Contender(OURS, mode, partial(subject.step, batch, size, mode)) for mode in modes]
-    other = [] if theirs is None else [Contender(DIFFUSERS, m, partial(theirs.step, batch, size, m)) for m in modes]
-    one = partial(subject.step, 1, size, "fp32")
+    other = [Contender(DIFFUSERS, m, partial(theirs.step, batch, size, m)) for m in nearest(modes)] if theirs else []
+    one = partial(subject.step, 1, size, PLAIN)
     return Group("step", batch, size, None, batch, (*ours, *other), _effort(batch, size), one)
 
 
 def _decode(subject: Subject, theirs: Theirs | None, batch: int, size: Size) -> Group:
     """In fp32 always, as decoding is."""
-    ours = Contender(OURS, "fp32", lambda: subject.decode(batch, size))
-    other = () if theirs is None else (Contender(DIFFUSERS, "fp32", lambda: theirs.decode(batch, size)),)
+    ours = Contender(OURS, PLAIN, lambda: subject.decode(batch, size))
+    other = () if theirs is None else (Contender(DIFFUSERS, PLAIN, lambda: theirs.decode(batch, size)),)
     one = partial(subject.decode, 1, size)
     return Group("decode", batch, size, None, batch, (ours, *other), _effort(batch, size), one)
 
 
 def _samples(
-    modes: Sequence[str], subject: Subject, theirs: Theirs | None, batch: int, size: Size, steps: int, images: int
+    modes: Sequence[Mode], subject: Subject, theirs: Theirs | None, batch: int, size: Size, steps: int, images: int
 ) -> Group:
     of = (batch, size)
     ours = [Contender(OURS, m, partial(subject.samples, *of, m, steps, images)) for m in modes]
     other = []
     if theirs is not None and not theirs.why_no_samples():
-        other = [Contender(DIFFUSERS, m, partial(theirs.samples, *of, m, steps, images)) for m in modes]
+        other = [Contender(DIFFUSERS, m, partial(theirs.samples, *of, m, steps, images)) for m in nearest(modes)]
     return Group("samples", *of, steps, images, (*ours, *other), _effort(images, size) * steps)
 
 
-def _update(mode: str, subject: Subject, theirs: Theirs | None, stage: str, batch: int, size: Size) -> Group:
+def _update(mode: Mode, subject: Subject, theirs: Theirs | None, stage: str, batch: int, size: Size) -> Group:
     """Each mode by itself: two copies of a network with its optimiser could be too large together."""
     ours = Contender(OURS, mode, partial(training.update, subject, stage, batch, size, mode))
     other = () if theirs is None else (Contender(DIFFUSERS, mode, partial(update, theirs, batch, size, mode)),)
-    one = partial(training.update, subject, stage, 1, size, "fp32")
+    one = partial(training.update, subject, stage, 1, size, PLAIN)
     return Group(f"training {stage}", batch, size, None, batch, (ours, *other), UPDATE * _effort(batch, size), one)
 
 

@@ -11,7 +11,8 @@ from latentry.bench.groups import OURS, Contender, Group, Work
 from latentry.bench.peak import flops, products, reached
 from latentry.bench.result import Row
 from latentry.bench.subject import Subject
-from latentry.devices import forget_peak, peak
+from latentry.bench.theirs import Theirs
+from latentry.devices import forget_peak, peak, set_formats
 from latentry.errors import is_out_of_memory
 from latentry.timing import Times, alternate, clocked
 
@@ -64,6 +65,7 @@ class Bench:
 
     def measured(self, group: Group, seconds: float) -> list[Row]:
         """Its rows. seconds: after which no other round is begun."""
+        set_formats(self.subject.device, "fp32")  # training in bf16 has others
         each, calls, memory = self.count(group), dict[Hashable, Work](), dict[Hashable, float]()
         without = self._now()
         for one in group.contenders:
@@ -112,7 +114,7 @@ class Bench:
 
     def _products(self, group: Group) -> dict[Hashable, tuple[Work, int]]:
         """The large products in every precision of the group, with their FLOPs."""
-        precisions = dict.fromkeys(precision(one.mode) for one in group.contenders)
+        precisions = dict.fromkeys(one.mode.precision for one in group.contenders)
         device = self.subject.device
         return {(p, name): found for p in precisions for name, found in products(device, p).items()}
 
@@ -140,13 +142,14 @@ class Bench:
     ) -> Row:
         times, (low, high) = timed[one], timed[one].spread
         count = None if each is None else each * group.images
-        other = next((c for c in group.contenders if c.by != OURS and c.mode == one.mode), None)
+        nearest = Theirs.nearest(one.mode)
+        other = next((c for c in group.contenders if c.by != OURS and c.mode == nearest), None)
         beside = other is not None and one.by == OURS
-        limit = min(peaks[precision(one.mode)].values()) if peaks else None
+        limit = min(peaks[one.mode.precision].values()) if peaks else None
         return Row(
             what=group.what,
             by=one.by,
-            mode=one.mode,
+            mode=str(one.mode),
             batch=group.batch,
             size="x".join(map(str, group.size)),
             steps=group.steps,
@@ -161,8 +164,3 @@ class Bench:
             memory=memory,
             ratio=times.over(timed[other]) if beside else None,
         )
-
-
-def precision(mode: str) -> str:
-    """`fp32` or `bf16`."""
-    return mode.partition(",")[0]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from latentry import devices
 from latentry.conditioning.class_label import ClassLabel
@@ -17,11 +18,14 @@ from latentry.conditioning.words.prompts import Prompts
 from latentry.data.sample import Boxes, Sample
 from latentry.diffusion.contracts import Step
 from latentry.models.latent_diffusion import LatentDiffusion
+from latentry.models.modes import Mode
+from latentry.models.modes.applying import apply_to_model
 from latentry.pipeline import Pipeline
 from latentry.pipeline.able import always_taken
 from latentry.training.plan.recipes import Recipe
 
 Size = tuple[int, int]
+Network = TypeVar("Network", bound=nn.Module)
 TEXT = "a picture"
 
 
@@ -78,14 +82,21 @@ class Subject:
         """Options of `generate` for so many images."""
         return {"n": images, "seed": 0, "size": size, **self.conditions(size), **sampling}
 
-    def step(self, batch: int, size: Size, mode: str) -> Callable[[], object]:
+    def within(self, mode: Mode) -> Pipeline:
+        """The model with networks of its own in a mode, on the same weights where the mode leaves them as they are."""
+        denoiser = copied(self.denoiser)
+        pipe = Pipeline(self.pipe.config, copied(self.pipe.autoencoder), denoiser, source=self.pipe.source)
+        apply_to_model(mode, pipe.model)
+        return pipe
+
+    def step(self, batch: int, size: Size, mode: Mode) -> Callable[[], object]:
         """One evaluation at a time, as DDIM asks for them: under guidance both predictions, and its arithmetic."""
         walk = {"solver": "ddim", "levels": "trailing", "steps": self.denoiser.schedule.steps}
-        asked = self.request(batch, size, **walk)
+        asked, pipe = self.request(batch, size, **walk), self.within(mode)
 
         def walked() -> Iterator[Step]:
             while True:
-                yield from self.pipe.steps(bf16=mode == "bf16", **asked)
+                yield from pipe.steps(bf16=mode.precision == "bf16", **asked)
 
         steps = walked()
         return lambda: next(steps)
@@ -96,10 +107,10 @@ class Subject:
         z = torch.randn(batch, first.latent_channels, *(side // factor for side in size), device=self.device)
         return lambda: self.pipe.decode(z)
 
-    def samples(self, batch: int, size: Size, mode: str, steps: int, images: int) -> Callable[[], object]:
+    def samples(self, batch: int, size: Size, mode: Mode, steps: int, images: int) -> Callable[[], object]:
         """Images from noise, decoded; nothing is written."""
-        asked = self.request(images, size, steps=steps)
-        return lambda: self.pipe.run("generate", batch=batch, bf16=mode == "bf16", **asked).tensor
+        asked, pipe = self.request(images, size, steps=steps), self.within(mode)
+        return lambda: pipe.run("generate", batch=batch, bf16=mode.precision == "bf16", **asked).tensor
 
     @cached_property
     def steps(self) -> int:
@@ -111,3 +122,11 @@ class Subject:
         """(H, W) of the images that the model was trained on."""
         height, width = self.pipe.config.data.size
         return height, width
+
+
+def copied(network: Network) -> Network:
+    """Another network on the same weights: it may change what they lie like in memory, not what they are."""
+    again = copy.deepcopy(network)
+    for mine, own in zip((*again.parameters(), *again.buffers()), (*network.parameters(), *network.buffers())):
+        mine.data = own.data
+    return again

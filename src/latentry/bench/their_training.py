@@ -15,6 +15,8 @@ from latentry.bench.subject import Size, Subject
 from latentry.bench.theirs import Theirs
 from latentry.bench.training import second_stage, section_of
 from latentry.devices import autocast
+from latentry.models.modes import Mode
+from latentry.training.loop.compiling import no_compiler
 
 RATE = 1e-4
 
@@ -27,7 +29,7 @@ def why_no_training(subject: Subject) -> str:
     return ""
 
 
-def update(theirs: Theirs, batch: int, size: Size, mode: str) -> Callable[[], object]:
+def update(theirs: Theirs, batch: int, size: Size, mode: Mode) -> Callable[[], object]:
     """One update after another: noise, `add_noise`, network, mean squared error, AdamW, averages where ours has them.
 
     Our conditioners stand for its text encoder, trained with the network as ours are.
@@ -35,6 +37,10 @@ def update(theirs: Theirs, batch: int, size: Size, mode: str) -> Callable[[], ob
     stage, example = second_stage(theirs.subject, batch, size, mode)
     section = stage.section
     network, ours, scheduler = copy.deepcopy(theirs.network).train(), stage.model.train(), theirs.noising()
+    if mode.channels_last:
+        network.to(memory_format=torch.channels_last)
+    if mode.compile and not no_compiler(theirs.subject.device):
+        network.compile()
     parameters = list(chain(network.parameters(), ours.conditioners.parameters(), ours.projections.parameters()))
     optimiser = torch.optim.AdamW(parameters, lr=RATE, weight_decay=section.train.weight_decay)
     average = _average(parameters, section.train.ema)
@@ -46,7 +52,7 @@ def update(theirs: Theirs, batch: int, size: Size, mode: str) -> Callable[[], ob
         drawn = torch.randn(batch, first.latent_channels, *moments.shape[2:], device=device)
         z, noise = first.latent(moments, drawn), torch.randn_like(drawn)
         t = torch.randint(ours.schedule.steps, (batch,), device=device)
-        with autocast(device, mode):
+        with autocast(device, mode.precision):
             out = theirs.call(network, scheduler.add_noise(z, noise, t), t, ours.dropped(example.values, kept))
         target = noise if section.prediction == "epsilon" else scheduler.get_velocity(z, noise, t)
         loss = functional.mse_loss(out.float(), target)

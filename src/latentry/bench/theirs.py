@@ -11,12 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from latentry import config
-from latentry.bench.subject import Size, Subject
+from latentry.bench.subject import Size, Subject, copied
 from latentry.checkpoints.diffusers import autoencoder, scheduler, unet, unet_names
 from latentry.conditioning import Cond, batch
 from latentry.devices import autocast
 from latentry.errors import UsageError
 from latentry.models.config import SampleOptions
+from latentry.models.modes import Mode
+from latentry.training.loop.compiling import no_compiler
 
 NAME = "diffusers"
 CLOSE = 1e-3
@@ -34,11 +36,11 @@ class Theirs:
     scale: float
     patch: int
 
-    def step(self, count: int, size: Size, mode: str) -> Callable[[], object]:
+    def step(self, count: int, size: Size, mode: Mode) -> Callable[[], object]:
         """One evaluation after another, as its pipelines ask for them: one call for both predictions, DDIM's step."""
         solver, x = self.noising(), self._noise(count, size)
         solver.set_timesteps(len(solver.alphas_cumprod))
-        call, place = self._predict(count, size, mode), iter(range(10**9))
+        call, place = self._predict(count, size, self.within(mode), mode), iter(range(10**9))
 
         @torch.no_grad()
         def work() -> Tensor:
@@ -53,17 +55,17 @@ class Theirs:
         z = self._noise(count, size)
         return lambda: self._decoded(z)
 
-    def samples(self, count: int, size: Size, mode: str, steps: int, images: int) -> Callable[[], object]:
+    def samples(self, count: int, size: Size, mode: Mode, steps: int, images: int) -> Callable[[], object]:
         """Images from noise by the model's own solver, decoded."""
         chosen = self.subject.pipe.config.sample.model_copy(update={"steps": steps})
-        self._solver(chosen)
+        network = self.within(mode)
 
         @torch.no_grad()
         def work() -> Tensor:
             made = []
             for begun in range(0, images, count):
                 few = min(count, images - begun)
-                solver, call, x = self._solver(chosen), self._predict(few, size, mode), self._noise(few, size)
+                solver, call, x = self._solver(chosen), self._predict(few, size, network, mode), self._noise(few, size)
                 solver.set_timesteps(steps)
                 for t in solver.timesteps:
                     x = solver.step(call(solver.scale_model_input(x, t), t), t, x).prev_sample
@@ -100,20 +102,34 @@ class Theirs:
             pairs.append((self.subject.pipe.decode(x), self._decoded(x)))
         return max(float((a - b).abs().max() / a.abs().max()) for a, b in pairs)
 
-    def _predict(self, count: int, size: Size, mode: str) -> Callable[[Tensor, Tensor], Tensor]:
+    def _predict(self, count: int, size: Size, network: nn.Module, mode: Mode) -> Callable[[Tensor, Tensor], Tensor]:
         """The mixed prediction of x at t."""
         conds, guidance = self._conditions(count, size)
         cond, device = batch(conds), self.subject.device
 
         def predict(x: Tensor, t: Tensor) -> Tensor:
-            with autocast(device, mode):
-                out = self.call(self.network, torch.cat([x] * len(conds)), t, cond).float()
+            with autocast(device, mode.precision):
+                out = self.call(network, torch.cat([x] * len(conds)), t, cond).float()
             if len(conds) == 1:
                 return out
             told, silent = out.chunk(2)
             return silent + guidance * (told - silent)
 
         return predict
+
+    @staticmethod
+    def nearest(mode: Mode) -> Mode:
+        """The same of a mode that there is: weights are prepacked by the compiler alone."""
+        return mode if mode.compile else mode.but(frozen=False)
+
+    def within(self, mode: Mode) -> nn.Module:
+        """The network in a mode, whole under torch's compiler, on the same weights where it leaves them as they are."""
+        network, chosen = copied(self.network), self.nearest(mode)
+        if chosen.channels_last:
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if chosen.compile and not no_compiler(self.subject.device):
+            network.compile(options={"freezing": True} if chosen.frozen else None)
+        return network
 
     def noising(self) -> Any:
         """A scheduler of the model's schedule, walked as DDIM walks."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +14,9 @@ from latentry.bench.subject import Size, Subject
 from latentry.conditioning import values_of
 from latentry.data.sample import Example, joined
 from latentry.devices import set_formats
+from latentry.models.modes import Mode
 from latentry.training import objectives
+from latentry.training.loop.compiling import compile_or_not
 from latentry.training.loop.stage import Stage
 from latentry.training.loop.world import World
 from latentry.training.recipe.autoencoder import AutoencoderSection
@@ -21,6 +24,8 @@ from latentry.training.recipe.diffusion import DiffusionSection
 from latentry.training.stages.autoencoder.stage import AutoencoderStage
 from latentry.training.stages.diffusion.stage import DiffusionStage
 
+COMPILE = "compile"
+report = logging.getLogger("latentry").info
 STAGES = ("autoencoder", "diffusion")
 
 
@@ -30,7 +35,7 @@ def trains(subject: Subject) -> tuple[str, ...]:
     return (*first, *(STAGES[1:] if subject.pipe.denoiser is not None else ()))
 
 
-def update(subject: Subject, stage: str, batch: int, size: Size, mode: str) -> Callable[[], object]:
+def update(subject: Subject, stage: str, batch: int, size: Size, mode: Mode) -> Callable[[], object]:
     """One update after another of a copy of the model; the model stays as it is. Loading images is no part of it."""
     made: Stage
     make = first_stage if stage == "autoencoder" else second_stage
@@ -40,7 +45,7 @@ def update(subject: Subject, stage: str, batch: int, size: Size, mode: str) -> C
     return lambda: made.step(next(numbers), [example])
 
 
-def first_stage(subject: Subject, batch: int, size: Size, mode: str) -> tuple[Stage, Example]:
+def first_stage(subject: Subject, batch: int, size: Size, mode: Mode) -> tuple[Stage, Example]:
     """With the recipe's objective; of a model without a recipe pixels and KL or codes alone."""
     options = subject.pipe.config.autoencoder
     own = subject.recipe.autoencoder if subject.recipe else None
@@ -51,17 +56,25 @@ def first_stage(subject: Subject, batch: int, size: Size, mode: str) -> tuple[St
     channels = subject.pipe.config.data.channels
     objective = objectives.build(section.objective, options.kind, channels).to(subject.device)
     set_formats(subject.device, section.train.precision)
+    if mode.channels_last:
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if mode.compile:
+        compile_or_not([(model.encoder, "forward"), (model.decoder, "features")], COMPILE, subject.device, report)
     world = World(0, 1, subject.device)
     stage = AutoencoderStage(model, objective, section, _no_folder(), None, seed=0, world=world)
     return stage, _example(subject, batch, size)
 
 
-def second_stage(subject: Subject, batch: int, size: Size, mode: str) -> tuple[DiffusionStage, Example]:
+def second_stage(subject: Subject, batch: int, size: Size, mode: Mode) -> tuple[DiffusionStage, Example]:
     """On latents that are there already, as with `cache_latents`."""
     section = section_of(subject)
     section = section.model_copy(update={"train": _trained(section.train, batch, mode)})
     model = copy.deepcopy(subject.denoiser).requires_grad_(True)
     set_formats(subject.device, section.train.precision)
+    if mode.channels_last:
+        model.unet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if mode.compile:
+        compile_or_not([(model.unet, "forward")], COMPILE, subject.device, report)
     first, world = subject.pipe.autoencoder, World(0, 1, subject.device)
     stage = DiffusionStage(model, first, section, _no_folder(), None, {}, seed=0, world=world)
     example, conditioners = _example(subject, batch, size), model.named_conditioners()
@@ -82,8 +95,9 @@ def section_of(subject: Subject) -> DiffusionSection:
     return DiffusionSection.model_validate(options.model_dump())
 
 
-def _trained(own: Any, batch: int, mode: str) -> Any:
-    return own.model_copy(update={"batch": batch, "accumulate": 1, "precision": mode, "steps": 10**9})
+def _trained(own: Any, batch: int, mode: Mode) -> Any:
+    chosen = {"precision": mode.precision, "channels_last": mode.channels_last, "compile": mode.compile}
+    return own.model_copy(update={"batch": batch, "accumulate": 1, "steps": 10**9, **chosen})
 
 
 def _example(subject: Subject, batch: int, size: Size) -> Example:

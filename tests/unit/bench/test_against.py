@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
 
 from latentry import rng
 from latentry.bench import peak, their_training
@@ -16,11 +17,12 @@ from latentry.bench.their_training import update
 from latentry.bench.theirs import CLOSE, theirs
 from latentry.bench.training import second_stage, section_of
 from latentry.errors import UsageError
+from latentry.models.modes import PLAIN, Mode
 from latentry.pipeline import Pipeline
 from latentry.pipeline.load import assemble
 from tests.reference.close import assert_close
 from tests.reference.diffusers_models import CROSS, FIRST_STAGE, TEXT, UNET, config, model
-from tests.unit.pipeline import small_pipelines
+
 
 @pytest.fixture(autouse=True)
 def small_products(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,14 +60,14 @@ def test_their_loop_draws_our_samples(name: str, monkeypatch: pytest.MonkeyPatch
     found = theirs(Subject(pipe))
     start = found._noise(2, (16, 16))
     monkeypatch.setattr(rng, "normal", lambda seed, *_: start[seed : seed + 1])
-    ours = found.subject.samples(2, (16, 16), "fp32", 3, 2)()
-    assert_close(found.samples(2, (16, 16), "fp32", 3, 2)(), ours, name, 1e-2)
+    ours = found.subject.samples(2, (16, 16), PLAIN, 3, 2)()
+    assert_close(found.samples(2, (16, 16), PLAIN, 3, 2)(), ours, name, 1e-2)
 
 
 def test_one_that_computes_otherwise_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     pipe = pipe_of("none")
     monkeypatch.setattr(module.Theirs, "off", lambda self, size: 2 * CLOSE)
-    with pytest.raises(UsageError, match="its numbers differ from ours by 0.002 of the largest"):
+    with pytest.raises(UsageError, match=r"its numbers differ from ours by 0\.002 of the largest"):
         theirs(Subject(pipe))
 
 
@@ -119,8 +121,8 @@ def test_their_scripts_train_the_same_network() -> None:
     assert [(row.what, row.by) for row in found.rows] == [
         ("training autoencoder", "latentry"), ("training diffusion", "latentry"), ("training diffusion", "diffusers"),
     ]  # fmt: skip
-    work = update(theirs(Subject(pipe)), 8, (16, 16), "fp32")
-    stage, example = second_stage(Subject(pipe), 8, (16, 16), "fp32")
+    work = update(theirs(Subject(pipe)), 8, (16, 16), PLAIN)
+    stage, example = second_stage(Subject(pipe), 8, (16, 16), PLAIN)
     ours = [stage.step(0, [example]).metrics["error"]]
     assert float(work().detach()) == pytest.approx(ours[0], rel=0.5)
     before = [float(work().detach()) for _ in range(3)]
@@ -135,3 +137,25 @@ def test_an_optimiser_that_they_have_not_leaves_training_alone(monkeypatch: pyte
     found = measured(pipe, parts=("training",))
     assert {row.by for row in found.rows} == {"latentry"}
     assert "diffusers: training is not compared. Its scripts train no epsilon by muon." in found.notes
+
+
+def test_each_mode_of_ours_stands_beside_the_nearest_of_theirs() -> None:
+    """Weights that are prepacked without a compiler are ours alone: they stand beside its best without."""
+    modes = ("fp32", "fp32,channels_last", "fp32,channels_last,frozen", "bf16,channels_last")
+    found = measured(pipe_of("text"), parts=("step",), modes=modes)
+    ours = [row for row in found.rows if row.by == "latentry"]
+    assert [row.mode for row in ours] == list(modes)
+    assert [row.mode for row in found.rows if row.by == "diffusers"] == [modes[0], modes[1], modes[3]]
+    assert all(row.ratio is not None and row.share is not None for row in ours)
+
+
+@pytest.mark.parametrize("text", ["fp32,channels_last,frozen", "bf16,channels_last"])
+def test_a_mode_changes_speed_and_not_the_picture(text: str) -> None:
+    """The networks that are timed are those of the model, whatever their mode; the model itself stays as it is."""
+    pipe = pipe_of("text")
+    subject = Subject(pipe)
+    plain = subject.samples(1, (16, 16), PLAIN, 3, 1)()
+    other = subject.samples(1, (16, 16), Mode.parse(text), 3, 1)()
+    assert_close(other, plain, text, 1e-3 if "fp32" in text else 0.2)
+    assert torch.equal(subject.samples(1, (16, 16), PLAIN, 3, 1)(), plain)
+    assert all(value.is_contiguous() for value in pipe.denoiser.unet.state_dict().values())

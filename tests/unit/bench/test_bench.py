@@ -164,9 +164,9 @@ def test_a_first_stage_alone_decodes_and_is_trained() -> None:
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"modes": ("fp8",)}, 'no mode "fp8"; known: fp32, bf16'),
+        ({"modes": ("fp8",)}, 'mode: "fp8" is unknown'),
         ({"batch": (0, 1)}, "batch.0: found 0"),
-        ({"modes": ()}, "modes: none given"),
+        ({"parts": ()}, "parts: none given"),
         ({"budget": 0}, "budget: found 0"),
         ({"parts": ("sample", "step")}, "parts.0: found"),
         ({"against": "compvis"}, "against: found"),

@@ -18,13 +18,13 @@ def bench(
     *,
     batch: Annotated[str, typer.Option(help="Images worked on at once.")] = "1,4,16",
     steps: Annotated[str | None, typer.Option(help="Network evaluations of a sample; default: the model's.")] = None,
-    modes: Annotated[str, typer.Option(help="How the networks run: fp32, bf16.")] = "fp32,bf16",
+    modes: Annotated[
+        str | None, typer.Option(help="How the network runs, as in `fp32 bf16,channels_last`; default: three of them.")
+    ] = None,
     size: Annotated[str | None, typer.Option(metavar="HxW", help="Sizes of images; default: the model's.")] = None,
     images: Annotated[str | None, typer.Option(help="Images of a request; default: one batch.")] = None,
     parts: Annotated[str, typer.Option(help="What is measured.")] = "step,decode,samples,training",
-    against: Annotated[
-        str | None, typer.Option(help="diffusers: the same weights there too.")
-    ] = None,
+    against: Annotated[str | None, typer.Option(help="diffusers: the same weights there too.")] = None,
     budget: Annotated[float, typer.Option(help="Seconds for all of it, about.")] = 120.0,
     rounds: Annotated[int, typer.Option(help="How often each thing is timed, at most.")] = 7,
     out: Annotated[Path | None, typer.Option(help="Folder for bench.json, bench.csv and the plot.")] = None,
@@ -37,7 +37,6 @@ def bench(
     """Time a model's steps, samples and training, with memory and share of what the hardware can do."""
     given: dict[str, Any] = {
         "batch": _numbers("--batch", batch),
-        "modes": modes.split(","),
         "parts": parts.split(","),
         "against": against,
         "budget": budget,
@@ -45,6 +44,7 @@ def bench(
     }
     given |= {} if steps is None else {"steps": _numbers("--steps", steps)}
     given |= {} if images is None else {"images": _numbers("--images", images)}
+    given |= {} if modes is None else {"modes": modes.split()}
     given |= {} if size is None else {"size": _sizes(size)}
     _run(model, given, out, checkpoint(step), device, as_json)
 
