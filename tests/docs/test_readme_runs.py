@@ -65,6 +65,8 @@ def small(arguments: list[str]) -> list[str]:
         return ["40" if before == "--count" else word for before, word in zip(["", *arguments], arguments)]
     if arguments[0] == "evaluate":
         return ["4" if before == "--samples" else word for before, word in zip(["", *arguments], arguments)]
+    if arguments[0] == "bench":
+        return [*arguments, "--parts", "decode", "--rounds", "1", "--modes", "fp32"]
     return [*arguments, "--steps", "2"] if arguments[0] in SAMPLING else arguments
 
 

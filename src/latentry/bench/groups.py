@@ -63,7 +63,8 @@ def groups(options: BenchOptions, subject: Subject, theirs: Theirs | None) -> It
     if "step" in wanted and drawing:
         yield from (_step(modes, subject, theirs, *pair) for pair in pairs)
     if "decode" in wanted:
-        yield from (_decode(subject, theirs, *pair) for pair in pairs)
+        around = list(dict.fromkeys(mode.but(precision="fp32", compile=False) for mode in modes))
+        yield from (_decode(around, subject, theirs, *pair) for pair in pairs)
     if "samples" in wanted and drawing:
         for steps in options.steps or (subject.steps,):
             for batch, size in pairs:
@@ -96,12 +97,12 @@ def _step(modes: Sequence[Mode], subject: Subject, theirs: Theirs | None, batch:
     return Group("step", batch, size, None, batch, (*ours, *other), _effort(batch, size), one)
 
 
-def _decode(subject: Subject, theirs: Theirs | None, batch: int, size: Size) -> Group:
-    """In fp32 always, as decoding is."""
-    ours = Contender(OURS, PLAIN, lambda: subject.decode(batch, size))
-    other = () if theirs is None else (Contender(DIFFUSERS, PLAIN, lambda: theirs.decode(batch, size)),)
-    one = partial(subject.decode, 1, size)
-    return Group("decode", batch, size, None, batch, (ours, *other), _effort(batch, size), one)
+def _decode(modes: Sequence[Mode], subject: Subject, theirs: Theirs | None, batch: int, size: Size) -> Group:
+    """modes: in fp32, as decoding is."""
+    ours = [Contender(OURS, mode, partial(subject.decode, batch, size, mode)) for mode in modes]
+    other = [Contender(DIFFUSERS, m, partial(theirs.decode, batch, size, m)) for m in nearest(modes)] if theirs else []
+    one = partial(subject.decode, 1, size, PLAIN)
+    return Group("decode", batch, size, None, batch, (*ours, *other), _effort(batch, size), one)
 
 
 def _samples(

@@ -18,7 +18,7 @@ from latentry.conditioning.words.prompts import Prompts
 from latentry.data.sample import Boxes, Sample
 from latentry.diffusion.contracts import Step
 from latentry.models.latent_diffusion import LatentDiffusion
-from latentry.models.modes import Mode
+from latentry.models.modes import PLAIN, Mode
 from latentry.models.modes.applying import apply_to_model
 from latentry.pipeline import Pipeline
 from latentry.pipeline.able import always_taken
@@ -84,9 +84,10 @@ class Subject:
 
     def within(self, mode: Mode) -> Pipeline:
         """The model with networks of its own in a mode, on the same weights where the mode leaves them as they are."""
-        denoiser = copied(self.denoiser)
+        denoiser = None if self.pipe.denoiser is None else copied(self.denoiser)
         pipe = Pipeline(self.pipe.config, copied(self.pipe.autoencoder), denoiser, source=self.pipe.source)
-        apply_to_model(mode, pipe.model)
+        for chosen in (PLAIN, mode):  # what was copied of another mode is not taken over
+            apply_to_model(chosen, pipe.model)
         return pipe
 
     def step(self, batch: int, size: Size, mode: Mode) -> Callable[[], object]:
@@ -101,11 +102,11 @@ class Subject:
         steps = walked()
         return lambda: next(steps)
 
-    def decode(self, batch: int, size: Size) -> Callable[[], Tensor]:
+    def decode(self, batch: int, size: Size, mode: Mode) -> Callable[[], Tensor]:
         """A batch of latents to images."""
-        factor, first = self.pipe.autoencoder.factor, self.pipe.autoencoder
+        factor, first, pipe = self.pipe.autoencoder.factor, self.pipe.autoencoder, self.within(mode)
         z = torch.randn(batch, first.latent_channels, *(side // factor for side in size), device=self.device)
-        return lambda: self.pipe.decode(z)
+        return lambda: pipe.decode(z)
 
     def samples(self, batch: int, size: Size, mode: Mode, steps: int, images: int) -> Callable[[], object]:
         """Images from noise, decoded; nothing is written."""

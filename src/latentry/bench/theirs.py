@@ -50,15 +50,15 @@ class Theirs:
 
         return work
 
-    def decode(self, count: int, size: Size) -> Callable[[], Tensor]:
+    def decode(self, count: int, size: Size, mode: Mode) -> Callable[[], Tensor]:
         """A batch of latents to images on the CPU."""
-        z = self._noise(count, size)
-        return lambda: self._decoded(z)
+        z, first = self._noise(count, size), self._first(mode)
+        return lambda: self._decoded(z, first)
 
     def samples(self, count: int, size: Size, mode: Mode, steps: int, images: int) -> Callable[[], object]:
         """Images from noise by the model's own solver, decoded."""
         chosen = self.subject.pipe.config.sample.model_copy(update={"steps": steps})
-        network = self.within(mode)
+        network, first = self.within(mode), self._first(mode)
 
         @torch.no_grad()
         def work() -> Tensor:
@@ -69,7 +69,7 @@ class Theirs:
                 solver.set_timesteps(steps)
                 for t in solver.timesteps:
                     x = solver.step(call(solver.scale_model_input(x, t), t), t, x).prev_sample
-                made.append(self._decoded(x))
+                made.append(self._decoded(x, first))
             return (torch.cat(made) / 2 + 0.5).clamp(0, 1)
 
         return work
@@ -99,7 +99,7 @@ class Theirs:
             t = torch.full((len(conds),), TIME, device=x.device)
             both, cond = torch.cat([x] * len(conds)), batch(conds)
             pairs = [(ours(both, t, cond), self.call(self.network, both, t, cond))]
-            pairs.append((self.subject.pipe.decode(x), self._decoded(x)))
+            pairs.append((self.subject.pipe.decode(x), self._decoded(x, self.first)))
         return max(float((a - b).abs().max() / a.abs().max()) for a, b in pairs)
 
     def _predict(self, count: int, size: Size, network: nn.Module, mode: Mode) -> Callable[[Tensor, Tensor], Tensor]:
@@ -130,6 +130,12 @@ class Theirs:
         if chosen.compile and not no_compiler(self.subject.device):
             network.compile(options={"freezing": True} if chosen.frozen else None)
         return network
+
+    def _first(self, mode: Mode) -> nn.Module | None:
+        """The first stage in the mode's format; it is in fp32 and not compiled."""
+        if self.first is None or not mode.channels_last:
+            return self.first
+        return copied(self.first).to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
     def noising(self) -> Any:
         """A scheduler of the model's schedule, walked as DDIM walks."""
@@ -176,10 +182,10 @@ class Theirs:
         return torch.randn(count, first.latent_channels, *sides, generator=generator).to(self.subject.device)
 
     @torch.no_grad()
-    def _decoded(self, z: Tensor) -> Tensor:
-        if self.first is None:
+    def _decoded(self, z: Tensor, first: nn.Module | None) -> Tensor:
+        if first is None:
             return z.cpu()
-        images = self.first.decode(z / self.scale).sample  # type: ignore[operator]
+        images = first.decode(z / self.scale).sample  # type: ignore[operator]
         return nn.functional.pixel_shuffle(images, self.patch).cpu()
 
 
