@@ -35,7 +35,7 @@ class Asked(NamedTuple):
     budget: float
 
 
-WHOLE = Asked((1, 32), (32,), "bf16,channels_last,compile", "bf16,channels_last", 15, 200)
+WHOLE = Asked((1, 32), (32,), "bf16,channels_last,compile", "bf16,channels_last", 15, 100)
 QUICK = Asked((1, 2), (2,), "bf16,channels_last", "bf16,channels_last", 2, 300)
 
 

@@ -20,14 +20,14 @@ import torch
 
 from latentry.bench.groups import OURS
 from latentry.bench.options import BenchOptions
-from latentry.bench.peak import flops, products, reached
+from latentry.bench.peak import products, reached
 from latentry.bench.result import Row
 from latentry.bench.run import bench
 from latentry.bench.subject import Subject
 from latentry.bench.theirs import NAME, theirs
 from latentry.models.modes import PLAIN, Mode
 from latentry.pipeline import Pipeline
-from latentry.timing import alternate
+from latentry.timing import alternate, flops
 
 MODES = [
     str(Mode(precision, *switches))  # type: ignore[arg-type]

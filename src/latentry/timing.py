@@ -1,4 +1,7 @@
-"""The one clock of comparisons: things done in turn, so that whatever else the machine does meets all of them."""
+"""The one clock of comparisons, and what is done in its time.
+
+Things are done in turn, so that whatever else the machine does meets all of them.
+"""
 
 from __future__ import annotations
 
@@ -99,3 +102,16 @@ def busy() -> bool:
         return os.getloadavg()[0] > BUSY * (os.cpu_count() or 1)
     except OSError:
         return False
+
+
+def flops(work: Work) -> int:
+    """Multiplications and additions, each counted for itself, of products, convolutions and attention, as torch counts.
+
+    work: is done once, as it stands: nothing of it may be compiled or packed.
+    """
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+        work()
+    return int(counter.get_total_flops())

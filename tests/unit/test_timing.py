@@ -48,6 +48,11 @@ def test_median_and_quartiles_are_numpys() -> None:
 
 def test_the_clock_waits_before_and_after() -> None:
     order: list[str] = []
-    _, result = clocked(lambda: order.append("work") or 5, lambda: order.append("wait"))
+
+    def work() -> int:
+        order.append("work")
+        return 5
+
+    _, result = clocked(work, lambda: order.append("wait"))
     assert order == ["wait", "work", "wait"]
     assert result == 5

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from latentry.bench.groups import OURS, Contender, Group, Work
-from latentry.bench.peak import flops, products, reached
+from latentry.bench.peak import products, reached
 from latentry.bench.result import Row
 from latentry.bench.subject import Subject
 from latentry.bench.theirs import Theirs
 from latentry.devices import forget_peak, peak, set_formats
 from latentry.errors import is_out_of_memory
-from latentry.timing import Times, alternate, clocked
+from latentry.timing import Times, alternate, clocked, flops
 
 Clock = Callable[..., tuple[float, Any]]
 LEAST = 2

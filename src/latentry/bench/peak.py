@@ -1,4 +1,4 @@
-"""What the hardware can do: multiplications and additions of a network, and of two large products beside it."""
+"""What the hardware can do: two large products, timed beside a network."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping
 
 import torch
 from torch.nn import functional
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from latentry.timing import Times
 
@@ -17,16 +15,6 @@ CHANNELS, SIDE, BATCHES = 256, 64, {"cuda": 64}
 """Of the convolution's input and output, and how many there are, by kind of device."""
 OTHER_SIDE, OTHER_BATCH = 1024, 1
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
-
-
-def flops(work: Callable[[], object]) -> int:
-    """Multiplications and additions, each counted for itself, of products, convolutions and attention, as torch counts.
-
-    work: is done once, as it stands: nothing of it may be compiled.
-    """
-    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
-        work()
-    return int(counter.get_total_flops())
 
 
 def products(device: torch.device, precision: str) -> dict[str, tuple[Callable[[], object], int]]:

@@ -87,6 +87,7 @@ class Theirs:
         conds, _ = self._conditions(1, size)
         if any(cond.vector is not None and cond.vector.ndim > 2 for cond in conds):
             raise UsageError("a vector of each word or box: its networks embed one vector an image.")
+        self.noising()
         off = self.off(size)
         if not off <= CLOSE:
             raise UsageError(f"its numbers differ from ours by {off:.1g} of the largest (at most {CLOSE:g}).")
@@ -128,7 +129,8 @@ class Theirs:
         if chosen.channels_last:
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if chosen.compile and not no_compiler(self.subject.device):
-            network.compile(options={"freezing": True} if chosen.frozen else None)
+            graphs = {"triton.cudagraphs": True} if self.subject.device.type == "cuda" else {}
+            network.compile(options={**graphs, **({"freezing": True} if chosen.frozen else {})} or None)
         return network
 
     def _first(self, mode: Mode) -> nn.Module | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 import time
@@ -20,6 +19,7 @@ from latentry import devices
 from latentry.checkpoints.store import Store
 from latentry.devices import forget_peak, peak
 from latentry.errors import LatentryError
+from latentry.timing import busy, clocked
 from latentry.training.loop.outlook import DAY, ON_CPU, duration
 from latentry.training.loop.signals import Interrupted, limited
 from latentry.training.loop.stage import Stage
@@ -30,8 +30,6 @@ from latentry.training.stages.order import walk
 WARM, TIMED = 1, 6
 BUDGET, SHEET = 60.0, 10.0
 """Seconds for all stages' steps, besides their first, and for a sheet of samples; what is cut short is reckoned up."""
-BUSY = 1.25
-"""Load a processor from which a machine counts as busy."""
 GIB, HOUR = 2**30, 3600
 ALL = {"hours in all": "hours", "hours in all, at most": "hours, at most"}
 """Sums over the stages, of which of their figures."""
@@ -156,14 +154,6 @@ class Timed(NamedTuple):
     quiet: float
 
 
-def busy() -> bool:
-    """Whether other work competes for the processors."""
-    try:
-        return os.getloadavg()[0] > BUSY * (os.cpu_count() or 1)
-    except OSError:
-        return False
-
-
 def timed_steps(stage: Stage, seconds: float, say: Callable[[str], None]) -> list[Timed]:
     """A few steps, without the first unless it is the only one.
 
@@ -202,10 +192,7 @@ def _sheet(stage: Stage, path: Path) -> float:
 
 def _clock(stage: Stage, work: Callable[[], Any]) -> tuple[float, Any]:
     """(seconds, result) of some work, to its end also on a GPU."""
-    start = time.perf_counter()
-    result = work()
-    devices.synchronise(stage.world.device)
-    return time.perf_counter() - start, result
+    return clocked(work, partial(devices.synchronise, stage.world.device))
 
 
 def _cache_bytes(plan: Plan, images: int) -> int:

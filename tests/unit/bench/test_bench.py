@@ -17,12 +17,13 @@ from PIL import Image
 from latentry import config
 from latentry.bench import peak, run
 from latentry.bench.options import BenchOptions
-from latentry.bench.peak import flops, products
+from latentry.bench.peak import products
 from latentry.bench.result import COLUMNS, Findings, to_csv, to_json
 from latentry.bench.run import bench
 from latentry.bench.writing import write
 from latentry.errors import UsageError
 from latentry.pipeline import Pipeline
+from latentry.timing import flops
 from tests.unit.pipeline import small_pipelines
 
 SPEED = 1e10

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from latentry.bench.peak import flops, products
+from latentry.bench.peak import products
+from latentry.timing import flops
 
 CPU = torch.device("cpu")
 

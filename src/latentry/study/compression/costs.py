@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from latentry import devices
 from latentry.metrics.features import Features
@@ -16,7 +15,8 @@ from latentry.models.autoencoder import Autoencoder
 from latentry.models.latent_diffusion import LatentDiffusion
 from latentry.pipeline import Pipeline
 from latentry.study.compression.options import Costs
-from latentry.training.dry_run import busy, timed_steps
+from latentry.timing import busy, flops
+from latentry.training.dry_run import timed_steps
 from latentry.training.plan.plan import Plan
 from latentry.training.stages import STAGES
 from latentry.training.stages.order import walk
@@ -53,9 +53,8 @@ def _gflops(pipe: Pipeline) -> float:
     assert denoiser is not None
     factor = pipe.config.autoencoder.factor
     x = torch.zeros(1, denoiser.unet.in_channels, height // factor, width // factor, device=pipe.device)
-    with FlopCounterMode(display=False) as counter:
-        denoiser(x, torch.zeros(1, device=pipe.device), denoiser.condition({}, 1))
-    return counter.get_total_flops() / 1e9
+    cond = denoiser.condition({}, 1)
+    return flops(lambda: denoiser(x, torch.zeros(1, device=pipe.device), cond)) / 1e9
 
 
 def _drawing(pipe: Pipeline) -> float:

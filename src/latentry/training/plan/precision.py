@@ -13,6 +13,7 @@ from torch import Tensor
 
 from latentry import devices
 from latentry.models.modes.pairs import Pair, Rule
+from latentry.timing import clocked
 from latentry.training.plan.plan import Plan
 from latentry.training.plan.recipes import dump, validated
 from latentry.training.stages import STAGES
@@ -117,9 +118,10 @@ def in_words(pairs: Sequence[Pair]) -> str:
 
 def _time(work: Callable[[], Tensor], device: torch.device, precision: str) -> float:
     """Seconds of one pass."""
-    start = time.perf_counter()
-    with devices.autocast(device, precision):
-        loss = work()
-    loss.float().backward()
-    devices.synchronise(device)
-    return time.perf_counter() - start
+
+    def both() -> None:
+        with devices.autocast(device, precision):
+            loss = work()
+        loss.float().backward()
+
+    return clocked(both, partial(devices.synchronise, device))[0]
