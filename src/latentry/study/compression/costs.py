@@ -53,8 +53,8 @@ def _gflops(pipe: Pipeline) -> float:
     assert denoiser is not None
     factor = pipe.config.autoencoder.factor
     x = torch.zeros(1, denoiser.unet.in_channels, height // factor, width // factor, device=pipe.device)
-    cond = denoiser.condition({}, 1)
-    return flops(lambda: denoiser(x, torch.zeros(1, device=pipe.device), cond)) / 1e9
+    t = torch.zeros(1, device=pipe.device)
+    return flops(lambda: denoiser(x, t, denoiser.condition({}, 1))) / 1e9
 
 
 def _drawing(pipe: Pipeline) -> float:
