@@ -20,6 +20,7 @@ from latentry.bench.their_training import why_no_training
 from latentry.bench.theirs import Theirs, theirs
 from latentry.errors import UsageError
 from latentry.models.config import check_size
+from latentry.models.modes import PLAIN
 from latentry.pipeline import Pipeline
 from latentry.pipeline.sampling import chosen_levels
 from latentry.timing import busy, clocked
@@ -48,7 +49,7 @@ def bench(
     doing: called with what comes next. clock: see `timing.clocked`.
     Raises UsageError for what the model cannot do, before anything is timed.
     """
-    subject = Subject(pipe, recipe_of(pipe))
+    subject = Subject(Subject(pipe).within(PLAIN), recipe_of(pipe))
     _check(options, subject)
     busy_before = busy()
     measured = Bench(subject, options.rounds, time.monotonic() + options.budget, doing, clock)

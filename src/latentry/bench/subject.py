@@ -85,7 +85,8 @@ class Subject:
     def within(self, mode: Mode) -> Pipeline:
         """The model with networks of its own in a mode, on the same weights where the mode leaves them as they are."""
         denoiser = None if self.pipe.denoiser is None else copied(self.denoiser)
-        pipe = Pipeline(self.pipe.config, copied(self.pipe.autoencoder), denoiser, source=self.pipe.source)
+        names = {"classifier": self.pipe.classifier, "model_hash": self.pipe.model_hash, "source": self.pipe.source}
+        pipe = Pipeline(self.pipe.config, copied(self.pipe.autoencoder), denoiser, **names)  # type: ignore[arg-type]
         for chosen in (PLAIN, mode):  # what was copied of another mode is not taken over
             apply_to_model(chosen, pipe.model)
         return pipe
