@@ -17,7 +17,7 @@ import torch
 import latentry as lt
 from latentry.bench.options import BenchOptions
 from latentry.bench.plots import png
-from latentry.bench.result import COLUMNS, Findings, to_json
+from latentry.bench.result import Findings, shown, to_json
 from latentry.bench.run import bench
 from latentry.bench.writing import SHADES
 from latentry.models.modes import usual
@@ -82,8 +82,9 @@ def section(name: str, found: dict[str, Findings]) -> str:
         curve, stem = CURVES[key], f"performance/{name}-{key}"
         lines += [f"### {curve.title} ({name})", "", curve.says, ""]
         lines += [f"![{name}: {curve.title.lower()}]({stem}-light.png)", ""]
-        lines += [f"| {' | '.join(COLUMNS)} |", f"|{' --- |' * len(COLUMNS)}"]
-        lines += [f"| {' | '.join(row.cells)} |" for row in findings.rows]
+        columns, rows = shown(findings.rows)
+        lines += [f"| {' | '.join(columns)} |", f"|{' --- |' * len(columns)}"]
+        lines += [f"| {' | '.join(row)} |" for row in rows]
         lines += ["", *(f"- {note}" for note in findings.notes), ""]
     return "\n".join(lines)
 

@@ -105,7 +105,7 @@ def test_the_page_of_cost_curves_is_written_between_its_marks(tmp_path: Path) ->
     assert text.startswith(f"before\n{curves.BEGIN}\n## shapes on cpu")
     assert text.endswith(f"{curves.END}\nafter\n")
     assert "old" not in text
-    assert "| samples | latentry |" in text
+    assert "| samples | fp32" in text
     for shade in ("light", "dark"):
         assert (tmp_path / "costs" / f"shapes-steps-{shade}.png").stat().st_size > 10_000
     assert json.loads((tmp_path / "costs" / "shapes-steps.json").read_text())["rows"]

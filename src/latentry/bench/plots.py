@@ -7,10 +7,13 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from latentry.bench.groups import OURS
-from latentry.bench.result import Findings, Row, short
+from latentry.bench.result import Findings, Row
 from latentry.evaluation.report import plots
 
-PANEL, DPI, ACROSS = (4.6, 3.1), 160, 2
+PANEL, LINE, DPI, ACROSS = (4.6, 2.6), 0.13, 160, 2
+"""Inches of a panel, and of a line of its legend."""
+LONG = 32
+"""Letters from which a name takes the whole width of a panel."""
 MARKERS = "osD^vP"
 
 
@@ -35,13 +38,23 @@ PANELS = (
         "Training", "images a second", lambda row: row.what.startswith("training"), lambda row: row.images_per_second
     ),
 )
-AXES: tuple[tuple[str, Callable[[Row], float]], ...] = (
-    ("batch", lambda row: row.batch),
-    ("megapixels of an image", lambda row: _pixels(row) / 1e6),
-    ("steps", lambda row: row.steps or 0),
-    ("images", lambda row: row.images),
+
+
+class Axis(NamedTuple):
+    """What may vary. place: on a line; told: in words."""
+
+    name: str
+    place: Callable[[Row], float]
+    told: Callable[[Row], str]
+
+
+AXES = (
+    Axis("batch", lambda row: row.batch, lambda row: str(row.batch)),
+    Axis("size", _pixels, lambda row: row.size),
+    Axis("steps", lambda row: row.steps or 0, lambda row: str(row.steps)),
+    Axis("images", lambda row: row.images, lambda row: str(row.images)),
 )
-"""What may vary, the first that does is what is drawn over; the others tell lines apart."""
+"""The first that varies is what is drawn over; the others tell lines apart."""
 
 
 def png(findings: Findings, dark: bool, title: str = "") -> bytes:
@@ -51,9 +64,10 @@ def png(findings: Findings, dark: bool, title: str = "") -> bytes:
 
     shown = [panel for panel in PANELS if any(panel.value(row) is not None for row in _rows(findings, panel))]
     down = -(-len(shown) // ACROSS) or 1
+    height = PANEL[1] + LINE * max(len(list(_lines(_rows(findings, panel)))) for panel in shown)
     colours = plots.colours_of(dark)
     with mpl.rc_context({"font.size": 9}):
-        figure = Figure((PANEL[0] * ACROSS, PANEL[1] * down), layout="constrained", facecolor=colours["card"])
+        figure = Figure((PANEL[0] * ACROSS, height * down), layout="constrained", facecolor=colours["card"])
         figure.suptitle(
             title or f"{findings.model['name']} on {str(findings.machine['device']).partition(';')[0]}",
             color=colours["ink"],
@@ -68,45 +82,54 @@ def png(findings: Findings, dark: bool, title: str = "") -> bytes:
 
 def _draw(axes: Any, panel: Panel, findings: Findings, colours: dict[str, str]) -> None:
     rows, ink = [row for row in _rows(findings, panel) if panel.value(row) is not None], colours["ink"]
-    across = next((axis for axis in AXES if len({axis[1](row) for row in rows}) > 1), AXES[0])
+    across, lines = _across(rows), list(_lines(rows))
     kinds: dict[str, int] = {}  # what is the same but for the program has one colour
-    for name, found in _lines(rows, across):
-        found = sorted(found, key=across[1])
+    for name, found in lines:
+        found = sorted(found, key=across.place)
         number = kinds.setdefault(name.replace(found[0].by, ""), len(kinds))
         style = {"marker": MARKERS[number % len(MARKERS)], "markersize": 4, "linewidth": 1.5}
-        colour = colours[f"line{number % 6 + 1}"]
-        axes.plot([across[1](row) for row in found], [panel.value(row) for row in found], color=colour, label=name,
-                  linestyle="-" if found[0].by == OURS else "--", **style)  # fmt: skip
-    places = sorted({across[1](row) for row in rows})
-    if len(places) > 1 and places[0] > 0 and places[-1] > 3 * places[0]:
+        colour, dash = colours[f"line{number % 6 + 1}"], "-" if found[0].by == OURS else "--"
+        values = [panel.value(row) for row in found]
+        axes.plot([across.place(row) for row in found], values, color=colour, label=name, linestyle=dash, **style)
+    places = dict(sorted({across.place(row): across.told(row) for row in rows}.items()))
+    if len(places) > 1 and max(places) > 3 * min(places) > 0:
         axes.set_xscale("log")
-    axes.set_xticks(places, [short(place) for place in places], minor=False)
+    axes.set_xticks(list(places), list(places.values()), minor=False)
     axes.set_xticks([], minor=True)
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.12 * max(panel.value(row) or 0 for row in rows))
     axes.set_title(panel.title, color=ink, loc="left", fontsize=10)
-    axes.set_xlabel(across[0], color=ink)
+    axes.set_xlabel(across.name, color=ink)
     axes.set_ylabel(panel.up, color=ink)
     axes.tick_params(which="both", colors=ink)
     axes.grid(color=colours["faint"], linewidth=0.6)
     axes.spines[:].set_visible(False)
-    axes.legend(frameon=False, labelcolor=ink, fontsize=8)
+    place = {
+        "loc": "upper left",
+        "bbox_to_anchor": (0, -0.2),
+        "ncols": 1 if max(len(name) for name, _ in lines) > LONG else 2,
+        "fontsize": 7,
+    }
+    axes.legend(frameon=False, labelcolor=ink, borderpad=0, **place)
 
 
-def _lines(rows: Sequence[Row], across: Any) -> Iterator[tuple[str, list[Row]]]:
+def _across(rows: Sequence[Row]) -> Axis:
+    """What is drawn over."""
+    return next((axis for axis in AXES if len({axis.place(row) for row in rows}) > 1), AXES[0])
+
+
+def _lines(rows: Sequence[Row]) -> Iterator[tuple[str, list[Row]]]:
     """Rows that differ in nothing but what is drawn over, by what tells them apart."""
-    named: dict[tuple[Any, ...], list[Row]] = {}
-    for row in rows:
-        key = (row.what, row.by, row.mode, *(value(row) for axis, value in AXES if axis != across[0]))
-        key = key[:-1] if row.images == row.batch else key
-        named.setdefault(key, []).append(row)
+    across = _across(rows)
+    varies = [axis for axis in AXES if axis.name != across.name and len({axis.told(row) for row in rows}) > 1]
+    if all(row.images == row.batch for row in rows):
+        varies = [axis for axis in varies if axis.name != "images"]
     stages, others = len({row.what for row in rows}) > 1, len({row.by for row in rows}) > 1
-    for found in named.values():
-        row = found[0]
+    named: dict[str, list[Row]] = {}
+    for row in rows:
         parts = [row.what.removeprefix("training ")] if stages else []
         parts += ([row.by] if others else []) + [row.mode]
-        parts += [f"{axis} {short(value(row))}" for axis, value in AXES[:3]
-                  if axis != across[0] and len({value(one) for one in rows}) > 1]  # fmt: skip
-        yield ", ".join(parts), found
+        named.setdefault(", ".join(parts + [f"{axis.name} {axis.told(row)}" for axis in varies]), []).append(row)
+    yield from named.items()
 
 
 def _rows(findings: Findings, panel: Panel) -> list[Row]:

@@ -88,3 +88,11 @@ def to_csv(rows: Sequence[Row]) -> str:
 def short(number: float) -> str:
     """Three digits."""
     return f"{number:.3g}" if abs(number) < 1000 else f"{number:.0f}"
+
+
+def shown(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
+    """Columns and cells of a table without what says nothing: empty columns, and whom all rows are by."""
+    cells = [dict(zip(COLUMNS, row.cells)) for row in rows]
+    one = len({row.by for row in rows}) == 1
+    kept = [name for name in COLUMNS if any(row[name] for row in cells) and not (name == "by" and one)]
+    return kept, [[row[name] for name in kept] for row in cells]

@@ -52,7 +52,7 @@ def bench(
 def _run(model: Path, given: dict[str, Any], out: Path | None, step: Any, device: str, as_json: bool) -> None:
     from latentry import config, pipeline
     from latentry.bench.options import BenchOptions
-    from latentry.bench.result import COLUMNS
+    from latentry.bench.result import shown as columns
     from latentry.bench.run import bench as measure
     from latentry.bench.writing import check_target, write
     from latentry.interrupts import working
@@ -68,7 +68,7 @@ def _run(model: Path, given: dict[str, Any], out: Path | None, step: Any, device
     if as_json:
         emit_json(found.plain)
         return
-    table(COLUMNS, [row.cells for row in found.rows])
+    table(*columns(found.rows))
     for note in found.notes:
         warn(note)
     if written:
