@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
+from functools import wraps
 from typing import Any
 
 from latentry.bench.groups import OURS, Contender, Group, Work
@@ -65,12 +66,11 @@ class Bench:
 
     def measured(self, group: Group, seconds: float) -> list[Row]:
         """Its rows. seconds: after which no other round is begun."""
-        set_formats(self.subject.device, "fp32")  # training in bf16 has others
         each, calls, memory = self.count(group), dict[Hashable, Work](), dict[Hashable, float]()
         without = self._now()
         for one in group.contenders:
             before = self._now() if calls else without
-            calls[one] = one.make()
+            calls[one] = self._within(one.mode.precision, one.make())
             memory[one] = without + self._first(calls[one]) - before  # without what the others keep
         beside = {} if each is None else self._products(group)
         rounds = min(self.rounds, FEW) if group.steps else self.rounds
@@ -116,7 +116,18 @@ class Bench:
         """The large products in every precision of the group, with their FLOPs."""
         precisions = dict.fromkeys(one.mode.precision for one in group.contenders)
         device = self.subject.device
-        return {(p, name): found for p in precisions for name, found in products(device, p).items()}
+        large = {p: products(device, p) for p in precisions}
+        return {(p, n): (self._within(p, work), c) for p, made in large.items() for n, (work, c) in made.items()}
+
+    def _within(self, precision: str, work: Work) -> Work:
+        """The work with the device's formats of a precision, whatever was done before it."""
+
+        @wraps(work)
+        def call() -> object:
+            set_formats(self.subject.device, precision)
+            return work()
+
+        return call
 
     def _peaks(
         self, beside: Mapping[Hashable, tuple[Work, int]], timed: Mapping[Hashable, Times]

@@ -48,6 +48,11 @@ class Axis(NamedTuple):
     told: Callable[[Row], str]
 
 
+def _pixels(row: Row) -> int:
+    height, width = map(int, row.size.split("x"))
+    return height * width
+
+
 AXES = (
     Axis("batch", lambda row: row.batch, lambda row: str(row.batch)),
     Axis("size", _pixels, lambda row: row.size),
@@ -134,11 +139,6 @@ def _lines(rows: Sequence[Row]) -> Iterator[tuple[str, list[Row]]]:
 
 def _rows(findings: Findings, panel: Panel) -> list[Row]:
     return [row for row in findings.rows if panel.what(row)]
-
-
-def _pixels(row: Row) -> int:
-    height, width = map(int, row.size.split("x"))
-    return height * width
 
 
 def _percent(share: float | None) -> float | None:

@@ -86,7 +86,7 @@ class Subject:
         """The model with networks of its own in a mode, on the same weights where the mode leaves them as they are."""
         denoiser = None if self.pipe.denoiser is None else copied(self.denoiser)
         names = {"classifier": self.pipe.classifier, "model_hash": self.pipe.model_hash, "source": self.pipe.source}
-        pipe = Pipeline(self.pipe.config, copied(self.pipe.autoencoder), denoiser, **names)  # type: ignore[arg-type]
+        pipe = Pipeline(self.pipe.config, copied(self.pipe.autoencoder), denoiser, mode=mode, **names)  # type: ignore[arg-type]
         for chosen in (PLAIN, mode):  # what was copied of another mode is not taken over
             apply_to_model(chosen, pipe.model)
         return pipe
@@ -98,7 +98,7 @@ class Subject:
 
         def walked() -> Iterator[Step]:
             while True:
-                yield from pipe.steps(bf16=mode.precision == "bf16", **asked)
+                yield from pipe.steps(**asked)
 
         steps = walked()
         return lambda: next(steps)
@@ -112,7 +112,7 @@ class Subject:
     def samples(self, batch: int, size: Size, mode: Mode, steps: int, images: int) -> Callable[[], object]:
         """Images from noise, decoded; nothing is written."""
         asked, pipe = self.request(images, size, steps=steps), self.within(mode)
-        return lambda: pipe.run("generate", batch=batch, bf16=mode.precision == "bf16", **asked).tensor
+        return lambda: pipe.run("generate", batch=batch, **asked).tensor
 
     @cached_property
     def steps(self) -> int:

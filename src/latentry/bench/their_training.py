@@ -16,7 +16,7 @@ from latentry.bench.theirs import Theirs
 from latentry.bench.training import second_stage, section_of
 from latentry.devices import autocast
 from latentry.models.modes import Mode
-from latentry.training.loop.compiling import no_compiler
+from latentry.models.modes.compiling import no_compiler
 
 RATE = 1e-4
 

@@ -18,7 +18,7 @@ from latentry.devices import autocast
 from latentry.errors import UsageError
 from latentry.models.config import SampleOptions
 from latentry.models.modes import Mode
-from latentry.training.loop.compiling import no_compiler
+from latentry.models.modes.compiling import no_compiler
 
 NAME = "diffusers"
 CLOSE = 1e-3

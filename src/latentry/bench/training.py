@@ -15,8 +15,8 @@ from latentry.conditioning import values_of
 from latentry.data.sample import Example, joined
 from latentry.devices import set_formats
 from latentry.models.modes import Mode
+from latentry.models.modes.compiling import compile_or_not
 from latentry.training import objectives
-from latentry.training.loop.compiling import compile_or_not
 from latentry.training.loop.stage import Stage
 from latentry.training.loop.world import World
 from latentry.training.recipe.autoencoder import AutoencoderSection
