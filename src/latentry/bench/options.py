@@ -14,7 +14,8 @@ from latentry.models.modes.mode import Mode
 Images = Annotated[int, Field(ge=1, le=100_000)]
 Evaluations = Annotated[int, Field(ge=1, le=1_000_000)]
 Length = Annotated[int, Field(ge=1, le=LARGEST_SIDE)]
-PARTS = ("step", "decode", "samples", "training")
+Part = Literal["step", "decode", "samples", "training"]
+PARTS: tuple[Part, ...] = ("step", "decode", "samples", "training")
 
 
 class BenchOptions(Options):
@@ -32,7 +33,7 @@ class BenchOptions(Options):
     modes: tuple[str, ...] = Field((), max_length=40)
     size: tuple[tuple[Length, Length], ...] = Field((), max_length=20)
     images: tuple[Images, ...] = Field((), max_length=20)
-    parts: tuple[Literal["step", "decode", "samples", "training"], ...] = Field(PARTS, max_length=4)
+    parts: tuple[Part, ...] = Field(PARTS, max_length=4)
     against: Literal["diffusers"] | None = None
     budget: float = Field(120.0, ge=1, le=1e6)
     rounds: int = Field(7, ge=1, le=1000)

@@ -109,7 +109,7 @@ class Subject:
         z = torch.randn(batch, first.latent_channels, *(side // factor for side in size), device=self.device)
         return lambda: pipe.decode(z)
 
-    def samples(self, batch: int, size: Size, mode: Mode, steps: int, images: int) -> Callable[[], object]:
+    def samples(self, batch: int, size: Size, mode: Mode, steps: int, images: int) -> Callable[[], Tensor]:
         """Images from noise, decoded; nothing is written."""
         asked, pipe = self.request(images, size, steps=steps), self.within(mode)
         return lambda: pipe.run("generate", batch=batch, **asked).tensor

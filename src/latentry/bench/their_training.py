@@ -29,7 +29,7 @@ def why_no_training(subject: Subject) -> str:
     return ""
 
 
-def update(theirs: Theirs, batch: int, size: Size, mode: Mode) -> Callable[[], object]:
+def update(theirs: Theirs, batch: int, size: Size, mode: Mode) -> Callable[[], Tensor]:
     """One update after another: noise, `add_noise`, network, mean squared error, AdamW, averages where ours has them.
 
     Our conditioners stand for its text encoder, trained with the network as ours are.
@@ -38,7 +38,7 @@ def update(theirs: Theirs, batch: int, size: Size, mode: Mode) -> Callable[[], o
     section = stage.section
     network, ours, scheduler = copy.deepcopy(theirs.network).train(), stage.model.train(), theirs.noising()
     if mode.channels_last:
-        network.to(memory_format=torch.channels_last)
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if mode.compile and not no_compiler(theirs.subject.device):
         network.compile()
     parameters = list(chain(network.parameters(), ours.conditioners.parameters(), ours.projections.parameters()))

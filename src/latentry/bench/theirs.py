@@ -36,7 +36,7 @@ class Theirs:
     scale: float
     patch: int
 
-    def step(self, count: int, size: Size, mode: Mode) -> Callable[[], object]:
+    def step(self, count: int, size: Size, mode: Mode) -> Callable[[], Tensor]:
         """One evaluation after another, as its pipelines ask for them: one call for both predictions, DDIM's step."""
         solver, x = self.noising(), self._noise(count, size)
         solver.set_timesteps(len(solver.alphas_cumprod))
@@ -55,7 +55,7 @@ class Theirs:
         z, first = self._noise(count, size), self._first(mode)
         return lambda: self._decoded(z, first)
 
-    def samples(self, count: int, size: Size, mode: Mode, steps: int, images: int) -> Callable[[], object]:
+    def samples(self, count: int, size: Size, mode: Mode, steps: int, images: int) -> Callable[[], Tensor]:
         """Images from noise by the model's own solver, decoded."""
         chosen = self.subject.pipe.config.sample.model_copy(update={"steps": steps})
         network, first = self.within(mode), self._first(mode)
@@ -137,7 +137,7 @@ class Theirs:
         """The first stage in the mode's format; it is in fp32 and not compiled."""
         if self.first is None or not mode.channels_last:
             return self.first
-        return copied(self.first).to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+        return copied(self.first).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def noising(self) -> Any:
         """A scheduler of the model's schedule, walked as DDIM walks."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from typing import Any
 
 import pytest
@@ -89,7 +90,7 @@ def test_rows_stand_in_pairs_with_their_ratio() -> None:
 
 
 def test_where_it_is_not_installed_ours_is_measured_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     found = measured(pipe_of("none"), parts=("step",))
     assert [row.by for row in found.rows] == ["latentry"]
     assert "diffusers: not compared. diffusers is not installed. Install it (pip install diffusers) to compare." in (
@@ -158,4 +159,5 @@ def test_a_mode_changes_speed_and_not_the_picture(text: str) -> None:
     other = subject.samples(1, (16, 16), Mode.parse(text), 3, 1)()
     assert_close(other, plain, text, 1e-3 if "fp32" in text else 0.2)
     assert torch.equal(subject.samples(1, (16, 16), PLAIN, 3, 1)(), plain)
+    assert pipe.denoiser is not None
     assert all(value.is_contiguous() for value in pipe.denoiser.unet.state_dict().values())

@@ -95,7 +95,9 @@ def test_speed_and_share_are_those_of_the_planted_clock(pipe: Pipeline, found: F
 
 def test_a_guided_step_is_two_predictions(pipe: Pipeline, found: Findings) -> None:
     """Counted by torch over the network itself, with its context projected beforehand as in sampling."""
+    assert pipe.denoiser is not None
     unet, cond = pipe.denoiser.unet, pipe.denoiser.condition({}, 2)
+    assert cond.context is not None
     projected = unet.project_context(cond.context)
     t, x = torch.zeros(2), torch.zeros(2, 4, 8, 8)
     embedding = unet.embed_time(t)
@@ -112,6 +114,7 @@ def test_samples_tell_their_steps_and_images(found: Findings) -> None:
 
 
 def test_the_model_is_left_as_it_was(pipe: Pipeline) -> None:
+    assert pipe.denoiser is not None
     before = {name: value.clone() for name, value in pipe.denoiser.state_dict().items()}
     bench(pipe, options(batch=(2,), parts=("training",)))
     assert all(torch.equal(before[name], value) for name, value in pipe.denoiser.state_dict().items())
