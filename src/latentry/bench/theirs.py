@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -129,6 +130,7 @@ class Theirs:
         if chosen.channels_last:
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if chosen.compile and not no_compiler(self.subject.device):
+            warnings.filterwarnings("ignore", message="Dynamo detected a call to a `functools.lru_cache`")
             graphs = {"triton.cudagraphs": True} if self.subject.device.type == "cuda" else {}
             network.compile(options={**graphs, **({"freezing": True} if chosen.frozen else {})} or None)
         return network
