@@ -96,6 +96,11 @@ def synchronise(device: torch.device) -> None:
         torch.mps.synchronize()
 
 
+def waits(device: torch.device) -> bool:
+    """Whether whoever looks at a number waits until the device has done all that was asked of it before."""
+    return device.type == "cuda"
+
+
 def forget_peak(device: torch.device) -> None:
     """Count the most memory that is in use anew from here."""
     gc.collect()
