@@ -2,8 +2,8 @@
 
 AutoencoderKL of 64 channels times 1, 2, 4 with two blocks a level and attention in the middle, 4 latent channels;
 images 3x64x64, batch 4, float32: encode, draw from the posterior, decode, L1 and 1e-6 KL, backward. Then our
-whole step with a discriminator (adaptive weight, both optimisers) beside that without, with LPIPS where its weights are found
-(LATENTRY_WEIGHTS names their folder). Run it on a quiet machine.
+whole step with a discriminator (adaptive weight, both optimisers) beside that without, with LPIPS where its weights are
+found (LATENTRY_WEIGHTS names their folder). Run it on a quiet machine.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 Two architectures: unconditional with attention at factors 2 and 4, and with spatial transformers that read a context.
 96 channels times 1, 2, 4, latents 4x32x32, batch 4, AdamW, gradients clipped at 1, epsilon, float32. Our side is the
 whole of `DiffusionStage.step` with its batch: latents drawn from cached moments, reproducible draws for each place,
-losses by quarter of t, gradient norm; what it waits for batch and draws is said besides. Their side is the usual loop: noise, DDPMScheduler.add_noise, network, mean squared error, AdamW.
+losses by quarter of t, gradient norm; what it waits for batch and draws is said besides. Their side is the usual loop:
+noise, DDPMScheduler.add_noise, network, mean squared error, AdamW.
 Run it on a quiet machine.
 """
 
@@ -94,8 +95,8 @@ class Images:
         return Sample(pick.position, pick.index, label=self.labels[pick.index % CLASSES]), []
 
 
-def ours(conditional: bool, device: torch.device, folder: Path) -> tuple[LatentDiffusion, Callable[[], object], Shares]:
-    """The model, one whole step of its stage with its batch, and what of these steps was waiting for batch and draws."""
+def ours(conditional: bool, device: torch.device, folder: Path) -> tuple[nn.Module, Callable[[], object], Shares]:
+    """The model, one whole step of its stage with its batch, and what of the steps was waiting for batch and draws."""
     section = DiffusionSection.model_validate(
         {
             "unet": {
