@@ -5,6 +5,7 @@ A CPU stands in for it: `waits` says that looking at a number would mean waiting
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,12 @@ from latentry.training.loop import ema as ema_module
 from latentry.training.loop import optimiser as optimiser_module
 from latentry.training.loop import stage as stage_module
 from latentry.training.loop.ema import EMA
+from latentry.training.loop.log import WALL_CLOCK
 from latentry.training.loop.optimiser import Updater
 from latentry.training.loop.stage import Unread
 from latentry.training.stages.autoencoder import stage as first_module
+from latentry.training.stages.autoencoder.stage import AutoencoderStage
+from tests.e2e.small_runs import noise, run_tiny, write_images
 from tests.unit.training.small_stages import (
     ALONE,
     DISCRIMINATOR,
@@ -27,6 +31,7 @@ from tests.unit.training.small_stages import (
     images,
     second_stage,
 )
+from tests.unit.training.test_bad_steps import BATCH, MANY
 from tests.unit.training.test_not_finite import bad_gradient, bad_part, snapshot, unchanged
 from tests.unit.training.test_optimiser import training
 
@@ -99,6 +104,34 @@ def test_a_bad_step_changes_nothing(kind: str, where: str, root: Path) -> None:
     again.step(3, next(again.batches(3)))
     unchanged(snapshot(again), snapshot(stage))
     assert before.keys() == snapshot(again).keys()
+
+
+def test_a_run_tells_and_keeps_what_one_that_waits_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its log, what it says of a bad step in the middle, and its weights: read a step late, but at no other step."""
+    data, runs = write_images(tmp_path / "data", noise(12, (16, 16, 3))), []
+    first = AutoencoderStage.step
+
+    def spoilt(self: AutoencoderStage, at: int, parts: list[Any]) -> Any:
+        if at == 3:
+            parts[0].image[0, 0, 0, 0] = float("nan")
+        return first(self, at, parts)
+
+    monkeypatch.setattr(AutoencoderStage, "step", spoilt)
+    for name, late in (("near", False), ("far", True)):
+        for module in MODULES:
+            monkeypatch.setattr(module, "waits", lambda _, late=late: late)
+        said: list[str] = []
+        run_tiny(tmp_path / name, data, {**BATCH, **MANY}, stage="autoencoder", report=said.append)
+        rows = [json.loads(row) for row in (tmp_path / name / "run" / "log.jsonl").read_text().splitlines()]
+        runs.append((rows, [text for text in said if "not finite" in text]))
+    (rows, told), (late_rows, late_told) = runs
+    assert told == late_told
+    assert len(told) == 1
+    assert "step 3" in told[0]
+    assert len(rows) == len(late_rows)
+    for row, late_row in zip(rows, late_rows, strict=True):
+        plain = {key: value for key, value in row.items() if key not in (*WALL_CLOCK, "stage")}
+        assert {key: late_row[key] for key in plain} == pytest.approx(plain, rel=1e-3, abs=1e-6)
 
 
 @pytest.mark.usefixtures("far")

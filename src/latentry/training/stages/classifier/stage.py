@@ -15,7 +15,7 @@ from torch import Tensor
 from latentry import rng
 from latentry.data.dataset import ImageData
 from latentry.data.sample import Example, Sample
-from latentry.devices import autocast
+from latentry.devices import autocast, sent
 from latentry.diffusion.process import q_sample
 from latentry.diffusion.schedule import Schedule
 from latentry.evaluation.noisy import BANDS, band_of, judged
@@ -91,8 +91,9 @@ class ClassifierStage(Stage):
         shape = (self.autoencoder.latent_channels, *example.moments.shape[2:])
         posterior = None
         if self.autoencoder.options.kind == "kl":
-            posterior = rng.normal(self.seed, f"{stream} posterior", list(places), step, shape).to(self.world.device)
-        numbers = torch.tensor(example.values[CLASS], device=self.world.device)
+            posterior = rng.normal(self.seed, f"{stream} posterior", list(places), step, shape)
+            posterior = sent(posterior, self.world.device)
+        numbers = sent(torch.tensor(example.values[CLASS]), self.world.device)
         return self.autoencoder.latent(example.moments, posterior), numbers
 
     def losses(self, example: Example, step: int) -> Losses:
@@ -100,8 +101,8 @@ class ClassifierStage(Stage):
         places = [position % self.training.batch for position in example.positions]
         z, numbers = self._latents(example, places, step, "classifier")
         rows = [rng.generator(self.seed, "classifier", place, step) for place in places]
-        t = torch.tensor([int(row.integers(self.schedule.steps)) for row in rows], device=z.device)
-        z_t = q_sample(z, rng.normal_of(rows, z.shape[1:]).to(z.device), *self.schedule.at(t))
+        t = sent(torch.tensor([int(row.integers(self.schedule.steps)) for row in rows]), z.device)
+        z_t = q_sample(z, sent(rng.normal_of(rows, z.shape[1:]), z.device), *self.schedule.at(t))
         with autocast(self.world.device, self.training.precision):
             logits = self.model(z_t, t)
         loss = F.cross_entropy(logits.float(), numbers, reduction="none")  # (B,)
