@@ -82,7 +82,7 @@ def whole(device: torch.device, x: Tensor, net: str, start: int) -> Callable[[],
     stage = AutoencoderStage(model, objective.to(device), asked, data, None, seed=0, world=World(0, 1, device))
     batch = Example(x.cpu(), None, {}, list(range(BATCH)))
     steps: Iterator[int] = iter(range(1_000_000))
-    return f"LPIPS {net}", lambda: stage.step(next(steps), [batch]).read()
+    return lambda: stage.step(next(steps), [batch]).read()
 
 
 def main() -> None:
