@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from latentry.errors import UsageError
 from latentry.nn.blocks import norm, zero_module
-from latentry.nn.cpu import Linear, linear
+from latentry.nn.forms.cpu import Linear, linear
 
 Edit = Callable[[Tensor], Tensor]
 """probabilities (B, heads, queries, keys) -> probabilities of the same shape"""

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from latentry.errors import UsageError
-from latentry.nn.cpu import doubled
+from latentry.nn.forms.cpu import doubled
 
 Module = TypeVar("Module", bound=nn.Module)
 Direction = Literal["down", "up"]

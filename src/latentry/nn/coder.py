@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from latentry.nn.blocks import norm
-from latentry.nn.cpu import doubled
+from latentry.nn.forms.cpu import doubled
 
 EPS = 1e-6
 

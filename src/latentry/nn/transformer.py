@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from latentry.errors import UsageError
 from latentry.nn.attention import Attention, KeyValue, Pointwise, Signals, to_map, to_tokens
 from latentry.nn.blocks import norm, zero_module
-from latentry.nn.cpu import Linear
+from latentry.nn.forms.cpu import Linear
 
 
 class GatedFeedForward(nn.Module):

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from latentry.nn import cpu
 from latentry.nn.blocks import Upsample
+from latentry.nn.forms import cpu
 
 
 @pytest.fixture
@@ -48,7 +48,12 @@ def test_a_linear_layer_by_onednn(monkeypatch: pytest.MonkeyPatch, bias: bool, t
         pytest.skip("this torch has no oneDNN")
     calls: list[int] = []
     product = cpu.product
-    monkeypatch.setattr(cpu, "product", lambda *of: calls.append(1) or product(*of))
+
+    def counted(*of: Any) -> Tensor:
+        calls.append(1)
+        return product(*of)
+
+    monkeypatch.setattr(cpu, "product", counted)
     x = normal(2, 5, 64) if turned else normal(2, 64, 5)
     of = [x, normal(7, 5, seed=1), *([normal(7, seed=2)] if bias else [])]
 
@@ -68,7 +73,12 @@ def test_a_convolution_of_doubled_pixels(
     monkeypatch.setattr(cpu, "PIXELS", pixels)
     seen: list[Any] = []
     transposed = F.conv_transpose2d
-    monkeypatch.setattr(F, "conv_transpose2d", lambda *of, **how: seen.append(1) or transposed(*of, **how))
+
+    def counted(*of: Any, **how: Any) -> Tensor:
+        seen.append(1)
+        return transposed(*of, **how)
+
+    monkeypatch.setattr(F, "conv_transpose2d", counted)
     conv = nn.Conv2d(3, 6, 3, padding=1)
     of = [normal(batch, 3, *size), normal(6, 3, 3, 3, seed=1), normal(6, seed=2)]
 
