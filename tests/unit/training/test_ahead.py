@@ -83,7 +83,12 @@ def test_steps_are_the_same_with_nothing_foreseen(root: Path, monkeypatch: pytes
     misses: list[Any] = []
     function = foreseen.ahead.function
     train(foreseen, 1)
-    foreseen.ahead.function = lambda *of: misses.append(threading.current_thread().name) or function(*of)
+
+    def noted(*of: Any) -> Any:
+        misses.append(threading.current_thread().name)
+        return function(*of)
+
+    foreseen.ahead.function = noted
     train(foreseen, 2, start=1)
     assert misses
     assert threading.current_thread().name not in misses

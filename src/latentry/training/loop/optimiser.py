@@ -22,8 +22,8 @@ def _fused(weights: Weights) -> bool | None:
 
 
 def _adam(kind: type[torch.optim.Adam], weights: Weights, t: StageTraining, lr: float) -> list[torch.optim.Optimizer]:
-    how = {"lr": lr, "betas": t.betas, "weight_decay": t.weight_decay, "fused": _fused(weights)}
-    return [kind(weights, **how)] if weights else []
+    fused = _fused(weights)
+    return [kind(weights, lr=lr, betas=t.betas, weight_decay=t.weight_decay, fused=fused)] if weights else []
 
 
 def _muon(weights: Weights, t: StageTraining, lr: float) -> list[torch.optim.Optimizer]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -23,11 +23,15 @@ class Draws(NamedTuple):
 
     def on(self, device: torch.device) -> Draws:
         """The same on a device; copies from page-locked memory are not waited for."""
-        return Draws(*(drawn if drawn is None else drawn.to(device, non_blocking=True) for drawn in self))
+        return self._each(lambda drawn: drawn.to(device, non_blocking=True))
 
     def pinned(self) -> Draws:
         """The same in page-locked memory."""
-        return Draws(*(drawn if drawn is None else drawn.pin_memory() for drawn in self))
+        return self._each(lambda drawn: drawn.pin_memory())
+
+    def _each(self, call: Callable[[Tensor], Tensor]) -> Draws:
+        posterior = None if self.posterior is None else call(self.posterior)
+        return Draws(call(self.t), call(self.noise), call(self.chances), call(self.chance_all), posterior)
 
 
 def draw(
