@@ -36,11 +36,15 @@ def alternate(things: Mapping[str, Callable[[], object]], asked: argparse.Namesp
     return {name: times.median for name, times in timed.items()}
 
 
-def compare(what: str, things: Mapping[str, Callable[[], object]], asked: argparse.Namespace) -> None:
-    """Print both medians and their ratio; things: `ours` and `theirs`."""
+def compare(
+    what: str, things: Mapping[str, Callable[[], object]], asked: argparse.Namespace, wanted: float = 1.10
+) -> None:
+    """Print both medians and their ratio, which is to be at most `wanted`; things: `ours` and `theirs`."""
     medians = alternate(things, asked)
     print(f"{what}:", ", ".join(f"{name} {taken:.4f} s" for name, taken in medians.items()), flush=True)
-    print(f"{what}, ours / theirs: {medians['ours'] / medians['theirs']:.3f} (wanted: at most 1.10)", flush=True)
+    print(
+        f"{what}, ours / theirs: {medians['ours'] / medians['theirs']:.3f} (wanted: at most {wanted:.2f})", flush=True
+    )
 
 
 def same_size(ours: nn.Module, theirs: nn.Module) -> None:

@@ -2,26 +2,33 @@
 
 Two architectures: unconditional with attention at factors 2 and 4, and with spatial transformers that read a context.
 96 channels times 1, 2, 4, latents 4x32x32, batch 4, AdamW, gradients clipped at 1, epsilon, float32. Our side is the
-whole of `DiffusionStage.step`: latents drawn from cached moments, reproducible draws for each place, losses by quarter
-of t, gradient norm. Their side is the usual loop: noise, DDPMScheduler.add_noise, network, mean squared error, AdamW.
+whole of `DiffusionStage.step` with its batch: latents drawn from cached moments, reproducible draws for each place,
+losses by quarter of t, gradient norm; what it waits for batch and draws is said besides. Their side is the usual loop:
+noise, DDPMScheduler.add_noise, network, mean squared error, AdamW.
 Run it on a quiet machine.
 """
 
 from __future__ import annotations
 
 import argparse
+import tempfile
+import time
+from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pairs
 import torch
 import torch.nn.functional as F
 from diffusers import DDPMScheduler, UNet2DConditionModel, UNet2DModel
-from torch import Tensor, nn
+from torch import nn
 
 from latentry.conditioning import CONDITIONERS, BuildContext
 from latentry.data.dataset import Pick
+from latentry.data.sample import Sample
 from latentry.kinds import build
 from latentry.models.autoencoder import Autoencoder
 from latentry.models.config import AutoencoderOptions
@@ -29,26 +36,67 @@ from latentry.models.latent_diffusion import LatentDiffusion
 from latentry.training.loop.world import World
 from latentry.training.recipe.diffusion import DiffusionSection
 from latentry.training.stages.diffusion.stage import DiffusionStage
+from latentry.training.stages.latents import LatentCache
 
 CHANNELS, MULTIPLIERS, BATCH, SIDE, LATENT, CLASSES, CONTEXT = 96, (1, 2, 4), 4, 32, 4, 10, 256
 WIDTHS = tuple(CHANNELS * multiplier for multiplier in MULTIPLIERS)
-RATE = 1e-4
+RATE, WANTED = 1e-4, 1 / 1.3
 
 
-class Cache:
-    """Moments of a few images, at hand as the real cache has them."""
-
-    used = list(range(64))
+class Shares:
+    """Seconds spent in named calls."""
 
     def __init__(self) -> None:
-        self.moments = torch.randn(64, 2 * LATENT, SIDE, SIDE)
+        self.seconds: Counter[str] = Counter()
 
-    def __call__(self, indices: list[int], flips: list[bool]) -> Tensor:
-        return self.moments[indices]
+    def timed(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        """The same call, with its time counted."""
+
+        def counted(*arguments: Any) -> Any:
+            start = time.perf_counter()
+            try:
+                return call(*arguments)
+            finally:
+                self.seconds[name] += time.perf_counter() - start
+
+        return counted
+
+    def of(self, name: str) -> float:
+        """The share of the steps' time that the calls of this name took."""
+        return self.seconds[name] / self.seconds["step"]
 
 
-def ours(conditional: bool, device: torch.device) -> tuple[LatentDiffusion, Callable[[], object]]:
-    """The model, and one whole step of its stage."""
+IMAGES = 64
+
+
+def cache_of(folder: Path) -> LatentCache:
+    """A cache on disk, of latents of noise."""
+    cache = LatentCache.__new__(LatentCache)
+    np.save(folder / "moments.npy", torch.randn(IMAGES, 1, 2 * LATENT, SIDE, SIDE).numpy())
+    cache.folder, cache.moments = folder, np.load(folder / "moments.npy", mmap_mode="r")
+    cache.used = np.arange(IMAGES)
+    return cache
+
+
+class Images:
+    """What the cache asks of a folder of images: labels, and which image stands at a place."""
+
+    split = "train"
+    labels = [str(number) for number in range(CLASSES)]
+    source = SimpleNamespace(note=lambda bad: None)
+
+    def __len__(self) -> int:
+        return IMAGES
+
+    def pick(self, position: int) -> Pick:
+        return Pick(position, position % IMAGES)
+
+    def read(self, pick: Pick, reads: frozenset[str]) -> tuple[Sample, list[Any]]:
+        return Sample(pick.position, pick.index, label=self.labels[pick.index % CLASSES]), []
+
+
+def ours(conditional: bool, device: torch.device, folder: Path) -> tuple[nn.Module, Callable[[], object], Shares]:
+    """The model, one whole step of its stage with its batch, and what of the steps was waiting for batch and draws."""
     section = DiffusionSection.model_validate(
         {
             "unet": {
@@ -71,18 +119,19 @@ def ours(conditional: bool, device: torch.device) -> tuple[LatentDiffusion, Call
     first = Autoencoder(AutoencoderOptions(channels=8, multipliers=(1, 1), norm_groups=8, z_channels=LATENT), 3).to(
         device
     )
-    data: Any = SimpleNamespace(
-        split="train", labels=names, label=lambda i: i % CLASSES, place=lambda p: Pick(p, p % len(Cache.used))
-    )
-    caches: Any = {"train": Cache()}
+    data: Any = Images()
+    caches = {"train": cache_of(folder)}
     stage = DiffusionStage(model, first, section, data, None, caches, seed=0, world=World(0, 1, device))
+    shares = Shares()
     source = enumerate(stage.batches(0))
+    stage.draw = shares.timed("draws", stage.draw)  # type: ignore[method-assign]
+    batch = shares.timed("loader", lambda: next(source))
 
     def step() -> None:
-        number, parts = next(source)
-        stage.step(number, parts)
+        number, parts = batch()
+        stage.step(number, parts).read()
 
-    return model, step
+    return model, shares.timed("step", step), shares
 
 
 def their_network(conditional: bool) -> Any:
@@ -118,7 +167,7 @@ def theirs(conditional: bool, device: torch.device) -> tuple[nn.Module, Callable
         nn.ModuleList([network, nn.Embedding(CLASSES + 1, CONTEXT)] if conditional else [network]).to(device).train()
     )
     optimiser = torch.optim.AdamW(whole.parameters(), lr=RATE, weight_decay=0.0)
-    moments = Cache().moments.to(device)
+    moments = torch.randn(IMAGES, 2 * LATENT, SIDE, SIDE, device=device)
 
     def step() -> None:
         mean, log_variance = moments[torch.randint(len(moments), (BATCH,))].chunk(2, 1)
@@ -136,11 +185,14 @@ def theirs(conditional: bool, device: torch.device) -> tuple[nn.Module, Callable
 
 def measure(conditional: bool, asked: argparse.Namespace) -> None:
     what = "with a context" if conditional else "unconditional"
-    mine, my_step = ours(conditional, asked.device)
-    other, their_step = theirs(conditional, asked.device)
-    pairs.same_size(mine, other)
-    pairs.weights_nowhere_zero(mine, other)
-    pairs.compare(f"training step {what}", {"ours": my_step, "theirs": their_step}, asked)
+    with tempfile.TemporaryDirectory() as folder:
+        mine, my_step, shares = ours(conditional, asked.device, Path(folder))
+        other, their_step = theirs(conditional, asked.device)
+        pairs.same_size(mine, other)
+        pairs.weights_nowhere_zero(mine, other)
+        pairs.compare(f"training step {what}", {"ours": my_step, "theirs": their_step}, asked, WANTED)
+    for name in ("loader", "draws"):
+        print(f"training step {what}, waiting for the {name}: {shares.of(name):.2%} (wanted: below 3%)", flush=True)
 
 
 def main() -> None:

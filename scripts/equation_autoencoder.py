@@ -219,18 +219,17 @@ def run_of(name: str, w: Weights, d: Weights, shadow: Weights, images: Array, ch
     o, kind, rows, gradients = CASES[name], kind_of(name), [], {}
     places = [range(part * BATCH // PARTS, (part + 1) * BATCH // PARTS) for part in range(PARTS)]
     for step in range(2):
-        made = [
-            generator_step(o, w, d, images[p.start : p.stop], noise_of(kind, "posterior", p, step, channels), step)
-            for p in places
-        ]
+        made, fakes = [], []
+        for p in places:
+            x, noise = images[p.start : p.stop], noise_of(kind, "posterior", p, step, channels)
+            made.append(generator_step(o, w, d, x, noise, step))
+            fakes.append(through(w, x, noise, w)[0])
         row, own = mean_of([figures for figures, _ in made]), mean_of([g for _, g in made])
         w = descend(w, own, rate(TRAIN, step), None)
         shadow = average(shadow, w, TRAIN["ema"], step + 1)
         if step >= o["discriminator"].get("start", 0):
-            against = []
-            for p in places:
-                x, again = images[p.start : p.stop], noise_of(kind, "posterior again", p, step, channels)
-                against.append(discriminator_step(o, d, x, through(w, x, again, w)[0]))
+            pairs = zip(places, fakes, strict=True)  # not made again with the new weights, as published
+            against = [discriminator_step(o, d, images[p.start : p.stop], fake) for p, fake in pairs]
             theirs = mean_of([g for _, g in against])
             row |= mean_of([figures for figures, _ in against])
             d = descend(d, theirs, rate(TRAIN, step) / TRAIN["lr"] * TRAIN["discriminator_lr"], None)

@@ -102,6 +102,17 @@ def synchronise(device: torch.device) -> None:
         torch.mps.synchronize()
 
 
+def waits(device: torch.device) -> bool:
+    """Whether whoever looks at a number waits until the device has done all that was asked of it before."""
+    return device.type == "cuda"
+
+
+def sent(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """A tensor of the CPU on a device; what is in page-locked memory travels while the device works on."""
+    pinned = waits(device) and tensor.device.type == "cpu"
+    return (tensor.pin_memory() if pinned else tensor).to(device, non_blocking=pinned)
+
+
 def forget_peak(device: torch.device) -> None:
     """Count the most memory that is in use anew from here."""
     gc.collect()

@@ -7,11 +7,19 @@ draw depends on nothing that came before it: not on the order of work, workers, 
 from __future__ import annotations
 
 import hashlib
+import os
+from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
 from torch import Tensor
+
+THREADS = max(1, (os.cpu_count() or 1) // 4)
+"""That draw beside a training: the other cores load images, and compute where there is no other device."""
+MANY = 2**18
+"""Numbers that are worth starting threads for."""
 
 
 def generator(seed: int, stream: str, position: int = 0, step: int = 0) -> np.random.Generator:
@@ -28,8 +36,27 @@ def generator(seed: int, stream: str, position: int = 0, step: int = 0) -> np.ra
 
 def normal(seed: int, stream: str, positions: Sequence[int], step: int, shape: Sequence[int]) -> Tensor:
     """Standard normal fp32 numbers on the CPU, (len(positions), *shape); row i belongs to positions[i] alone."""
-    rows = [generator(seed, stream, p, step).standard_normal(tuple(shape), dtype=np.float32) for p in positions]
-    return torch.from_numpy(np.stack(rows))
+    return normal_of([generator(seed, stream, p, step) for p in positions], shape)
+
+
+def normal_of(rows: Sequence[np.random.Generator], shape: Sequence[int]) -> Tensor:
+    """The next standard normal fp32 numbers of each generator, (len(rows), *shape) on the CPU.
+
+    Many are drawn in several threads, where there are cores to spare; which thread draws a row changes nothing in it.
+    """
+    result = torch.empty((len(rows), *shape))
+
+    def fill(row: np.random.Generator, out: Tensor) -> None:
+        row.standard_normal(out=out.numpy(), dtype=np.float32)
+
+    threads = min(THREADS, len(rows)) if result.numel() >= MANY else 1
+    if threads < 2:
+        for row, out in zip(rows, result, strict=True):
+            fill(row, out)
+        return result
+    with ThreadPoolExecutor(threads) as pool:
+        deque(pool.map(fill, rows, result), 0)
+    return result
 
 
 def key(seed: int, stream: str, step: int) -> int:

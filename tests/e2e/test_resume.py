@@ -93,7 +93,8 @@ def test_a_look_is_broken_off_for_a_stop(
     """A long validation would outlast the time that a scheduler gives."""
     run = begin(stage, tmp_path / "run", unbroken)
     with monkeypatch.context() as patch:
-        patch.setattr(f"latentry.training.stages.{stage}.stage.check_stop", stopping(check_stop))
+        file = "looks" if stage == "autoencoder" else "stage"
+        patch.setattr(f"latentry.training.stages.{stage}.{file}.check_stop", stopping(check_stop))
         with pytest.raises(Stopped):
             tiny.train(run, stage=stage)
     assert Store(run / stage).steps()[-1] == 6

@@ -17,7 +17,8 @@ from latentry.checkpoints.compvis.training import diffusion_objective
 from latentry.config import load_yaml
 from latentry.data.sample import Example
 from latentry.training.recipe.diffusion import DiffusionSection
-from latentry.training.stages.diffusion.stage import DiffusionStage, Draws
+from latentry.training.stages.diffusion.draws import Draws
+from latentry.training.stages.diffusion.stage import DiffusionStage
 from tests.reference.close import assert_close
 from tests.shared import SHARED, needs_shared
 from tests.unit.training.small_stages import ALONE
@@ -72,7 +73,7 @@ def test_training_loss_and_gradients(name: str, monkeypatch) -> None:
     stage = DiffusionStage(pipe.denoiser, pipe.autoencoder, section, nothing, None, {}, seed=0, world=ALONE)  # type: ignore[arg-type]
     x0 = given["in.x0"] / pipe.autoencoder.latent_scale
     moments = x0 if pipe.autoencoder.quantiser else torch.cat([x0, torch.full_like(x0, -60.0)], dim=1)
-    draws = Draws(given["in.t4"], given["in.noise"], torch.zeros_like(x0), torch.ones(1, 4), torch.ones(4))
+    draws = Draws(given["in.t4"], given["in.noise"], torch.ones(1, 4), torch.ones(4), torch.zeros_like(x0))
     monkeypatch.setattr(stage, "draw", lambda *place: draws)
     conditions: Any = {key: torch.cat([value, value]) for key, value in told(name).items()}
     loss, errors, _ = stage.losses(Example(None, moments, conditions, [0, 1, 2, 3]), step=0)

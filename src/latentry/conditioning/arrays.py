@@ -13,6 +13,7 @@ from torch import Tensor
 
 from latentry.conditioning.base import Conditioner
 from latentry.conditioning.cond import Cond
+from latentry.devices import sent
 from latentry.errors import UsageError
 
 
@@ -38,7 +39,7 @@ class Arrays(Conditioner):
         if not present:
             raise UsageError(f"{self.options.kind}: nothing was given; this model always takes {self.takes}. Give one.")
         cond = self.read(*self._columns(present))
-        there = torch.tensor([value is not None for value in values], device=self.device)  # (B,)
+        there = sent(torch.tensor([value is not None for value in values]), self.device)  # (B,)
         rows = (there.cumsum(0) - 1).clamp(min=0)
         return cond.map(lambda part: part[rows] * there.view(-1, *[1] * (part.ndim - 1)).to(part))
 
@@ -76,7 +77,7 @@ class Arrays(Conditioner):
                     raise ValueError(f"values of shapes {' and '.join(map(str, shapes))}")
         except (ValueError, TypeError) as error:
             raise UsageError(f"{self.options.kind}: {error}; accepted is {self.takes}, all of one size.") from error
-        return [torch.stack([tensor.to(self.device) for tensor in column]) for column in columns]
+        return [torch.stack([sent(tensor, self.device) for tensor in column]) for column in columns]
 
 
 def numbers(value: Any, *ndims: int) -> Tensor:

@@ -16,6 +16,7 @@ from latentry.conditioning.base import BuildContext, Conditioner, ConditionerKin
 from latentry.conditioning.cond import Cond
 from latentry.conditioning.words.guess import Guess
 from latentry.data.sample import Sample
+from latentry.devices import sent
 from latentry.errors import UsageError, did_you_mean, shown
 from latentry.kinds import KindOptions
 from latentry.text import number
@@ -73,7 +74,7 @@ class ClassLabel(Conditioner):
     def encode(self, values: Sequence[Any] | Tensor) -> Cond:
         if isinstance(values, Tensor):
             values = values.tolist()
-        rows = torch.tensor([self.row(value) for value in values], device=self.device)
+        rows = sent(torch.tensor([self.row(value) for value in values]), self.device)
         embedded = self.embedding(rows)  # (B, D)
         if self.context_width:
             return Cond(context=embedded[:, None])  # (B, 1, D)

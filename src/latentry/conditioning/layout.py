@@ -19,6 +19,7 @@ from latentry.conditioning.base import BuildContext, Conditioner, ConditionerKin
 from latentry.conditioning.cond import Cond
 from latentry.data.folders.select import in_order
 from latentry.data.sample import Boxes, Sample
+from latentry.devices import sent
 from latentry.errors import LatentryError, UsageError, did_you_mean, shown
 from latentry.kinds import KindOptions
 from latentry.nn.text.encoder import TextTransformer
@@ -106,7 +107,7 @@ class Layout(Conditioner):
     def encode(self, values: Sequence[Any] | Tensor) -> Cond:
         o = self.options
         rows = [[o.vocabulary - 1] * o.length if value is None else self.asked(value) for value in values]
-        ids = torch.tensor(rows, device=self.device)  # (B, L)
+        ids = sent(torch.tensor(rows), self.device)  # (B, L)
         return Cond(context=self.transformer(ids), vector=self._pooled(ids))  # (B, L, D), (B, N, D)
 
     def _pooled(self, ids: Tensor) -> Tensor | None:

@@ -17,6 +17,7 @@ from latentry.conditioning.arrays import Arrays, numbers
 from latentry.conditioning.base import BuildContext, ConditionerKind
 from latentry.conditioning.cond import Cond
 from latentry.data.sample import Sample
+from latentry.devices import sent
 from latentry.errors import UsageError, shown
 from latentry.kinds import KindOptions
 
@@ -97,8 +98,8 @@ class Semantic(Arrays):
         if len(wrong):  # on a GPU, one_hot of another class ends the process
             found = ", ".join(f"{one:g}" for one in wrong.unique()[:5].tolist())
             raise ValueError(f"a map with {len(wrong)} pixels of classes that there are not ({found})")
-        one_hot = F.one_hot(labelled.long().to(self.device), self.classes).movedim(-1, 0)  # (classes, H, W)
-        return ((one_hot * ~none.to(self.device)).float(),)
+        one_hot = F.one_hot(sent(labelled.long(), self.device), self.classes).movedim(-1, 0)  # (classes, H, W)
+        return ((one_hot * ~sent(none, self.device)).float(),)
 
     def read(self, *columns: Tensor) -> Cond:
         (shares,) = columns  # (B, classes, H, W)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from latentry.errors import UsageError
 from latentry.nn.blocks import norm, zero_module
+from latentry.nn.forms.cpu import Linear, linear
 
 Edit = Callable[[Tensor], Tensor]
 """probabilities (B, heads, queries, keys) -> probabilities of the same shape"""
@@ -88,7 +89,7 @@ def to_map(tokens: Tensor, height: int, width: int) -> Tensor:
     return tokens.transpose(1, 2).unflatten(2, (height, width))
 
 
-class Pointwise(nn.Linear):
+class Pointwise(Linear):
     """A linear map of tokens whose weight is stored as a 1x1 convolution's over `dims` axes, (out, in, 1, ...)."""
 
     def __init__(self, in_channels: int, out_channels: int, dims: int) -> None:
@@ -96,7 +97,7 @@ class Pointwise(nn.Linear):
         self.weight = nn.Parameter(self.weight.detach()[(...,) + (None,) * dims].clone())
 
     def forward(self, tokens: Tensor) -> Tensor:
-        return F.linear(tokens, self.weight.flatten(1), self.bias)  # (B, L, out)
+        return linear(tokens, self.weight.flatten(1), self.bias)  # (B, L, out)
 
 
 class Attention(nn.Module):
@@ -113,10 +114,10 @@ class Attention(nn.Module):
         super().__init__()
         inner = heads * head_width
         self.heads = heads
-        self.query = nn.Linear(width, inner, bias=False)
-        self.key = nn.Linear(context_width or width, inner, bias=False)
-        self.value = nn.Linear(context_width or width, inner, bias=False)
-        self.out = nn.Linear(inner, width)
+        self.query = Linear(width, inner, bias=False)
+        self.key = Linear(context_width or width, inner, bias=False)
+        self.value = Linear(context_width or width, inner, bias=False)
+        self.out = Linear(inner, width)
 
     def project(self, source: Tensor) -> KeyValue:
         """Keys and values of (B, L, D); they can be kept as long as the source stays the same."""

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from latentry.errors import UsageError
+from latentry.nn.forms.cpu import doubled
 
 Module = TypeVar("Module", bound=nn.Module)
 Direction = Literal["down", "up"]
@@ -69,8 +70,7 @@ class Upsample(nn.Module):
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, x: Tensor, time: Tensor | None = None) -> Tensor:
-        result: Tensor = self.conv(double(x))  # (B, C, 2H, 2W)
-        return result
+        return doubled(x, self.conv)  # (B, C, 2H, 2W)
 
 
 class ResidualBlock(nn.Module):

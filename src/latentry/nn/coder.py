@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from latentry.nn.blocks import norm
+from latentry.nn.forms.cpu import doubled
 
 EPS = 1e-6
 
@@ -94,7 +95,7 @@ class CoderUpsample(nn.Module):
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+        return doubled(x, self.conv)  # (B, C, 2H, 2W)
 
 
 class CoderLevel(nn.Module):

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from latentry.errors import UsageError
 from latentry.nn.attention import Attention, KeyValue, Pointwise, Signals, to_map, to_tokens
 from latentry.nn.blocks import norm, zero_module
+from latentry.nn.forms.cpu import Linear
 
 
 class GatedFeedForward(nn.Module):
@@ -15,8 +16,8 @@ class GatedFeedForward(nn.Module):
 
     def __init__(self, width: int, factor: int = 4) -> None:
         super().__init__()
-        self.expand = nn.Linear(width, 2 * factor * width)
-        self.reduce = nn.Linear(factor * width, width)
+        self.expand = Linear(width, 2 * factor * width)
+        self.reduce = Linear(factor * width, width)
 
     def forward(self, x: Tensor) -> Tensor:
         value, gate = self.expand(x).chunk(2, dim=-1)  # (B, L, 4D) each

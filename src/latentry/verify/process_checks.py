@@ -163,7 +163,7 @@ def ema_update(s: Subject, name: str) -> Tensor:
     ema.load({**dict(s.denoiser("ema").unet.state_dict()), "updates": torch.tensor(trained.get("ema_updates", 0))})
     ema.update()
     if name == "num_updates":
-        return torch.tensor(ema.updates)
+        return ema.updates
     return ema.shadow[s.locations.averaged[f"model_ema.{name}"].name]
 
 

@@ -127,7 +127,7 @@ def train(stage: Any, steps: int, start: int = 0) -> list[dict[str, float]]:
     """Numbers of each step."""
     source, rows = stage.batches(start), []
     for step in range(start, start + steps):
-        metrics, finite = stage.step(step, next(source))
+        metrics, finite, _ = stage.step(step, next(source))
         assert finite
         rows.append(metrics)
     return rows
@@ -137,10 +137,10 @@ def gradients(stage: Any, step: int = 0) -> dict[str, dict[str, Tensor]]:
     """Of one step, as each optimiser is given them: by optimiser ("updater", "critic"), then by weight."""
     found: dict[str, dict[str, Tensor]] = {}
 
-    def recording(name: str, updater: Updater, apply: Callable[[int, float], None]) -> Callable[[int, float], None]:
-        def record(step: int, norm: float) -> None:
+    def recording(name: str, updater: Updater, apply: Callable[..., None]) -> Callable[..., None]:
+        def record(*of: Any) -> None:
             found[name] = {n: w.grad.clone() for n, w in updater.weights.items() if w.grad is not None}
-            apply(step, norm)
+            apply(*of)
 
         return record
 

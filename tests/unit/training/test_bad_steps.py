@@ -67,7 +67,7 @@ def test_the_image_that_is_itself_not_finite_is_named_first(data: Path, tmp_path
     stage_step = AutoencoderStage.step
     said: list[str] = []
 
-    def spoilt(self: AutoencoderStage, at: int, parts: list[Any]) -> StepResult:
+    def spoilt(self: AutoencoderStage, at: int, parts: list[Any]) -> Any:
         if at == 1:
             parts[0].image[2, 0, 0, 0] = BAD
         return stage_step(self, at, parts)

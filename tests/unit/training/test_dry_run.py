@@ -41,7 +41,7 @@ def test_a_rehearsal_really_steps_samples_and_saves_and_leaves_nothing(data, tmp
         asked.append(how["steps"])
         return sample(self, **how)
 
-    def stepped(self: AutoencoderStage, at: int, parts: list[Any]) -> StepResult:
+    def stepped(self: AutoencoderStage, at: int, parts: list[Any]) -> Any:
         seen.append(at)
         return step(self, at, parts)
 
@@ -140,7 +140,7 @@ def test_its_own_time_is_bounded(data, tmp_path, monkeypatch):
     steps: list[int] = []
     step = AutoencoderStage.step
 
-    def counted(self: AutoencoderStage, at: int, parts: list[Any]) -> StepResult:
+    def counted(self: AutoencoderStage, at: int, parts: list[Any]) -> Any:
         steps.append(at)
         return step(self, at, parts)
 
@@ -180,7 +180,7 @@ def test_times_are_a_range_from_the_quiet_to_the_busy_machine(data, tmp_path, mo
     taken = iter([0.4, 0.01, 0.2, 0.01, 0.01, 0.01, 0.01])
     step = AutoencoderStage.step
 
-    def sometimes_slow(self: AutoencoderStage, at: int, parts: list[Any]) -> StepResult:
+    def sometimes_slow(self: AutoencoderStage, at: int, parts: list[Any]) -> Any:
         time.sleep(next(taken))
         return step(self, at, parts)
 
@@ -202,7 +202,7 @@ def test_times_are_a_range_from_the_quiet_to_the_busy_machine(data, tmp_path, mo
 def test_on_a_busy_machine_the_least_is_what_a_step_took_of_the_processors(data, tmp_path, monkeypatch):
     step = AutoencoderStage.step
 
-    def held_up(self: AutoencoderStage, at: int, parts: list[Any]) -> StepResult:
+    def held_up(self: AutoencoderStage, at: int, parts: list[Any]) -> Any:
         time.sleep(0.3)
         return step(self, at, parts)
 

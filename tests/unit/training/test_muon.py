@@ -97,6 +97,6 @@ def test_all_else_takes_the_step_of_adamw() -> None:
     updater = Updater({"bias": bias, "matrix": matrix}, chosen, chosen.rate(), ALONE)
     before = matrix.detach().clone()
     bias.grad, matrix.grad = torch.linspace(1, 9, 8), normal(8, 8, seed=1)
-    updater.step(0, 1.0)
+    updater.step(0, torch.tensor(1.0))
     assert torch.allclose(bias, torch.full((8,), 0.9))
     assert (matrix - before).square().mean().sqrt().item() == pytest.approx(0.2 * 0.1, rel=0.2)

@@ -56,10 +56,10 @@ def test_nothing_of_the_step_is_applied(kind: str, where: str, root: Path) -> No
     before, source = snapshot(stage), stage.batches(2)
     parts = next(source)
     if where == "input":
-        _, finite = stage.step(2, bad_part(parts))
+        _, finite, _ = stage.step(2, bad_part(parts))
     else:
         hook = bad_gradient(next(iter(stage.updater.weights.values())))
-        _, finite = stage.step(2, parts)
+        _, finite, _ = stage.step(2, parts)
         hook.remove()
     assert not finite
     unchanged(before, snapshot(stage))
@@ -74,7 +74,7 @@ def test_a_bad_gradient_of_the_discriminator_leaves_it_alone(kind: str, root: Pa
     train(stage, 2)
     before = snapshot(stage)
     hook = bad_gradient(next(stage.objective.discriminator.parameters()))
-    metrics, finite = stage.step(2, next(stage.batches(2)))
+    metrics, finite, _ = stage.step(2, next(stage.batches(2)))
     hook.remove()
     assert not finite
     assert metrics["discriminator_gradient_norm"] != metrics["discriminator_gradient_norm"]

@@ -28,7 +28,7 @@ def stepped(u: Updater, gradient: Tensor, step: int = 0) -> Tensor:
     """How far one step moves the weight."""
     before = u.weights["w"].detach().clone()
     u.weights["w"].grad = gradient.clone()
-    u.step(step, float(u.reduce()))
+    u.step(step, u.reduce())
     return u.weights["w"].detach() - before
 
 

@@ -66,6 +66,6 @@ def test_the_first_stage_trains_on_what_is_recoloured(tmp_path):
     (batch,) = next(plain.batches(0))
     assert batch.image is not None
     batch = batch._replace(image=recoloured(batch.image, 1.0, plain.seed, range(8), 0, alpha=False))
-    by_hand = plain.step(0, [batch]).metrics
-    assert other.step(0, next(other.batches(0))).metrics == by_hand
-    assert parts.step(0, next(parts.batches(0))).metrics["pixel"] == pytest.approx(by_hand["pixel"], rel=1e-5)
+    by_hand = plain.step(0, [batch]).read().metrics
+    assert other.step(0, next(other.batches(0))).read().metrics == by_hand
+    assert parts.step(0, next(parts.batches(0))).read().metrics["pixel"] == pytest.approx(by_hand["pixel"], rel=1e-5)

@@ -111,9 +111,9 @@ def test_no_gradient_stays_in_the_other_player(root: Path, kind: str) -> None:
     for name, updater, other in (("autoencoder", stage.updater, discriminator), ("other", stage.critic, stage.model)):
         apply = updater.step
 
-        def checked(step: int, norm: float, apply: Any = apply, name: str = name, other: Any = other) -> None:
+        def checked(*of: Any, apply: Any = apply, name: str = name, other: Any = other) -> None:
             assert clean(other), f"before {name}'s update"
-            apply(step, norm)
+            apply(*of)
             assert clean(other), f"after {name}'s update"
             updates.append(name)
 

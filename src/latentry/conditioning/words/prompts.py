@@ -14,6 +14,7 @@ from latentry.conditioning.base import Conditioner
 from latentry.conditioning.cond import Cond
 from latentry.conditioning.words import tokenizer as tokens
 from latentry.data.sample import Sample
+from latentry.devices import sent
 from latentry.errors import UsageError, shown
 
 
@@ -59,7 +60,7 @@ class Prompts(Conditioner):
     def ids(self, values: Sequence[Any] | Tensor) -> Tensor:
         """Token numbers (B, length) of what `encode` takes, where the weights are."""
         ids = values if isinstance(values, Tensor) else self.tokenize(values)
-        return ids.to(self.device)
+        return sent(ids, self.device)
 
     def null(self, batch: int, values: Sequence[Any] | Tensor | None = None) -> Cond:
         return self.encode([""]).map(lambda part: part.expand(batch, *part.shape[1:]))

@@ -21,7 +21,7 @@ from latentry.training.loop.log import Log, Window
 from latentry.training.loop.memory import explained
 from latentry.training.loop.outlook import Outlook
 from latentry.training.loop.signals import Interrupted, Stopped, StopRequest
-from latentry.training.loop.stage import Stage
+from latentry.training.loop.stage import Stage, StepResult, Unread
 
 BAD_STEPS, SHOWN_EVERY = 3, 2.0
 NAMED = 4
@@ -99,6 +99,7 @@ class Loop:
         self.window, self.bad, self.done, self.warned = Window(), 0, 0, set[str]()
         self.due: list[str] = []
         self.step = 0
+        self.unread: tuple[int, list[Any], StepResult | Unread] | None = None
         self.best: Best | None = None
         self.better = False
         self.looked: dict[str, float] = {}
@@ -159,13 +160,25 @@ class Loop:
         return f"at step {self.step}; {saved}"
 
     def _step(self, step: int, parts: list[Any]) -> None:
-        metrics, finite = self.stage.step(step, parts)
+        """One step, and what the one before it found; its own result is read now where that means no waiting."""
+        result = self.stage.step(step, parts)
+        self._read()
+        self.unread = step, parts, result
+        if isinstance(result, StepResult):
+            self._read()
+
+    def _read(self) -> None:
+        """What the newest step found, if it was not read yet."""
+        if self.unread is None:
+            return
+        (step, parts, result), self.unread = self.unread, None
+        metrics, finite, blamed = result.read()
         if finite:
             self.bad = 0
             self.window.add(metrics)
             return
         self.bad += 1
-        what = self._not_finite(metrics)
+        what = self._not_finite(metrics, blamed)
         self._tell(step + 1, f"step {step}: {what} not finite; this update is not applied. {self._images(step, parts)}")
         if self.bad == BAD_STEPS:
             kept = f"the last checkpoint is that of step {self.done}" if self.done else "there is no checkpoint yet"
@@ -176,10 +189,10 @@ class Loop:
                 "with a lower lr, clip: 1.0 or precision: fp32."
             )
 
-    def _not_finite(self, metrics: Mapping[str, float]) -> str:
+    @staticmethod
+    def _not_finite(metrics: Mapping[str, float], weights: Sequence[str]) -> str:
         """What of a step is not finite: numbers of the log, and behind a gradient's norm the weights."""
         names = [name for name, value in metrics.items() if not math.isfinite(value)]
-        weights = [name for updater in self.stage.updaters().values() for name in updater.bad_gradients()]
         of = f" (the gradient of {listed(weights)})" if weights and all("norm" in name for name in names) else ""
         return (", ".join(names) or "a gradient") + of
 
@@ -193,6 +206,12 @@ class Loop:
         """Log the step, show where training is, and note which looks are due, each where its turn has come."""
         training, name = self.stage.training, self.stage.name
         last = step == training.steps
+        every = {VALIDATION: training.validate_every, PREVIEW: training.sample_every}
+        if self.stage.evaluate_every:
+            every[EVALUATION] = self.stage.evaluate_every
+        self.due = [look for look, interval in every.items() if step % interval == 0 or last]
+        if step % training.log_every == 0 or self.due:
+            self._read()
         if step % training.log_every == 0 or last:
             row = self.window.means()
             if step % training.log_every == 0:
@@ -204,10 +223,6 @@ class Loop:
                 self._show(step, row, rate, left)
         elif self.stage.world.chief and time.monotonic() - self.shown >= SHOWN_EVERY:
             self._show(step, self.window.means(), *clock.peek(step, training.batch, training.steps))
-        every = {VALIDATION: training.validate_every, PREVIEW: training.sample_every}
-        if self.stage.evaluate_every:
-            every[EVALUATION] = self.stage.evaluate_every
-        self.due = [look for look, interval in every.items() if step % interval == 0 or last]
 
     def _show(self, step: int, row: Mapping[str, float], rate: float, left: float) -> None:
         """Hand on where training is: when it is logged, and between where steps are slow."""
@@ -261,6 +276,7 @@ class Loop:
 
     def save(self, step: int) -> None:
         """Save everything a resume needs; only the chief writes, all wait."""
+        self._read()
         if self.stage.world.chief:
             state = self.stage.state()
             own = {"window": self.window.sums, "bad": self.bad, "due": self.due, "warned": sorted(self.warned)}

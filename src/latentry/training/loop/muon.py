@@ -45,9 +45,12 @@ def orthogonal(x: Tensor) -> Tensor:
 class Muon(torch.optim.Optimizer):
     """For weights that are matrices (`is_matrix`); momentum is Nesterov's, `weight_decay` times lr is taken off first.
 
+    found_inf: as of torch's fused optimisers, None or 1 on the device where this step is to change nothing, else 0.
     A step has the root mean square 0.2 lr, about that of AdamW, so that both go by the same lr.
     Source: Jordan et al. 2024; the height of a step: Liu et al. 2025, "Muon is scalable for LLM training", eq. 4.
     """
+
+    found_inf: Tensor | None = None
 
     def __init__(
         self, weights: Sequence[nn.Parameter], lr: float, momentum: float = 0.95, weight_decay: float = 0.0
@@ -57,27 +60,33 @@ class Muon(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """One step of every weight that has a gradient; those of one shape at once."""
+        found = self.found_inf
         for group in self.param_groups:
             alike: dict[tuple[int, int], list[Tensor]] = defaultdict(list)
             for weight in group["params"]:
                 if weight.grad is not None:
                     alike[len(weight), weight[0].numel()].append(weight)
             for shape, weights in alike.items():
-                moved = self._momenta(weights, group["momentum"])
+                moved = self._momenta(weights, group["momentum"], found)
                 steps = orthogonal(torch.stack([each.reshape(shape) for each in moved]))
+                kept = 1 - group["lr"] * group["weight_decay"]
+                if found is not None:
+                    steps, kept = steps * (1 - found), 1 + (kept - 1) * (1 - found)
                 if group["weight_decay"]:
-                    torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
+                    torch._foreach_mul_(weights, kept)
                 height = 0.2 * group["lr"] * max(shape) ** 0.5
                 torch._foreach_sub_(
                     weights, [s.reshape(w.shape) for s, w in zip(steps, weights, strict=True)], alpha=height
                 )
 
-    def _momenta(self, weights: list[Tensor], momentum: float) -> list[Tensor]:
+    def _momenta(self, weights: list[Tensor], momentum: float, found: Tensor | None) -> list[Tensor]:
         """The means of past gradients, seen from one step further."""
         for weight in weights:
             if "mean" not in self.state[weight]:
                 self.state[weight]["mean"] = torch.zeros_like(weight)
         means = [self.state[weight]["mean"] for weight in weights]
         grads = [w.grad for w in weights if w.grad is not None]
+        if found is not None:  # a mean is moved nowhere by itself
+            grads = [torch.where(found > 0, mean, grad) for mean, grad in zip(means, grads, strict=True)]
         torch._foreach_lerp_(means, grads, 1 - momentum)
         return list(torch._foreach_lerp(grads, means, momentum))

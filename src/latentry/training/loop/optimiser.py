@@ -9,6 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from latentry.devices import waits
 from latentry.training.loop.muon import Muon, is_matrix
 from latentry.training.loop.world import World
 from latentry.training.recipe.training import StageTraining
@@ -16,8 +17,12 @@ from latentry.training.recipe.training import StageTraining
 Weights = list[nn.Parameter]
 
 
+def _fused(weights: Weights) -> bool | None:
+    return weights[0].device.type in FUSED or None if weights else None
+
+
 def _adam(kind: type[torch.optim.Adam], weights: Weights, t: StageTraining, lr: float) -> list[torch.optim.Optimizer]:
-    fused = weights[0].device.type in FUSED if weights else None
+    fused = _fused(weights)
     return [kind(weights, lr=lr, betas=t.betas, weight_decay=t.weight_decay, fused=fused)] if weights else []
 
 
@@ -29,12 +34,12 @@ def _muon(weights: Weights, t: StageTraining, lr: float) -> list[torch.optim.Opt
 
 
 FUSED = ("cpu", "cuda")
-"""Devices on which one kernel steps all weights, several times as fast."""
+"""Devices on which one kernel steps all weights, several times as fast, or none where `found_inf` says so."""
 OPTIMISERS: dict[str, Callable[[Weights, StageTraining, float], list[torch.optim.Optimizer]]] = {
     "adamw": partial(_adam, torch.optim.AdamW),
     "adam": partial(_adam, torch.optim.Adam),
     "muon": _muon,
-    "sgd": lambda weights, _, lr: [torch.optim.SGD(weights, lr=lr)],
+    "sgd": lambda weights, _, lr: [torch.optim.SGD(weights, lr=lr, fused=_fused(weights))],
 }
 
 
@@ -55,15 +60,17 @@ class Updater:
 
     def __init__(self, weights: Mapping[str, nn.Parameter], training: StageTraining, lr: float, world: World) -> None:
         self.weights, self.training, self.lr, self.world = dict(weights), training, lr, world
+        self.norms: tuple[list[str], Tensor] = ([], torch.zeros(0))
         self.optimisers = OPTIMISERS[training.optimiser](list(self.weights.values()), training, lr)
 
     def rate(self, step: int) -> float:
         """The learning rate in force at `step` (from 0)."""
         return self.lr * rate_factor(step, self.training)
 
-    def bad_gradients(self) -> list[str]:
-        """The weights, in order, whose gradient of the last step is there and not finite."""
-        return [n for n, w in self.weights.items() if w.grad is not None and not bool(torch.isfinite(w.grad).all())]
+    def bad_gradients(self) -> Callable[[], list[str]]:
+        """Tells the weights, in order, whose gradients were not finite when they were last reduced."""
+        names, norms = self.norms
+        return lambda: [name for name, fine in zip(names, norms.isfinite().tolist(), strict=True) if not fine]
 
     def zero(self) -> None:
         """Forget all gradients."""
@@ -72,24 +79,41 @@ class Updater:
 
     def reduce(self) -> Tensor:
         """Sum gradients over processes, then return their L2 norm (a scalar tensor; not finite if any is not)."""
-        grads = [w.grad for w in self.weights.values() if w.grad is not None]
+        named = {name: w.grad for name, w in self.weights.items() if w.grad is not None}
+        grads = list(named.values())
         if self.world.size > 1:
             flat = torch.cat([g.flatten() for g in grads])
             self.world.sum_(flat)
             for grad, part in zip(grads, flat.split([g.numel() for g in grads]), strict=True):
                 grad.copy_(part.view_as(grad))
-        return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))
+        self.norms = list(named), torch.stack(torch._foreach_norm(grads))
+        return torch.linalg.vector_norm(self.norms[1])
 
-    def step(self, step: int, norm: float) -> None:
-        """Apply the gradients at the rate of this step, clipped to `clip` if their norm exceeds it, and forget them."""
-        clip = self.training.clip
-        if clip is not None and norm > clip:
-            torch._foreach_mul_([w.grad for w in self.weights.values() if w.grad is not None], clip / norm)
-        for optimiser in self.optimisers:
-            for group in optimiser.param_groups:
-                group["lr"] = self.rate(step)
-            optimiser.step()
+    def step(self, step: int, norm: Tensor, finite: Tensor | None = None) -> None:
+        """Apply the gradients at the rate of this step, clipped to `clip` if their norm exceeds it, and forget them.
+
+        finite: whether they are applied at all, a bool on the device like `norm`; both stay there if looking at them
+        means waiting.
+        """
+        waiting = waits(norm.device)
+        if waiting or finite is None or bool(finite):
+            self._clip(norm)
+            for optimiser in self.optimisers:
+                for group in optimiser.param_groups:
+                    group["lr"] = self.rate(step)
+                not_applied = None if finite is None or not waiting else (~finite).float()
+                optimiser.found_inf = not_applied  # type: ignore[attr-defined]
+                optimiser.step()
         self.zero()
+
+    def _clip(self, norm: Tensor) -> None:
+        clip, grads = self.training.clip, [w.grad for w in self.weights.values() if w.grad is not None]
+        if clip is None:
+            return
+        if waits(norm.device):
+            torch._foreach_mul_(grads, (clip / norm).clamp(max=1.0))
+        elif float(norm) > clip:
+            torch._foreach_mul_(grads, clip / float(norm))
 
     def state(self) -> dict[str, Tensor]:
         """Everything to save: `WEIGHT/KEY` for each entry of the optimiser's state."""

@@ -3,24 +3,57 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from latentry.checkpoints.best import Score
+from latentry.devices import waits
 from latentry.training.loop.optimiser import Updater
 from latentry.training.loop.world import World
 from latentry.training.recipe.training import StageTraining
 
 
 class StepResult(NamedTuple):
-    """metrics: plain numbers of this step. finite: False if it was not applied because something was not finite."""
+    """metrics: plain numbers of this step. finite: False if it was not applied because something was not finite.
+    blamed: then the weights whose gradients were not."""
 
     metrics: dict[str, float]
     finite: bool
+    blamed: Sequence[str] = ()
+
+    def read(self) -> StepResult:
+        """Itself."""
+        return self
+
+
+class Unread:
+    """The result of a step that a device may not have done yet; its numbers are on their way.
+
+    finish: makes the result of the numbers.
+    """
+
+    def __init__(self, numbers: Tensor, finish: Callable[[list[float]], StepResult]) -> None:
+        self.finish = finish
+        self.numbers = numbers.to("cpu", non_blocking=True)
+        self.there = torch.cuda.Event() if numbers.is_cuda else None
+        if self.there is not None:
+            self.there.record(torch.cuda.current_stream(numbers.device))
+
+    def read(self) -> StepResult:
+        """Wait for the numbers; what was asked of the device since then goes on."""
+        if self.there is not None:
+            self.there.synchronize()
+        return self.finish(self.numbers.tolist())
+
+
+def result_of(numbers: Tensor, finish: Callable[[list[float]], StepResult]) -> StepResult | Unread:
+    """The result that `finish` makes of the numbers (N,): at once where nothing has to be waited for."""
+    return Unread(numbers, finish) if waits(numbers.device) else finish(numbers.tolist())
 
 
 @dataclass
@@ -49,8 +82,8 @@ class Stage(ABC):
         """The parts (microbatches of this process) of each step from `start` on, without end."""
 
     @abstractmethod
-    def step(self, step: int, parts: list[Any]) -> StepResult:
-        """Update every weight once."""
+    def step(self, step: int, parts: list[Any]) -> StepResult | Unread:
+        """Update every weight once. The loop reads the result when the next step is under way, or when it is due."""
 
     @abstractmethod
     def state(self) -> State:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -19,6 +20,7 @@ from latentry.data.sample import Example, Sample
 from latentry.models.autoencoder import Autoencoder
 from latentry.training.loop.waiting import Waiting
 from latentry.training.loop.world import World
+from latentry.training.stages.ahead import Ahead
 
 ENCODE_BATCH = 16
 BESIDE_IMAGES = {"boxes", "semantic", "mask", "arrays"}
@@ -40,6 +42,11 @@ def read(data: ImageData, indices: Sequence[int], workers: int) -> Iterator[tupl
     groups = [list(indices[first : first + ENCODE_BATCH]) for first in range(0, len(indices), ENCODE_BATCH)]
     picks = ([Pick(index, index) for index in group] for group in groups)
     yield from zip(groups, samples(data, picks, workers))
+
+
+def _named(group: Sequence[Pick | Sample]) -> tuple[tuple[int, ...], tuple[bool, ...]]:
+    """Indices and flips: the arguments of `LatentCache.__call__`."""
+    return tuple(one.index for one in group), tuple(one.flip for one in group)
 
 
 def _create(path: Path, kind: type[np.generic], shape: tuple[int, ...]) -> None:
@@ -121,10 +128,15 @@ class LatentCache:
         stand-ins are read.
         """
         really = ([replace(pick, index=int(self.used[pick.index])) for pick in group] for group in picks)
-        for group, rows in valued(data, really, values, reads, 0 if reads <= WITHOUT_FILES else workers):
-            moments = self([sample.index for sample in group], [sample.flip for sample in group])
+        wanted, coming = itertools.tee(really)
+        next(coming, None)
+        ahead = Ahead(self)
+        for group, rows in valued(data, wanted, values, reads, 0 if reads <= WITHOUT_FILES else workers):
+            moments = ahead(*_named(group))
+            if following := next(coming, None):
+                ahead.foresee(*_named(following))
             yield Example(None, moments, rows, [sample.position for sample in group])
 
-    def __call__(self, indices: list[int], flips: list[bool]) -> Tensor:
+    def __call__(self, indices: Sequence[int], flips: Sequence[bool]) -> Tensor:
         """Moments (B, c or 2c, h, w) of these images."""
         return torch.from_numpy(np.stack([self.moments[i, int(f)] for i, f in zip(indices, flips, strict=True)]))

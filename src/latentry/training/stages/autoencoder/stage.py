@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,33 +16,34 @@ from latentry import rng
 from latentry.data.dataset import ImageData
 from latentry.data.loader import batches
 from latentry.data.sample import Example
-from latentry.devices import autocast
-from latentry.metrics import psnr
+from latentry.devices import autocast, waits
 from latentry.models.autoencoder import Autoencoder
 from latentry.nn.posterior import Gaussian
 from latentry.nn.quantise import Quantised
-from latentry.pipeline.images import to_unit
-from latentry.pipeline.output import grid
 from latentry.training.loop.ema import EMA
 from latentry.training.loop.optimiser import Updater
-from latentry.training.loop.signals import check_stop
-from latentry.training.loop.stage import Stage, State, StepResult, weights_of
+from latentry.training.loop.stage import Stage, State, StepResult, Unread, result_of, weights_of
 from latentry.training.loop.world import World
 from latentry.training.objectives import AdversarialObjective, GeneratorTerms
 from latentry.training.recipe.autoencoder import AutoencoderSection, AutoencoderTraining
+from latentry.training.stages.ahead import Ahead
 from latentry.training.stages.autoencoder.health import Health
+from latentry.training.stages.autoencoder.looks import batch_psnr, reconstructed, sheet
 from latentry.training.stages.autoencoder.recolour import recoloured
 from latentry.training.stages.named import damaged_paths, paths_of
 
 NAME = "autoencoder"
-PREVIEWED = 8
-VALIDATED = 64
+POSTERIOR = "posterior"
+"""The stream of its noise in training steps."""
+CRITIC_NORM = "discriminator_gradient_norm"
 
 
-def batch_psnr(reconstruction: Tensor, x: Tensor) -> Tensor:
-    """PSNR in dB of all values of a batch together, clamped to [-1, 1] as images are; a scalar on their device."""
-    error = (reconstruction.float().clamp(-1, 1) - x).square().mean()
-    return 10 * (4 / error.clamp(min=1e-12)).log10()
+class Seen(NamedTuple):
+    """Images and reconstructions (B, C, H, W) of a part of a batch, and its share of the whole."""
+
+    x: Tensor
+    reconstruction: Tensor
+    share: float
 
 
 class AutoencoderStage(Stage):
@@ -71,6 +73,8 @@ class AutoencoderStage(Stage):
         extra = {"log_variance": objective.log_variance} if section.objective.learn_log_variance else {}
         self.updater = Updater({**weights, **extra}, self.training, self.training.rate(), world)
         self.ema = EMA(weights, self.training.ema) if self.training.ema else None
+        self.ahead = Ahead(self._drawn)
+        self.noise_shape: torch.Size | None = None
         self.critic: Updater | None = None
         if objective.discriminator is not None:
             rate = self.training.discriminator_lr or self.training.rate()
@@ -97,70 +101,101 @@ class AutoencoderStage(Stage):
         latent: Gaussian | Quantised
         if self.model.quantiser is None:
             latent = self.model.posterior(moments)
-            noise = rng.normal(self.seed, stream, places, step, latent.mean.shape[1:]).to(x.device)
-            z = latent.sample(noise)
+            z = latent.sample(self._noise(stream, places, step, latent.mean.shape[1:]))
         else:
             latent = self.model.quantise(moments)
             z = latent.z
         with autocast(self.world.device, self.training.precision):
             return self.model.features(z), latent
 
-    def step(self, step: int, parts: list[Example]) -> StepResult:
+    def _noise(self, stream: str, places: Sequence[int], step: int, shape: torch.Size) -> Tensor:
+        """Of the posterior (B, c, h, w)."""
+        self.noise_shape = shape
+        return self.ahead(stream, tuple(places), step, shape).to(self.world.device, non_blocking=True)
+
+    def _drawn(self, stream: str, places: Sequence[int], step: int, shape: Sequence[int]) -> Tensor:
+        drawn = rng.normal(self.seed, stream, places, step, shape)
+        return drawn.pin_memory() if self.world.device.type == "cuda" else drawn
+
+    def _foresee(self, step: int, parts: int) -> None:
+        """Have this step's noise, where it is not there yet, and the next one's drawn beside this step."""
+        if self.noise_shape is not None:
+            for at in (step, step + 1):
+                for number in range(parts):
+                    self.ahead.foresee(POSTERIOR, tuple(self._places(number)), at, self.noise_shape)
+
+    def step(self, step: int, parts: list[Example]) -> StepResult | Unread:
         """One update of the autoencoder, then one of the discriminator once it takes part."""
         self.model.train()
         self.objective.train()
+        self._foresee(step, len(parts))
         buffers = [b.clone() for b in self.objective.buffers()]
-        metrics = self._generator(step, parts)
-        finite = math.isfinite(metrics["gradient_norm"]) and math.isfinite(metrics["loss"])
-        if finite:
-            self.updater.step(step, metrics["gradient_norm"])
-            if self.ema:
-                self.ema.update()
-            if self.critic is not None and self.objective.learns(step):
-                metrics |= self._discriminator(step, parts)
-                finite = math.isfinite(metrics["discriminator_gradient_norm"])
-                if finite:
-                    self.critic.step(step, metrics["discriminator_gradient_norm"])
-        if not finite:
-            for buffer, before in zip(self.objective.buffers(), buffers, strict=True):
-                buffer.copy_(before)
-        return StepResult(metrics, finite)
+        sums, seen = self._generator(step, parts)
+        sums |= {"gradient_norm": self.updater.reduce()}
+        finite = sums["loss"].isfinite() & sums["gradient_norm"].isfinite()
+        self.updater.step(step, sums["gradient_norm"], finite)
+        if self.ema:
+            self.ema.update(finite)
+        bad = [self.updater.bad_gradients()]
+        if self.critic is not None and self.objective.learns(step) and (waits(self.world.device) or bool(finite)):
+            sums |= self._discriminator(step, seen)
+            sums |= {CRITIC_NORM: self.critic.reduce()}
+            finite = finite & sums[CRITIC_NORM].isfinite()
+            self.critic.step(step, sums[CRITIC_NORM], finite)
+            bad.append(self.critic.bad_gradients())
+        for buffer, before in zip(self.objective.buffers(), buffers, strict=True):
+            buffer.copy_(torch.where(finite, buffer, before))
+        return result_of(torch.stack(list(sums.values())), partial(self._result, list(sums), bad))
 
-    def _generator(self, step: int, parts: list[Example]) -> dict[str, float]:
-        """Gradients of the autoencoder, summed over parts and processes; the numbers of the step."""
+    @staticmethod
+    def _result(names: list[str], bad: list[Callable[[], list[str]]], numbers: list[float]) -> StepResult:
+        metrics = dict(zip(names, numbers, strict=True))
+        finite = math.isfinite(metrics["gradient_norm"]) and math.isfinite(metrics["loss"])
+        if not finite:  # then the discriminator had nothing to learn
+            metrics = dict(list(metrics.items())[: names.index("gradient_norm") + 1])
+        finite = finite and math.isfinite(metrics.get(CRITIC_NORM, 0.0))
+        return StepResult(metrics, finite, () if finite else [name for told in bad for name in told()])
+
+    def _generator(self, step: int, parts: list[Example]) -> tuple[dict[str, Tensor], list[Seen]]:
+        """Gradients of the autoencoder, summed over parts and processes; the numbers of the step, and what was seen."""
         self.updater.zero()
         sums: dict[str, Tensor] = {}
+        seen = []
         for number, batch in enumerate(parts):
             x, places, share = self._part(step, batch, number)
             torch.manual_seed(rng.key(self.seed, f"dropout {self.world.rank} {number}", step))
-            features, latent = self.reconstruct(x, places, step, "posterior")
+            features, latent = self.reconstruct(x, places, step, POSTERIOR)
             terms = self.objective.generator_loss(x, features, self.model.decoder.conv_out, latent, step)
             (terms.loss * share).backward()
             self._add(sums, self._named(terms, latent) | {"psnr": batch_psnr(terms.reconstruction, x)}, share)
             if isinstance(latent, Quantised):
                 self.health.count(latent.indices)
-        return self._numbers(sums, gradient_norm=self.updater.reduce())
+            seen.append(Seen(x, terms.reconstruction, share))
+        return self._summed(sums), seen
 
-    def _discriminator(self, step: int, parts: list[Example]) -> dict[str, float]:
-        """Gradients of the discriminator; as published, of a fresh forward pass of the just updated autoencoder."""
+    def _discriminator(self, step: int, seen: list[Seen]) -> dict[str, Tensor]:
+        """Gradients of the discriminator, of what the autoencoder made before it was updated; the numbers of the step.
+
+        The published code makes the reconstructions again, with the weights just updated: a third of a step more.
+        """
         assert self.critic is not None
         self.critic.zero()
         sums: dict[str, Tensor] = {}
-        for number, batch in enumerate(parts):
-            x, places, share = self._part(step, batch, number)
-            with torch.no_grad():
-                features, _ = self.reconstruct(x, places, step, "posterior again")
-                fake = self.model.decoder.conv_out(features.float())
+        for x, fake, share in seen:
             terms = self.objective.discriminator_loss(x, fake, step)
             (terms.loss * share).backward()
             own = terms.loss / terms.factor
             named = {"discriminator_loss": own, "logits_real": terms.real, "logits_fake": terms.fake}
             self._add(sums, named, share)
-        return self._numbers(sums, discriminator_gradient_norm=self.critic.reduce())
+        return self._summed(sums)
+
+    def _places(self, number: int) -> range:
+        """In the global batch, of a part."""
+        return self.world.share(self.training.batch, self.training.accumulate, number)
 
     def _part(self, step: int, batch: Example, number: int) -> tuple[Tensor, list[int], float]:
         """Images on the device as they are trained on, their places in the global batch, and their share of it."""
-        places = self.world.share(self.training.batch, self.training.accumulate, number)
+        places = self._places(number)
         assert batch.image is not None
         x = batch.image.to(self.world.device, non_blocking=True)
         alpha = x.shape[1] in (2, 4) and self.data.source.transparent
@@ -186,33 +221,20 @@ class AutoencoderStage(Stage):
         for key, value in named.items():
             sums[key] = sums.get(key, 0.0) + value.detach() * share
 
-    def _numbers(self, sums: Mapping[str, Tensor], **norms: Tensor) -> dict[str, float]:
-        """Sums over processes and norms that are already theirs, brought from the device at once."""
+    def _summed(self, sums: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Sums over processes."""
         total = self.world.sum_(torch.stack(list(sums.values())))
-        values = torch.cat([total, torch.stack(list(norms.values()))]).tolist()
-        return dict(zip([*sums, *norms], values, strict=True))
+        return dict(zip(sums, total.unbind(), strict=True))
 
-    @torch.no_grad()
     def validate(self, step: int) -> dict[str, float]:
         """PSNR of reconstructions and the latent's statistics, on fixed held-out images, with the averaged weights.
 
         Relative to the range that the images use, where that is a small part of the whole.
         """
-        data = self.shown
-        used = data.in_use or (0.0, 1.0)
         self.model.eval()
-        scores, moments = [], []
         with self.ema.applied() if self.ema else nullcontext():
-            for first in range(0, min(len(data), VALIDATED), PREVIEWED):
-                check_stop()
-                x = torch.stack(
-                    [data.sample(i).image for i in range(first, min(first + PREVIEWED, len(data), VALIDATED))]
-                )
-                m = self.model.moments(x.to(self.world.device))
-                moments.append(m.float().cpu())
-                scores.append(psnr(to_unit(self.model.decode(self.model.latent(m))), to_unit(x), used[1] - used[0]))
-        score = float(torch.cat(scores).mean())
-        row = {f"{self.split}_psnr": score, **self.health.latents(torch.cat(moments))}
+            score, moments = reconstructed(self.model, self.shown)
+        row = {f"{self.split}_psnr": score, **self.health.latents(moments)}
         if self.critic is None:
             return row
         return row | self.health.reconstructed(score, before=not self.objective.factor(step - 1))
@@ -221,16 +243,11 @@ class AutoencoderStage(Stage):
         """What goes wrong, in plain words."""
         return self.health.warnings(metrics, step)
 
-    @torch.no_grad()
     def preview(self, path: Path) -> None:
         """Held-out images beside their reconstructions."""
-        data = self.shown
         self.model.eval()
-        x = torch.stack([data.sample(i).image for i in range(min(len(data), PREVIEWED))])
         with self.ema.applied() if self.ema else nullcontext():
-            again = self.model.decode(self.model.encode(x.to(self.world.device)))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        grid(torch.cat([to_unit(x), to_unit(again)]), columns=len(x), alpha=data.source.transparent).save(path)
+            sheet(self.model, self.shown, path)
 
     def updaters(self) -> dict[str, Updater]:
         """Of the autoencoder, and of the discriminator."""

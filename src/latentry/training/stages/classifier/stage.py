@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from functools import partial
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -16,7 +15,7 @@ from torch import Tensor
 from latentry import rng
 from latentry.data.dataset import ImageData
 from latentry.data.sample import Example, Sample
-from latentry.devices import autocast
+from latentry.devices import autocast, sent
 from latentry.diffusion.process import q_sample
 from latentry.diffusion.schedule import Schedule
 from latentry.evaluation.noisy import BANDS, band_of, judged
@@ -25,7 +24,7 @@ from latentry.models.classifier import LatentClassifier
 from latentry.training.loop.ema import EMA
 from latentry.training.loop.optimiser import Updater
 from latentry.training.loop.signals import check_stop
-from latentry.training.loop.stage import Stage, State, StepResult, weights_of
+from latentry.training.loop.stage import Stage, State, StepResult, Unread, result_of, weights_of
 from latentry.training.loop.world import World
 from latentry.training.recipe.classifier import ClassifierTraining
 from latentry.training.stages.classifier.classes import NAME, numbers_of
@@ -90,8 +89,11 @@ class ClassifierStage(Stage):
         """Scaled latents (B, c, h, w), drawn from their posterior, and the numbers of their classes (B,)."""
         assert example.moments is not None
         shape = (self.autoencoder.latent_channels, *example.moments.shape[2:])
-        posterior = rng.normal(self.seed, f"{stream} posterior", list(places), step, shape).to(self.world.device)
-        numbers = torch.tensor(example.values[CLASS], device=self.world.device)
+        posterior = None
+        if self.autoencoder.options.kind == "kl":
+            posterior = rng.normal(self.seed, f"{stream} posterior", list(places), step, shape)
+            posterior = sent(posterior, self.world.device)
+        numbers = sent(torch.tensor(example.values[CLASS]), self.world.device)
         return self.autoencoder.latent(example.moments, posterior), numbers
 
     def losses(self, example: Example, step: int) -> Losses:
@@ -99,15 +101,14 @@ class ClassifierStage(Stage):
         places = [position % self.training.batch for position in example.positions]
         z, numbers = self._latents(example, places, step, "classifier")
         rows = [rng.generator(self.seed, "classifier", place, step) for place in places]
-        t = torch.tensor([int(row.integers(self.schedule.steps)) for row in rows], device=z.device)
-        noise = np.stack([row.standard_normal(z.shape[1:], dtype=np.float32) for row in rows])
-        z_t = q_sample(z, torch.from_numpy(noise).to(z.device), *self.schedule.at(t))
+        t = sent(torch.tensor([int(row.integers(self.schedule.steps)) for row in rows]), z.device)
+        z_t = q_sample(z, sent(rng.normal_of(rows, z.shape[1:]), z.device), *self.schedule.at(t))
         with autocast(self.world.device, self.training.precision):
             logits = self.model(z_t, t)
         loss = F.cross_entropy(logits.float(), numbers, reduction="none")  # (B,)
         return Losses(loss, logits.argmax(1) == numbers, t)
 
-    def step(self, step: int, parts: list[Example]) -> StepResult:
+    def step(self, step: int, parts: list[Example]) -> StepResult | Unread:
         """One update of every weight."""
         self.model.train()
         self.updater.zero()
@@ -121,17 +122,21 @@ class ClassifierStage(Stage):
             logged[0] += loss.detach()
             logged[1 : 1 + BANDS].index_add_(0, band, losses.right.float())
             logged[1 + BANDS :].index_add_(0, band, torch.ones_like(losses.loss))
-        numbers = self.world.sum_(logged).tolist()
-        norm = float(self.updater.reduce())
-        right, seen = numbers[1 : 1 + BANDS], numbers[1 + BANDS :]
-        metrics = {"loss": numbers[0], "accuracy": sum(right) / sum(seen), "gradient_norm": norm}
+        total, norm = self.world.sum_(logged), self.updater.reduce()
+        finite = norm.isfinite() & total[0].isfinite()
+        self.updater.step(step, norm, finite)
+        if self.ema:
+            self.ema.update(finite)
+        return result_of(torch.cat([norm[None], total]), partial(self._result, self.updater.bad_gradients()))
+
+    @staticmethod
+    def _result(bad: Callable[[], list[str]], numbers: list[float]) -> StepResult:
+        norm, loss, *counts = numbers
+        right, seen = counts[:BANDS], counts[BANDS:]
+        metrics = {"loss": loss, "accuracy": sum(right) / sum(seen), "gradient_norm": norm}
         metrics |= {f"accuracy_fifth_{b + 1}": r / n for b, (r, n) in enumerate(zip(right, seen, strict=True)) if n}
-        finite = math.isfinite(norm) and math.isfinite(numbers[0])
-        if finite:
-            self.updater.step(step, norm)
-            if self.ema:
-                self.ema.update()
-        return StepResult(metrics, finite)
+        finite = math.isfinite(norm) and math.isfinite(loss)
+        return StepResult(metrics, finite, () if finite else bad())
 
     @torch.no_grad()
     def validate(self, step: int) -> dict[str, float]:

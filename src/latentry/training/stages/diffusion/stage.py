@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -26,26 +25,19 @@ from latentry.models.latent_diffusion import LatentDiffusion
 from latentry.training.loop.ema import EMA
 from latentry.training.loop.optimiser import Updater
 from latentry.training.loop.signals import check_stop
-from latentry.training.loop.stage import Stage, State, StepResult, weights_of
+from latentry.training.loop.stage import Stage, State, StepResult, Unread, result_of, weights_of
 from latentry.training.loop.world import World
 from latentry.training.recipe.diffusion import DiffusionSection, DiffusionTraining
+from latentry.training.stages.ahead import Ahead
+from latentry.training.stages.diffusion.draws import Draws, draw
 from latentry.training.stages.examples import LatentExamples
 from latentry.training.stages.latents import LatentCache
 from latentry.training.stages.named import damaged_paths, paths_of
 
 NAME = "diffusion"
 QUARTERS = 4
-
-
-class Draws(NamedTuple):
-    """t (B,); noise, posterior (B, c, h, w); to be compared with probabilities of dropping: chances of each conditioner
-    (conditioners, B), chance of all (B,)."""
-
-    t: Tensor
-    noise: Tensor
-    posterior: Tensor
-    chances: Tensor
-    chance_all: Tensor
+TRAIN = "train"
+"""The stream of what is drawn in training steps."""
 
 
 class DiffusionStage(Stage):
@@ -86,21 +78,38 @@ class DiffusionStage(Stage):
         self.reads = reads_of(conditioners)
         self.drop = {name: self.training.drop(name) for name in model.conditioners}
         self.best: dict[str, float] = {}
+        self.ahead = Ahead(self._drawn)
 
     def batches(self, start: int) -> Iterator[list[Example]]:
         """The parts of each step from `start` on."""
         return self.latents.batches(self.data, start, self.values, self.reads)
 
-    def draw(self, stream: str, places: Iterable[int], step: int, shape: tuple[int, ...]) -> Draws:
-        """What is random in a step, for each place by itself."""
-        rows = [rng.generator(self.seed, stream, place, step) for place in places]
-        t = torch.tensor([int(row.integers(self.model.schedule.steps)) for row in rows])
-        chances = torch.tensor([[row.random() for _ in self.model.conditioners] for row in rows])
-        noise, posterior = (
-            torch.from_numpy(np.stack([row.standard_normal(shape, dtype=np.float32) for row in rows])) for _ in range(2)
+    def draw(self, stream: str, places: Iterable[int], step: int, shape: Sequence[int]) -> Draws:
+        """What is random in a step, for each place by itself; see `draws.draw`."""
+        make = self.ahead if stream == TRAIN else self._drawn
+        return make(stream, tuple(places), step, tuple(shape)).on(self.world.device)
+
+    def _drawn(self, stream: str, places: Sequence[int], step: int, shape: Sequence[int]) -> Draws:
+        drawn = draw(
+            self.seed,
+            stream,
+            places,
+            step,
+            shape,
+            times=self.model.schedule.steps,
+            conditioners=len(self.model.conditioners),
+            posterior=self.autoencoder.options.kind == "kl",
+            together=self.training.drop_all > 0,
         )
-        together = torch.tensor([row.random() for row in rows])
-        return Draws(*(drawn.to(self.world.device) for drawn in (t, noise, posterior, chances.T, together)))
+        return drawn.pinned() if self.world.device.type == "cuda" else drawn
+
+    def _places(self, example: Example) -> tuple[int, ...]:
+        """In the global batch, which are the same in every step."""
+        return tuple(position % self.training.batch for position in example.positions)
+
+    def _latent_shape(self, example: Example) -> tuple[int, ...]:
+        assert example.moments is not None
+        return (self.autoencoder.latent_channels, *example.moments.shape[2:])
 
     def kept(self, draws: Draws) -> dict[str, Tensor]:
         """For each conditioner whether an image keeps it in training, (B,) bool."""
@@ -113,7 +122,7 @@ class DiffusionStage(Stage):
         self,
         example: Example,
         step: int,
-        stream: str = "train",
+        stream: str = TRAIN,
         drop: bool = False,
         places: Sequence[int] | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
@@ -122,9 +131,8 @@ class DiffusionStage(Stage):
         places: of the samples, by default those in the global batch. drop: leave conditions out, as in training.
         """
         assert example.moments is not None
-        if places is None:
-            places = [position % self.training.batch for position in example.positions]
-        draws = self.draw(stream, places, step, (self.autoencoder.latent_channels, *example.moments.shape[2:]))
+        places = self._places(example) if places is None else places
+        draws = self.draw(stream, places, step, self._latent_shape(example))
         t, noise = draws.t, draws.noise
         z = self.autoencoder.latent(example.moments, draws.posterior)
         alpha, sigma = self.model.schedule.at(t)
@@ -139,10 +147,13 @@ class DiffusionStage(Stage):
         loss = self.objective(out, target, t, self.log_variance)
         return loss.total, loss.simple, t
 
-    def step(self, step: int, parts: list[Example]) -> StepResult:
+    def step(self, step: int, parts: list[Example]) -> StepResult | Unread:
         """One update of every weight."""
         self.model.train()
         self.updater.zero()
+        for at in (step, step + 1):
+            for example in parts:
+                self.ahead.foresee(TRAIN, self._places(example), at, self._latent_shape(example))
         logged = torch.zeros(2 + 2 * QUARTERS, device=self.world.device)
         for number, example in enumerate(parts):
             torch.manual_seed(rng.key(self.seed, f"dropout {self.world.rank} {number}", step))
@@ -154,17 +165,21 @@ class DiffusionStage(Stage):
             logged[1] += errors.detach().mean() * share
             logged[2 : 2 + QUARTERS].index_add_(0, quarter, errors.detach())
             logged[2 + QUARTERS :].index_add_(0, quarter, torch.ones_like(errors))
-        numbers = self.world.sum_(logged).tolist()
-        norm = float(self.updater.reduce())
-        metrics = {"loss": numbers[0], "error": numbers[1], "gradient_norm": norm}
-        sums, counts = numbers[2 : 2 + QUARTERS], numbers[2 + QUARTERS :]
-        metrics |= {f"error_quarter_{q + 1}": s / n for q, (s, n) in enumerate(zip(sums, counts, strict=True)) if n}
-        finite = math.isfinite(norm) and math.isfinite(numbers[0])
-        if finite:
-            self.updater.step(step, norm)
-            if self.ema:
-                self.ema.update()
-        return StepResult(metrics, finite)
+        total, norm = self.world.sum_(logged), self.updater.reduce()
+        finite = norm.isfinite() & total[0].isfinite()
+        self.updater.step(step, norm, finite)
+        if self.ema:
+            self.ema.update(finite)
+        return result_of(torch.cat([norm[None], total]), partial(self._result, self.updater.bad_gradients()))
+
+    @staticmethod
+    def _result(bad: Callable[[], list[str]], numbers: list[float]) -> StepResult:
+        norm, loss, error, *quarters = numbers
+        metrics = {"loss": loss, "error": error, "gradient_norm": norm}
+        pairs = zip(quarters[:QUARTERS], quarters[QUARTERS:], strict=True)
+        metrics |= {f"error_quarter_{q + 1}": s / n for q, (s, n) in enumerate(pairs) if n}
+        finite = math.isfinite(norm) and math.isfinite(loss)
+        return StepResult(metrics, finite, () if finite else bad())
 
     @torch.no_grad()
     def validate(self, step: int) -> dict[str, float]:

@@ -1,0 +1,1 @@
+"""Layers in other forms, for what computes them."""
