@@ -34,14 +34,16 @@ from latentry.pipeline.pictures.drawing import Drawing
 from latentry.pipeline.pictures.finishing import Said, by_windows, whole
 from latentry.pipeline.pictures.large import refuse_many, refuse_whole
 from latentry.pipeline.record import MOST_AT_ONCE, DrawnBy
-from latentry.pipeline.sampling import evaluations, levels_of, solve
-from latentry.pipeline.speed.modes import enter, settled
+from latentry.pipeline.sampling import evaluations, levels_of
+from latentry.pipeline.speed.modes import enter, settled, solve_in
 from latentry.tasks import TASKS, Entry, Request
 from latentry.tasks.inputs.labels import towards_labels
 from latentry.tasks.options import TaskOptions
 from latentry.tasks.sampling import Sampling
 from latentry.tasks.size import fitting_tile
 from latentry.text import printable
+
+Asked = tuple[TaskOptions, Request, SampleOptions, DrawnBy | None]
 
 
 class Pipeline(Methods):
@@ -136,7 +138,7 @@ class Pipeline(Methods):
 
         Raises UsageError as `run`.
         """
-        _, asked, request, chosen, classified = self._request(task, options)
+        asked, request, chosen, classified = self._request(task, options)
         worse, files = self._worse(asked, chosen), files_of(asked) if isinstance(asked, Sampling) else {}
         if not 1 <= batch <= MOST_AT_ONCE:
             raise UsageError(f"batch: {shown(batch)}; must be at least 1 and at most {MOST_AT_ONCE}")
@@ -149,8 +151,7 @@ class Pipeline(Methods):
 
     def walk(self, drawing: Drawing, part: Request) -> Iterator[Step]:
         """The steps of one of its parts."""
-        bf16, worse = drawing.mode.precision == "bf16", drawing.worse and drawing.worse.denoiser
-        return solve(self.model, part, drawing.levels, drawing.chosen, bf16=bf16, worse=worse)
+        return solve_in(drawing.mode, self.model, part, drawing.levels, drawing.chosen, drawing.worse)
 
     def finish(self, drawing: Drawing, latents: Sequence[Tensor]) -> Output:
         """Its images, of the last latents of each of its parts."""
@@ -201,11 +202,10 @@ class Pipeline(Methods):
         Each `Step` has the level reached, scaled latents x and the x0 predicted. A task that does not sample has none.
         """
         named = options if text is None else {"text": text, **options}
-        _, asked, request, chosen, _ = self._request(task, named)
+        asked, request, chosen, _ = self._request(task, named)
         worse, levels = self._worse(asked, chosen), levels_of(self.model, request, chosen)
         begun = request.begun()
-        bf16 = self._settled(mode, bf16, begun, chosen).precision == "bf16"
-        return solve(self.model, begun, levels, chosen, bf16=bf16, worse=worse and worse.denoiser)
+        return solve_in(self._settled(mode, bf16, begun, chosen), self.model, begun, levels, chosen, worse)
 
     def unknown_words(self, text: str) -> list[str]:
         """The words of a prompt that the model has no token for; it goes by the others."""
@@ -264,9 +264,7 @@ class Pipeline(Methods):
             raise UsageError(f"{self.source}: {why_not} {can(self.model)}")
         return entry
 
-    def _request(
-        self, task: str, options: Mapping[str, Any]
-    ) -> tuple[Entry, TaskOptions, Request, SampleOptions, DrawnBy | None]:
+    def _request(self, task: str, options: Mapping[str, Any]) -> Asked:
         """The options, checked and as a request, and how it is sampled: as the model says, but for what they say.
 
         Last the model whose classifier guides it, where the options name one.
@@ -283,7 +281,7 @@ class Pipeline(Methods):
         if isinstance(checked, Sampling):
             check_given(self.model, request.values)
             request = towards_labels(request, checked, chosen.classifier_scale, model)
-        return entry, checked, replace(request, tile=tile or request.tile), chosen, classified
+        return checked, replace(request, tile=tile or request.tile), chosen, classified
 
     def _classified(self, options: TaskOptions) -> tuple[Model, DrawnBy | None]:
         """The model, with the classifier of another where the options name one, and which that is."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,10 +19,10 @@ from latentry.pipeline.speed import modes
 from tests.unit.pipeline.small_pipelines import pipeline
 
 FROZEN = Mode(channels_last=True, frozen=True)
-WORDS = {"text": "a red circle", "n": 3, "steps": 4, "solver": "ddim", "batch": 2}
+WORDS: dict[str, Any] = {"text": "a red circle", "n": 3, "steps": 4, "solver": "ddim", "batch": 2}
 
 
-def bits(pipe: Pipeline, **options: object) -> torch.Tensor:
+def bits(pipe: Pipeline, **options: Any) -> torch.Tensor:
     return (pipe.run("generate", **{**WORDS, **options}).tensor * 255).round()
 
 
@@ -39,8 +40,8 @@ def test_a_picture_says_its_mode_and_is_drawn_again_in_it(tmp_path: Path) -> Non
     out = pipe.run("generate", **WORDS, mode="bf16,frozen")
     (path, *_) = out.save(tmp_path)
     with Image.open(path) as image:
-        assert image.text["mode"] == "bf16,frozen"  # type: ignore[attr-defined]
-        assert json.loads(image.text["latentry"])["mode"] == "bf16,frozen"  # type: ignore[attr-defined]
+        assert image.text["mode"] == "bf16,frozen"
+        assert json.loads(image.text["latentry"])["mode"] == "bf16,frozen"
     assert mode_of(pipe.denoiser.unet).precision == "bf16"  # type: ignore[union-attr]
     pipe.run("generate", **WORDS)
     assert pipe.again(path).tensor.equal(out.tensor[:1])
@@ -106,7 +107,8 @@ def test_auto_draws_what_the_usual_mode_draws(monkeypatch: pytest.MonkeyPatch, t
 
 def test_memory_does_not_grow_over_samplings() -> None:
     """A server that keeps a little of each request ends after a day. 100 of them, after 20 that fill caches."""
-    pipe, how = pipeline(), {"steps": 1, "mode": FROZEN, "solver": "ddim", "guidance": 1.0}
+    pipe = pipeline()
+    how: dict[str, Any] = {"steps": 1, "mode": FROZEN, "solver": "ddim", "guidance": 1.0}
 
     def resident() -> int:
         gc.collect()

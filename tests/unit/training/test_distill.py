@@ -24,6 +24,7 @@ from latentry.pipeline.sampling import guided
 from latentry.tasks import Request
 from latentry.training.loop.log import WALL_CLOCK
 from latentry.training.loop.signals import Stopped
+from latentry.training.loop.stage import StepResult
 from latentry.training.run import Run
 from latentry.training.stages.autoencoder.build import fresh as first_stage
 from latentry.training.stages.diffusion.build import fresh
@@ -153,7 +154,9 @@ def test_it_begins_with_the_teacher_and_leaves_it_as_it_was(folder: Path) -> Non
     assert all(torch.equal(tensor, before[name]) for name, tensor in stage.model.state_dict().items())
     source = stage.batches(0)
     for step in range(2):
-        assert stage.step(step, next(source)).finite
+        done = stage.step(step, next(source))
+        assert isinstance(done, StepResult)
+        assert done.finite
     assert all(torch.equal(tensor, before[name]) for name, tensor in stage.teacher.model.state_dict().items())
     assert not all(torch.equal(tensor, before[name]) for name, tensor in stage.model.state_dict().items())
 

@@ -103,9 +103,8 @@ class PackedConv(Packed):
     def packed(self, x: Tensor) -> Kernel:
         weight, bias = self.rounded()
         padding, stride, dilation, groups = self._numbers()
-        packed = torch._C._nn.mkldnn_reorder_conv2d_weight(
-            weight.to_mkldnn(), padding, stride, dilation, groups, list(x.shape)
-        )
+        reorder: Callable[..., Tensor] = torch._C._nn.mkldnn_reorder_conv2d_weight
+        packed = reorder(weight.to_mkldnn(), padding, stride, dilation, groups, list(x.shape))
         call = torch.ops.mkldnn._convolution_pointwise.default
         return lambda x: call(self._arranged(x), packed, bias, padding, stride, dilation, groups, "none", [], "")
 

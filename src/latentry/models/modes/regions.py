@@ -29,7 +29,7 @@ def compile_regions(network: nn.Module, of: Hashable, device: torch.device, repo
         report(f"mode: not compiled, runs as it is ({missing})")
         return
     warnings.filterwarnings("ignore", message="TensorFloat32 tensor cores")
-    torch._dynamo.config.recompile_limit = MANY  # type: ignore[attr-defined]
+    torch._dynamo.config.recompile_limit = MANY
     for block in regions(network):
         ready = block.__dict__.setdefault(READY, {})
         ready.setdefault(of, Region(block, device, report))

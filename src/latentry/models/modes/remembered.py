@@ -26,7 +26,7 @@ def machine(device: torch.device) -> list[str]:
     """What the fastest mode depends on, besides the network: processor, threads, torch."""
     if device.type == "cuda":
         return [torch.cuda.get_device_name(device), torch.__version__]
-    capability = str(torch.backends.cpu.get_cpu_capability())  # type: ignore[no-untyped-call]
+    capability = str(torch.backends.cpu.get_cpu_capability())
     return [_processor(), capability, f"{torch.get_num_threads()} threads", torch.__version__, device.type]
 
 

@@ -15,9 +15,9 @@ from latentry.models.autoencoder import Autoencoder
 from latentry.models.build import build_denoiser
 from latentry.models.config import Distilled, ModelConfig, SampleOptions
 from latentry.models.latent_diffusion import LatentDiffusion
+from latentry.models.modes.compiling import compile_or_not
 from latentry.pipeline import Pipeline
 from latentry.pipeline.sampling import chosen_levels
-from latentry.training.loop.compiling import compile_or_not
 from latentry.training.loop.stage import weights_of
 from latentry.training.plan.plan import Plan
 from latentry.training.recipe.distill import DistillSection

@@ -24,7 +24,7 @@ from latentry.models.autoencoder import Autoencoder
 from latentry.models.latent_diffusion import LatentDiffusion
 from latentry.training.loop.ema import EMA
 from latentry.training.loop.optimiser import Updater
-from latentry.training.loop.stage import Stage, State, StepResult, weights_of
+from latentry.training.loop.stage import Stage, State, StepResult, Unread, result_of, weights_of
 from latentry.training.loop.world import World
 from latentry.training.recipe.distill import DistillSection, DistillTraining
 from latentry.training.stages.distill.teacher import Teacher
@@ -137,7 +137,7 @@ class DistillStage(Stage):
         squared = (reached - target).detach().square().flatten(1).mean(1)
         return consistency_loss(reached, target, at(d.t)[1], self.section.huber), squared
 
-    def step(self, step: int, parts: list[Example]) -> StepResult:
+    def step(self, step: int, parts: list[Example]) -> StepResult | Unread:
         """One update of every weight."""
         self.model.train()
         self.updater.zero()
@@ -148,15 +148,20 @@ class DistillStage(Stage):
             loss = losses.sum() / self.training.batch
             loss.backward()
             logged += torch.stack([loss.detach(), squared.sum() / self.training.batch])
-        loss_of_all, error = self.world.sum_(logged).tolist()
-        norm = float(self.updater.reduce())
-        apart = self.gap(step)
-        finite = math.isfinite(norm) and math.isfinite(loss_of_all)
-        if finite:
-            self.updater.step(step, norm)
-            if self.ema:
-                self.ema.update()
-        return StepResult({"loss": loss_of_all, "error": error, "gap": apart, "gradient_norm": norm}, finite)
+        total, norm = self.world.sum_(logged), self.updater.reduce()
+        finite = norm.isfinite() & total[0].isfinite()
+        self.updater.step(step, norm, finite)
+        if self.ema:
+            self.ema.update(finite)
+        result = partial(self._result, self.updater.bad_gradients(), self.gap(step))
+        return result_of(torch.cat([norm[None], total]), result)
+
+    @staticmethod
+    def _result(bad: Callable[[], list[str]], apart: float, numbers: list[float]) -> StepResult:
+        norm, loss, error = numbers
+        finite = math.isfinite(norm) and math.isfinite(loss)
+        metrics = {"loss": loss, "error": error, "gap": apart, "gradient_norm": norm}
+        return StepResult(metrics, finite, () if finite else bad())
 
     @torch.no_grad()
     def validate(self, step: int) -> dict[str, float]:
