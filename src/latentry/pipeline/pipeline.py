@@ -201,8 +201,7 @@ class Pipeline(Methods):
 
         Each `Step` has the level reached, scaled latents x and the x0 predicted. A task that does not sample has none.
         """
-        named = options if text is None else {"text": text, **options}
-        asked, request, chosen, _ = self._request(task, named)
+        asked, request, chosen, _ = self._request(task, options if text is None else {"text": text, **options})
         worse, levels = self._worse(asked, chosen), levels_of(self.model, request, chosen)
         begun = request.begun()
         return solve_in(self._settled(mode, bf16, begun, chosen), self.model, begun, levels, chosen, worse)

@@ -65,11 +65,15 @@ def test_bf16_weights_kept_or_rounded_at_each_step_are_the_same_weights() -> Non
     assert (found[0] - found[1]).abs().max() < 0.03 * scale
 
 
+def dilated(layer: nn.Module, x: Tensor) -> Tensor:
+    return F.conv2d(x, layer.weight, layer.bias, dilation=2, groups=3)
+
+
 @pytest.mark.parametrize(
     ("layer", "shape", "by_torch"),
     [
         (nn.Conv2d(5, 7, 3, stride=2, padding=1), (2, 5, 9, 6), lambda m, x: F.conv2d(x, m.weight, m.bias, 2, 1)),
-        (nn.Conv2d(6, 6, 3, dilation=2, groups=3), (1, 6, 9, 9), lambda m, x: F.conv2d(x, m.weight, m.bias, 1, 0, 2, 3)),
+        (nn.Conv2d(6, 6, 3, dilation=2, groups=3), (1, 6, 9, 9), dilated),
         (nn.Conv2d(6, 4, 1, bias=False), (1, 6, 5, 5), lambda m, x: F.conv2d(x, m.weight)),
         (nn.Linear(5, 3), (4, 5), lambda m, x: x @ m.weight.T + m.bias),
         (nn.Linear(5, 3, bias=False), (2, 3, 4, 5), lambda m, x: x @ m.weight.T),
