@@ -53,7 +53,7 @@ mutations: .venv/dev.stamp
 	$(BIN)/python scripts/mutations.py
 
 bench: .venv/dev.stamp
-	for script in $(filter-out %/emoji_figures.py %/discriminator.py %/gpu.py %/ldm4.py %/pairs.py %/tasks.py %/tiles.py %/upscaling.py, $(wildcard benchmarks/*.py)); do $(BIN)/python $$script || exit 1; done
+	for script in $(filter-out %/distilled.py %/emoji_figures.py %/discriminator.py %/gpu.py %/ldm4.py %/pairs.py %/sampling_modes.py %/serve.py %/solvers.py %/tasks.py %/tiles.py %/upscaling.py, $(wildcard benchmarks/*.py)); do $(BIN)/python $$script || exit 1; done
 
 performance: .venv/core.stamp
 	$(BIN)/python scripts/performance.py

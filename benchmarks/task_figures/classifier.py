@@ -14,7 +14,7 @@ from latentry.pipeline import Pipeline
 from task_figures.autoguide import earliest
 from task_figures.common import Asked, Figure, Measured, pictures, rows
 
-SCALES = (0.0, 3.0, 10.0, 40.0)
+SCALES = (0.0, 3.0, 10.0, 40.0, 100.0)
 AWAY = 2.5
 """Autoguidance beside it: a classifier takes a torn star for a star, which the model then need not mend."""
 EACH = 10

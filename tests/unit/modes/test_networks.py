@@ -65,7 +65,7 @@ def test_bf16_weights_kept_or_rounded_at_each_step_are_the_same_weights() -> Non
     assert (found[0] - found[1]).abs().max() < 0.03 * scale
 
 
-def dilated(layer: nn.Module, x: Tensor) -> Tensor:
+def dilated(layer: nn.Conv2d, x: Tensor) -> Tensor:
     return F.conv2d(x, layer.weight, layer.bias, dilation=2, groups=3)
 
 
