@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,8 @@ from latentry.pipeline.pictures.drawing import Drawing
 from latentry.pipeline.pictures.finishing import Said, by_windows, whole
 from latentry.pipeline.pictures.large import refuse_many, refuse_whole
 from latentry.pipeline.record import MOST_AT_ONCE, DrawnBy
-from latentry.pipeline.sampling import evaluations, levels_of
-from latentry.pipeline.speed.modes import enter, settled, solve_in
+from latentry.pipeline.sampling import evaluations, levels_of, solve
+from latentry.pipeline.speed.modes import enter, settled
 from latentry.tasks import TASKS, Entry, Request
 from latentry.tasks.inputs.labels import towards_labels
 from latentry.tasks.options import TaskOptions
@@ -151,7 +152,8 @@ class Pipeline(Methods):
 
     def walk(self, drawing: Drawing, part: Request) -> Iterator[Step]:
         """The steps of one of its parts."""
-        return solve_in(drawing.mode, self.model, part, drawing.levels, drawing.chosen, drawing.worse)
+        bf16, worse = drawing.mode.precision == "bf16", None if drawing.worse is None else drawing.worse.denoiser
+        return solve(self.model, part, drawing.levels, drawing.chosen, bf16=bf16, worse=worse)
 
     def finish(self, drawing: Drawing, latents: Sequence[Tensor]) -> Output:
         """Its images, of the last latents of each of its parts."""
@@ -189,22 +191,15 @@ class Pipeline(Methods):
         return DrawnBy(source=printable(self.source), hash=self.model_hash, **self.opened)
 
     def steps(
-        self,
-        text: str | Sequence[str] | None = None,
-        *,
-        task: str = "generate",
-        bf16: bool = False,
-        mode: str | Mode | None = None,
-        **options: Any,
+        self, text: str | Sequence[str] | None = None, *, task: str = "generate", **options: Any
     ) -> Iterator[Step]:
-        """The request of `run(task, text=text, ...)`, streamed, all images at once.
+        """The request of `run(task, text=text, ...)`, streamed, all images at once; bf16 and mode as there.
 
         Each `Step` has the level reached, scaled latents x and the x0 predicted. A task that does not sample has none.
         """
-        asked, request, chosen, _ = self._request(task, options if text is None else {"text": text, **options})
-        worse, levels = self._worse(asked, chosen), levels_of(self.model, request, chosen)
-        begun = request.begun()
-        return solve_in(self._settled(mode, bf16, begun, chosen), self.model, begun, levels, chosen, worse)
+        named = options if text is None else {"text": text, **options}
+        drawing = self.prepare(task, batch=MOST_AT_ONCE, **named)
+        return chain.from_iterable(self.walk(drawing, part) for part in drawing.parts)
 
     def unknown_words(self, text: str) -> list[str]:
         """The words of a prompt that the model has no token for; it goes by the others."""

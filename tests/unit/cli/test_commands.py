@@ -115,7 +115,7 @@ def test_sample_hands_on_what_was_asked(pipe, tmp_path, capsys):
     line += ["--seed", "9", "--size", "96x64", "--label", "food", "--weights", "raw", "--step", "7"]
     line += ["--levels", "uniform", "--device", "cpu", "--tile", "32", "--overlap", "8"]
     assert run([*line, "--out", str(tmp_path / "s"), "--json"]) == 0
-    assert pipe.__dict__["loaded"] == (Path("m"), {"weights": "raw", "step": 7, "device": "cpu"})
+    assert pipe.__dict__["loaded"] == (Path("m"), {"weights": "raw", "step": 7, "device": "cpu", "mode": None})
     assert pipe.task == "generate"
     asked = {key: value for key, value in pipe.asked.items() if key != "progress"}
     defaults = Generate().model_dump()

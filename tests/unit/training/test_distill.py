@@ -187,7 +187,7 @@ def test_a_distilled_model_is_opened_told_of_drawn_with_and_exported_as_any(
     card = model_folder.read(distilled.path / "model").card
     assert f"tiny ({made_of.model_hash}) by consistency tuning, with guidance 3 folded in" in card
     assert "4 steps of 4 images" in card
-    assert "consistency, 2 steps, guidance 1" in card
+    assert "consistency, 2 evaluations, guidance 1" in card
     assert "denoiser's training" not in card
     assert run_status(distilled.path)["distill"]["checkpoints"] == [2, 4]
     export_model(distilled.path / "model", "diffusers", tmp_path / "out", report=lambda _: None)

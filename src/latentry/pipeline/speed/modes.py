@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from functools import partial
 
 import torch
 from torch import Tensor
 
 from latentry import devices
-from latentry.diffusion.contracts import Step
-from latentry.diffusion.schedule import Level
 from latentry.models.config import SampleOptions
 from latentry.models.model import Model
 from latentry.models.modes import AUTO, Mode, checked, usual
 from latentry.models.modes.applying import apply_to_model, forget_others
 from latentry.models.modes.choosing import Trial, choose
 from latentry.models.modes.remembered import key, recall, remember
-from latentry.pipeline.guides.autoguide import Autoguide
 from latentry.pipeline.sampling import levels_of, solve
 from latentry.tasks import Request
 
@@ -43,14 +40,6 @@ def settled(
     settled = settled.but(precision="bf16") if bf16 else settled
     enter(model, settled, tell)
     return settled
-
-
-def solve_in(
-    mode: Mode, model: Model, part: Request, levels: Sequence[Level], chosen: SampleOptions, worse: Autoguide | None
-) -> Iterator[Step]:
-    """`solve` of a model whose networks are in this mode. worse: what autoguidance leads away from."""
-    bf16 = mode.precision == "bf16"
-    return solve(model, part, levels, chosen, bf16=bf16, worse=None if worse is None else worse.denoiser)
 
 
 def _samples(model: Model, request: Request, chosen: SampleOptions) -> bool:
