@@ -68,15 +68,16 @@ def measured(part: Part, name: str, model: Draws, **asked: Any) -> dict[str, Any
     return {figure.name: figure for figure in found}
 
 
-def classes(part: Part, rates: dict[float, float]) -> Callable[..., Tensor]:
-    """Draws so many of the wanted classes at each scale, others in place of the rest."""
+def classes(part: Part, *rates: float) -> Callable[..., Tensor]:
+    """Draws so many of the wanted classes at each scale in turn, others in place of the rest."""
+    at = dict(zip(part("classifier").SCALES, rates, strict=True))
     of = dict[str, Tensor]()
     for scene in generate_scenes(60, 64, 7):
         of.setdefault(scene.label, part("common").pictures([scene])[0])
     names = list(SHAPES)
 
     def sample(*, label: Sequence[str], classifier_scale: float, **_: Any) -> Tensor:
-        right = round(rates[classifier_scale] * len(label))
+        right = round(at[classifier_scale] * len(label))
         drawn = [name if i < right else names[names.index(name) - 1] for i, name in enumerate(label)]
         return torch.stack([of[name] for name in drawn])
 
@@ -86,9 +87,10 @@ def classes(part: Part, rates: dict[float, float]) -> Callable[..., Tensor]:
 def test_rates_of_classes_are_those_that_were_planted(part: Part) -> None:
     scales = part("classifier").SCALES
     assert scales[0] == 0
-    model = Draws(classes(part, dict(zip(scales, (0.2, 0.5, 0.8, 1.0), strict=True))))
+    rates = (0.2, 0.4, 0.6, 0.8, 1.0)
+    model = Draws(classes(part, *rates))
     found = measured(part, "classifier", model, worse="runs/a@step-1")
-    assert [found[f"hit rate at scale {s:g}"].value for s in scales] == pytest.approx([0.2, 0.5, 0.8, 1.0])
+    assert [found[f"hit rate at scale {s:g}"].value for s in scales] == pytest.approx(rates)
     assert found["least rise of it from scale to scale"].value == pytest.approx(0.2)
     assert found.pop("judge right on real images").value > 0.98
     assert all(figure.ok for figure in found.values())
@@ -96,21 +98,10 @@ def test_rates_of_classes_are_those_that_were_planted(part: Part) -> None:
 
 
 def test_rates_that_fall_or_stay_low_are_told(part: Part) -> None:
-    scales = part("classifier").SCALES
-    falls = measured(
-        part,
-        "classifier",
-        Draws(classes(part, dict(zip(scales, (0.2, 1.0, 1.0, 0.9), strict=True)))),
-        worse="runs/a@step-1",
-    )
+    falls = measured(part, "classifier", Draws(classes(part, 0.2, 0.5, 1.0, 1.0, 0.9)), worse="runs/a@step-1")
     assert falls["best hit rate"].ok
     assert not falls["least rise of it from scale to scale"].ok
-    low = measured(
-        part,
-        "classifier",
-        Draws(classes(part, dict(zip(scales, (0.2, 0.5, 0.8, 0.8), strict=True)))),
-        worse="runs/a@step-1",
-    )
+    low = measured(part, "classifier", Draws(classes(part, 0.2, 0.4, 0.5, 0.8, 0.8)), worse="runs/a@step-1")
     assert low["least rise of it from scale to scale"].ok
     assert not low["best hit rate"].ok
     empty = measured(
