@@ -84,9 +84,11 @@ def set_formats(device: torch.device, precision: str) -> None:
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "bf16"
 
 
-def prepacks(device: torch.device) -> bool:
-    """Whether weights can be laid out once for the kernels there: by oneDNN on a CPU."""
-    return device.type == "cpu" and ONEDNN
+def prepacks(device: torch.device, dtype: torch.dtype = torch.float32) -> bool:
+    """Whether weights can be laid out once for the kernels there: by oneDNN on a CPU, in bf16 with AVX512 alone."""
+    if device.type != "cpu" or not ONEDNN:
+        return False
+    return dtype != torch.bfloat16 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def fast_bf16(device: torch.device) -> bool | None:

@@ -156,7 +156,7 @@ class UNet(nn.Module):
         h = self._run(self.middle, h, signals) if kept is None else kept  # (B, C, h / factor, w / factor)
         for resolution in reversed(up if kept is None else up[:1]):
             if deep is not None and resolution is up[0]:
-                deep.features = h  # (B, C, h, w)
+                deep.features = h.clone()  # (B, C, h, w); a compiled block may use the memory of its output again
             for block in resolution.blocks:
                 h = self._run(block, torch.cat([h, skips.pop()], dim=1), signals)
             if resolution.resample is not None:

@@ -15,6 +15,7 @@ from latentry.models.modes.applying import forget_others
 from latentry.models.modes.compiling import no_compiler
 from latentry.models.modes.mode import mode_of
 from latentry.models.modes.packed import READY, Packed
+from latentry.models.modes.regions import compile_regions, regions
 from latentry.nn.unet import UNet
 
 CPU = torch.device("cpu")
@@ -48,6 +49,25 @@ def test_fp32_modes_agree_to_rounding(mode: Mode) -> None:
         mode.apply(network)
         assert mode_of(network) == mode
         assert torch.allclose(called(network, batch, size), plain, atol=2e-5)
+
+
+@torch.no_grad()
+def test_steps_of_cuda_graphs_begin_with_a_call_of_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once a call: a mark between two blocks would free what the way up still needs, none would let graphs pile up."""
+    seen: list[str] = []
+
+    def compiled(block: Callable[..., Tensor], **_: object) -> Callable[..., Tensor]:
+        return lambda *given: [seen.append("block"), block(*given)][1]  # type: ignore[func-returns-value, return-value]
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    monkeypatch.setattr(torch.compiler, "cudagraph_mark_step_begin", lambda: seen.append("step"))
+    network = unet()
+    plain = called(network)
+    compile_regions(network, "graphs", torch.device("cuda"), lambda _: None)
+    assert all(torch.allclose(called(network), plain, atol=1e-6) for _ in range(2))
+    a_call = ["step", *["block"] * len(list(regions(network)))]
+    assert len(a_call) > 4
+    assert seen == [*a_call, *a_call]
 
 
 @torch.no_grad()

@@ -74,7 +74,8 @@ class Packed:
         weight = self.layer.weight
         of = (id(weight), weight._version, weight.device, x.shape[0])
         if self.of != of:
-            self.kernel, self.of = (self.packed(x) if devices.prepacks(x.device) else self.kept()), of
+            self.kernel = self.packed(x) if devices.prepacks(x.device, self.dtype) else self.kept()
+            self.of = of
         return self.kernel(x)
 
     def rounded(self) -> tuple[Tensor, Tensor | None]:

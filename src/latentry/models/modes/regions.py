@@ -30,9 +30,9 @@ def compile_regions(network: nn.Module, of: Hashable, device: torch.device, repo
         return
     warnings.filterwarnings("ignore", message="TensorFloat32 tensor cores")
     torch._dynamo.config.recompile_limit = MANY
-    for block in regions(network):
+    for order, block in enumerate(regions(network)):
         ready = block.__dict__.setdefault(READY, {})
-        ready.setdefault(of, Region(block, device, report))
+        ready.setdefault(of, Region(block, device, report, first=order == 0))
         block.__dict__["forward"] = ready[of]
 
 
@@ -48,18 +48,28 @@ def regions(network: nn.Module) -> Iterator[nn.Module]:
 
 
 class Region:
-    """The compiled `forward` of a block; the plain one where gradients are needed or attention is edited."""
+    """The compiled `forward` of a block; the plain one where gradients are needed or attention is edited.
 
-    def __init__(self, block: nn.Module, device: torch.device, report: Callable[[str], None]) -> None:
+    first: whether a call of the network begins here. Outputs of CUDA graphs lie in memory of their own until the next
+    step of the whole network is said to begin: without that the next block would write over those the way up needs.
+    """
+
+    def __init__(
+        self, block: nn.Module, device: torch.device, report: Callable[[str], None], *, first: bool = False
+    ) -> None:
         self.plain: Callable[..., Tensor] = MethodType(type(block).forward, block)
         self.report = report
-        how: dict[str, Any] = {"mode": "reduce-overhead"} if device.type == "cuda" else {}
+        graphs = device.type == "cuda"
+        self.begins = graphs and first
+        how: dict[str, Any] = {"mode": "reduce-overhead"} if graphs else {}
         self.compiled: Callable[..., Tensor] | None = torch.compile(MethodType(_own(type(block).forward), block), **how)
 
     def __call__(self, x: Tensor, signals: Signals) -> Tensor:
         if self.compiled is None or torch.is_grad_enabled() or signals.edits:
             return self.plain(x, signals)
         try:
+            if self.begins:
+                torch.compiler.cudagraph_mark_step_begin()
             return self.compiled(x, signals)
         except Exception as error:
             if not from_compiler(error):
