@@ -8,9 +8,10 @@
     python benchmarks/tasks.py distill --model runs/a      # a run of captions; without --model one is trained
     python benchmarks/tasks.py sr-photos --data photos    # a folder of one's own; also sr-emoji, sr-blind (of scenes)
 
-The run is kept in --out by its recipe and seed: the same command goes on where it stopped, and tasks of one recipe
-train once. Ends with 1 where a figure misses what is wanted. In the run lie task-NAME.json and task-NAME.png (of some
-requests the truth, and below it what came).
+Tasks on scenes train the second stage alone, on latents of the first stage of models/shapes; with
+--set autoencoder.from=null they train both. The run is kept in --out by its recipe and seed: the same command goes on
+where it stopped, and tasks of one recipe train once. Ends with 1 where a figure misses what is wanted. In the run lie
+task-NAME.json and task-NAME.png (of some requests the truth, and below it what came).
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ RECIPES = {
     "sr-photos": "small-sr",
     "sr-blind": "shapes-sr",
 }
+FIRST_STAGE = Path(__file__).resolve().parents[1] / "models" / "shapes"
+"""Of scenes: what compresses them is the same for every task, and is there already."""
 OF_FOLDERS = {"sr-emoji": "emoji", "sr-photos": "photos"}
 """Tasks on folders of real images, unpacked where they are shared."""
 REGRESSION: tuple[str, dict[str, object]] = ("regression", {"diffusion.prediction": "regression"})
@@ -72,6 +75,8 @@ QUICK_CLASSIFIER = {"classifier.train.steps": 2, "classifier.train.warmup": 0, "
 def trained(recipe: str, out: Path, args: argparse.Namespace, **changes: object) -> Pipeline:
     """The model of a recipe, trained now if it is not yet. changes: by dotted keys, over --set."""
     overrides: dict[str, object] = {"seed": args.seed} | (QUICK if args.quick else {})
+    if recipe.startswith("shapes-"):
+        overrides["autoencoder.from"] = str(FIRST_STAGE)
     if args.name == "bccd":
         overrides["data.size"] = list(SIZE)
     elif args.name in OF_FOLDERS:
