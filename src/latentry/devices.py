@@ -11,11 +11,13 @@ import os
 import re
 import resource
 import sys
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 from latentry.errors import UsageError, did_you_mean, shown
 
@@ -82,6 +84,28 @@ def set_formats(device: torch.device, precision: str) -> None:
     """TF32 for what stays fp32 in a training of this precision; see above."""
     if device.type == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "bf16"
+
+
+class _Undrawn(TorchFunctionMode):
+    """Draws no first weights: torch would load its compiler, which takes seconds, to draw numbers that lie nowhere."""
+
+    DRAWN = frozenset({torch.nn.init.normal_, torch.nn.init.uniform_, torch.nn.init.kaiming_uniform_,
+        torch.Tensor.normal_, torch.Tensor.uniform_})  # fmt: skip
+
+    def __torch_function__(
+        self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        given = {} if kwargs is None else kwargs
+        if func in self.DRAWN:
+            return args[0] if args else given["tensor"]
+        return func(*args, **given)
+
+
+@contextmanager
+def without_weights() -> Iterator[None]:
+    """Networks made within have shapes alone (torch's `meta`): weights come from files, or nobody asks for them."""
+    with torch.device("meta"), _Undrawn():
+        yield
 
 
 def prepacks(device: torch.device, dtype: torch.dtype = torch.float32) -> bool:

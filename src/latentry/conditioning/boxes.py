@@ -87,7 +87,7 @@ def begin(tokens: Tensor, positions: Tensor, vocabulary: int, classes: int) -> N
     which three tokens are one box.
     """
     side, quarter = sections(vocabulary), tokens.shape[1] // 4
-    if side < 2 or not quarter:
+    if side < 2 or not quarter or tokens.is_meta:
         return
     turns = SLOWEST * (side / 2 / SLOWEST) ** torch.linspace(0, 1, quarter)  # over the image's side
     angles = 2 * math.pi * torch.linspace(0, 1, side)[:, None] * turns

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 
 from latentry.checkpoints import model_folder, run_folder
 from latentry.checkpoints.diffusers import is_diffusers
 from latentry.checkpoints.model_folder import ModelFolder
 from latentry.checkpoints.tensors import misfit
+from latentry.devices import without_weights
 from latentry.errors import LatentryError, UsageError
 from latentry.models.autoencoder import Autoencoder
 from latentry.models.build import build_denoiser
@@ -60,7 +60,7 @@ def read(
 def networks(model: ModelFolder, source: str) -> Model:
     """Modules with these weights, ready to use. Of raw and averaged weights it takes the averaged."""
     config = model.config
-    with torch.device("meta"):  # the weights come from the files: no time is spent on first ones
+    with without_weights():  # the weights come from the files: no time is spent on first ones
         autoencoder = Autoencoder(config.autoencoder, config.data.channels)
         denoiser = None if config.diffusion is None else build_denoiser(config, model.texts, autoencoder)
     _fill(autoencoder, model.tensors.get("autoencoder", {}), f"{source}: autoencoder")
@@ -79,7 +79,7 @@ def _classifier(model: ModelFolder, latent_channels: int, source: str) -> Latent
     options, tensors = model.config.classifier, model.tensors.get("classifier")
     if options is None or tensors is None:
         return None
-    with torch.device("meta"):
+    with without_weights():
         classifier = LatentClassifier(options, latent_channels)
     _fill(classifier, tensors, f"{source}: classifier")
     return classifier.eval().requires_grad_(False)

@@ -9,6 +9,7 @@ import torch
 
 from latentry.checkpoints.compvis.first_stage_names import to_published
 from latentry.checkpoints.compvis.names import CLASS_NAMES, TEXT_UNUSED, ema_name, text_names, unet_names
+from latentry.devices import without_weights
 from latentry.models.autoencoder import Autoencoder
 from latentry.models.build import build_denoiser
 from latentry.models.config import ModelConfig
@@ -50,7 +51,7 @@ class Locations(NamedTuple):
 
 def locations(config: ModelConfig, texts: Mapping[str, str]) -> Locations:
     """All of a model's, from its config and texts: networks are built without memory for their weights."""
-    with torch.device("meta"):
+    with without_weights():
         autoencoder = Autoencoder(config.autoencoder, config.data.channels)
         denoiser = None if config.diffusion is None else build_denoiser(config, texts)
     prefix = "" if denoiser is None else FIRST_STAGE

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable, Mapping
 from inspect import signature
 from typing import Any, NamedTuple
 
-import torch
 from torch import nn
 
 from latentry import config, text
 from latentry.checkpoints.model_folder import ModelFolder
 from latentry.conditioning import CONDITIONERS, BuildContext
 from latentry.data.dataset import ImageData
+from latentry.devices import without_weights
 from latentry.errors import UsageError
 from latentry.kinds import KindOptions
 from latentry.models.build import build_conditioners, named_files
@@ -78,7 +78,7 @@ def settle_conditions(recipe: Recipe, data: ImageData, sources: Sources, report:
         latent_channels=first.latent_channels or first.z_channels,
         report=report,
     )
-    with torch.device("meta"):
+    with without_weights():
         conditioners = build_conditioners(options, dict.fromkeys(options.conditioning, context))
     complete: dict[str, Any] = {name: conditioner.options for name, conditioner in conditioners.items()}
     texts = named_files(conditioners)

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
-
 from latentry.checkpoints.compvis.training import diffusion_objective
 from latentry.checkpoints.model_folder import ModelFolder
 from latentry.conditioning import CONDITIONERS
 from latentry.conditioning.words.prompts import Prompts
+from latentry.devices import without_weights
 from latentry.errors import UsageError
 from latentry.kinds import KindOptions
 from latentry.models.build import build_denoiser
@@ -46,7 +45,7 @@ def further(model: ModelFolder, source: str) -> dict[str, Any]:
         tree["data"] |= {"text": "auto", "label": "auto"}
         tree["autoencoder"] |= {"tune": True, "train": AUTOENCODER}
         return {**tree, "diffusion": {"conditioning": "auto"}}
-    with torch.device("meta"):
+    with without_weights():
         denoiser = build_denoiser(config, model.texts)
     _check_words(denoiser)
     conditioning = {name: _condition(name, o, config) for name, o in config.diffusion.conditioning.items()}

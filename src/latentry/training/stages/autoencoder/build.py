@@ -11,7 +11,7 @@ from latentry import rng
 from latentry.checkpoints import model_folder
 from latentry.checkpoints.run_folder import MODEL, trained_weights
 from latentry.checkpoints.store import Saved, Store
-from latentry.devices import set_formats
+from latentry.devices import set_formats, without_weights
 from latentry.models.autoencoder import Autoencoder
 from latentry.models.initial import initialise
 from latentry.models.modes.compiling import compile_or_not
@@ -89,7 +89,7 @@ def check(plan: Plan) -> None:
     """Whether the networks and the objective can be built: on the meta device, and the perceptual net is found."""
     section, channels = plan.recipe.autoencoder, plan.model.data.channels
     if section.from_ is None:
-        with torch.device("meta"):
+        with without_weights():
             Autoencoder(plan.model.autoencoder, channels)
     if section.trains:
         objectives.build(section.objective, plan.model.autoencoder.kind, channels)

@@ -11,7 +11,7 @@ from torch import Tensor
 from latentry import rng
 from latentry.checkpoints.run_folder import trained_weights
 from latentry.checkpoints.store import Saved
-from latentry.devices import set_formats
+from latentry.devices import set_formats, without_weights
 from latentry.diffusion.schedule import build_schedule
 from latentry.models.autoencoder import Autoencoder
 from latentry.models.classifier import LatentClassifier
@@ -69,7 +69,7 @@ def finish(plan: Plan, parts: Parts, saved: Saved | None) -> Parts:
 def check(plan: Plan) -> None:
     """Whether the network can be built: on the meta device."""
     if plan.model.classifier is not None:  # else the plan has its reason already
-        with torch.device("meta"):
+        with without_weights():
             fresh(plan)
 
 

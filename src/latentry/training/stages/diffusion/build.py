@@ -12,7 +12,7 @@ from latentry.checkpoints.run_folder import split_denoiser, trained_weights
 from latentry.checkpoints.store import Saved, Store
 from latentry.conditioning import reads_of, values_of
 from latentry.data.sample import joined
-from latentry.devices import set_formats
+from latentry.devices import set_formats, without_weights
 from latentry.errors import UsageError
 from latentry.models.autoencoder import Autoencoder
 from latentry.models.build import build_denoiser
@@ -101,7 +101,7 @@ def check(plan: Plan) -> None:
     """Whether the networks can be built and sampled as the recipe says, on the meta device."""
     if plan.sources.saved is not None or plan.sources.taken is not None:  # an earlier start, or run, has it behind it
         return
-    with torch.device("meta"):
+    with without_weights():
         model = build_denoiser(plan.model, plan.texts)
     check_nulls(model, plan.recipe.diffusion.train, "diffusion")
     _check_sizes(model, plan.model.autoencoder.factor)

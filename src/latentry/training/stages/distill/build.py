@@ -9,7 +9,7 @@ import torch
 
 from latentry.checkpoints.run_folder import split_denoiser, trained_weights
 from latentry.checkpoints.store import Saved, Store
-from latentry.devices import set_formats
+from latentry.devices import set_formats, without_weights
 from latentry.errors import UsageError
 from latentry.models.autoencoder import Autoencoder
 from latentry.models.build import build_denoiser
@@ -117,7 +117,7 @@ def check(plan: Plan) -> None:
             f"{source}: is not the model that {plan.out} began to distill: its weights have changed since, or its "
             "guidance. Choose another --out."
         )
-    with torch.device("meta"):
+    with without_weights():
         model = build_denoiser(plan.model, plan.texts)
     check_nulls(model, section.train, NAME)
     _check_guided(model, teaching(plan))
