@@ -141,8 +141,8 @@ def sent(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
 
 def forget_peak(device: torch.device) -> None:
     """Count the most memory that is in use anew from here."""
-    gc.collect()
     if device.type == "cuda":
+        gc.collect()  # what is dead, but was not missed yet, holds memory of the device
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
     else:

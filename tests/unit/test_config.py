@@ -8,11 +8,12 @@ import sys
 from typing import Literal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import Field, model_validator
 
 from latentry import config
+from latentry.config import text as reader
 from latentry.errors import UsageError
 from latentry.kinds import Kind, KindOptions, Options, choice
 
@@ -261,6 +262,66 @@ def test_the_schema_names_the_options_of_every_kind_and_its_references_lead_some
         node = schema
         for part in reference.removeprefix("#/").split("/"):
             node = node[part]
+
+
+PIECES = [
+    *(
+        "a",
+        "- ",
+        ": ",
+        "b: 1",
+        "{a: 1}",
+        "[2, 3]",
+        ", ",
+        "]",
+        "}",
+        "'q'",
+        '"\\n"',
+        "#c",
+        "\n",
+        "\n  ",
+        "|\n  x",
+        "> y",
+        "!!int 3",
+    ),
+    *(
+        "&a",
+        "*a",
+        "?",
+        "%",
+        "@",
+        "\t",
+        "\r\n",
+        "1e-4",
+        "0x1f",
+        "~",
+        "é",
+        "\u2028",
+        "\x85",
+        "\ufeff",
+        "---\n",
+        "...",
+        "a:b",
+        "12:30",
+    ),
+]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.sampled_from(PIECES), max_size=9).map("".join))
+def test_the_quick_reader_takes_nothing_that_the_other_refuses_or_reads_otherwise(written: str) -> None:
+    """Else a recipe would mean something else where PyYAML was built without libyaml."""
+
+    def outcome() -> object:
+        try:
+            return repr(config.parse_value(written, "x"))
+        except UsageError as error:
+            return str(error)
+
+    found = outcome()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reader, "_Quick", reader._Loader)
+        assert outcome() == found
 
 
 def test_loading_yaml_needs_no_torch():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
@@ -103,6 +104,7 @@ class Bench:
 
     def _now(self) -> float:
         """GiB in use; from here on the peak is counted."""
+        gc.collect()
         forget_peak(self.subject.device)
         return peak(self.subject.device)
 
