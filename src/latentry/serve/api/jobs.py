@@ -28,6 +28,7 @@ from latentry.serve.api.tasks import split
 from latentry.serve.engine.ticket import Event
 from latentry.serve.jobs.jobs import Jobs, Live
 from latentry.tasks import TASKS
+from latentry.text import number
 
 router = APIRouter(tags=["jobs"])
 MOST_PREVIEWS = 10
@@ -84,6 +85,19 @@ async def image(request: Request, id: str, index: int) -> Response:
     return FileResponse(path, media_type=MIME[found["output_format"]], headers=headers)
 
 
+@router.get("/v1/jobs/{id}/inputs/{name}/{index}")
+async def given(request: Request, id: str, name: str, index: int) -> Response:
+    """A file that it was given. Its bytes are as they were sent: nothing shows them by itself."""
+    row = _row(request, id)
+    files = row["body"]["files"].get(name, [])
+    if not 0 <= index < len(files):
+        raise _missing()
+    path = jobs_of(request).store.place(row["id"]) / str(files[index])
+    if not path.is_file():
+        raise _missing()
+    return FileResponse(path, media_type="application/octet-stream", headers={"Content-Disposition": "attachment"})
+
+
 @router.delete("/v1/jobs/{id}")
 async def cancel(request: Request, id: str) -> dict[str, Any]:
     """Cancel a job within one step; one that has ended is removed, with its images."""
@@ -121,6 +135,7 @@ async def retry(request: Request, id: str) -> dict[str, Any]:
 async def _begin(request: Request, body: Body) -> dict[str, Any]:
     desk, jobs = desk_of(request), jobs_of(request)
     task, previews = body.fields.pop("task", "generate"), body.fields.pop("previews", 3)
+    previews = number(previews) if isinstance(previews, str) else previews  # of a form
     if not isinstance(previews, int) or isinstance(previews, bool) or not 0 <= previews <= MOST_PREVIEWS:
         raise UsageError(f"previews: accepted: a whole number from 0 to {MOST_PREVIEWS}.")
     if not isinstance(task, str):
@@ -185,7 +200,9 @@ def _shown(request: Request, row: dict[str, Any]) -> dict[str, Any]:
         {**{k: v for k, v in one.items() if k != "file"}, "url": f"/v1/jobs/{row['id']}/images/{i}"}
         for i, one in enumerate(row["images"])
     ]
-    shown = {**told, "object": "job", "options": row["body"]["fields"], "images": images}
+    place = f"/v1/jobs/{row['id']}/inputs"
+    inputs = {name: [f"{place}/{name}/{i}" for i in range(len(ones))] for name, ones in row["body"]["files"].items()}
+    shown = {**told, "object": "job", "options": row["body"]["fields"], "inputs": inputs, "images": images}
     if live is None:
         return shown
     ticket = live.ticket
@@ -219,5 +236,7 @@ def _state(happened: Event) -> dict[str, Any]:
 
 
 def _preview(happened: Event) -> dict[str, Any]:
-    data = preview(happened.images, True, Look(metadata=False))  # type: ignore[arg-type]
-    return {"b64_json": as_text(data), "index": happened.number, **_state(happened)}
+    assert happened.images is not None
+    look = Look(metadata=False)
+    each = [as_text(preview(happened.images, True, look, index)) for index in range(len(happened.images))]
+    return {"b64_json": each[0], "images": each, "index": happened.number, **_state(happened)}

@@ -16,7 +16,9 @@ from latentry.errors import UsageError, did_you_mean, shown
 from latentry.pipeline import Pipeline
 from latentry.pipeline.able import able
 from latentry.serve.engine.sharing import share
+from latentry.serve.engine.takes import takes
 from latentry.tasks import TASKS
+from latentry.tasks.inputs.window import multiple_of
 
 Load = Callable[[], Pipeline]
 TOLD = ("version", "conditions", "labels", "size", "channels", "depth", "factor", "sample", "hash")
@@ -49,13 +51,15 @@ def facts_of(pipe: Pipeline) -> Facts:
     prompts = next((one for one in conditioners.values() if isinstance(one, Prompts)), None)
     labels = data.labels if classifier is None else classifier.options.names
     names = (*conditioners, *(("label",) if classifier is not None and "label" not in conditioners else ()))
+    alpha = data.channels in (2, 4) and data.alpha
+    further = {"alpha": alpha, "multiple": multiple_of(pipe.model), "takes": takes(pipe, tuple(map(str, labels)))}
     return Facts(
-        {**{name: described[name] for name in TOLD if name in described}, "tasks": list(tasks)},
+        {**{name: described[name] for name in TOLD if name in described}, "tasks": list(tasks), **further},
         tasks,
         names,
         tuple(map(str, labels)) if "label" in names else (),
         pipe.autoencoder.factor,
-        data.channels in (2, 4) and data.alpha,
+        alpha,
         data.options().limits,
         None if prompts is None else lambda text: sum(prompts.tokenizer.encode(clean(text)).attention_mask),
     )

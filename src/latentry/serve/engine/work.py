@@ -16,6 +16,9 @@ from latentry.serve.engine.sharing import Call
 from latentry.serve.engine.strand import Strand
 from latentry.serve.engine.ticket import Cancelled, Ticket
 
+MOST_SHOWN = 4
+"""Of so many images at once each is decoded on the way, of more the first alone."""
+
 
 class Work:
     """A ticket with the model that draws it. call: the network call that it waits for; answer: what came of it."""
@@ -79,12 +82,12 @@ class Work:
             self._preview(step)
 
     def _preview(self, step: Step) -> None:
-        """What the image will be, about: the x0 that was predicted on the way."""
+        """What the images will be, about: the x0 that was predicted on the way."""
         if self.drawing.large:
             return
-        part = self.drawing.parts[len(self.latents)]
-        decoded = self.pipe.decode(step.x0[:1])
-        back = self.drawing.request.back
-        images = decoded if back is None or len(self.drawing.parts) > 1 or part.count > 1 else back(decoded)
+        part, back = self.drawing.parts[len(self.latents)], self.drawing.request.back
+        shown = step.x0 if part.count <= MOST_SHOWN else step.x0[:1]
+        decoded = self.pipe.decode(shown)
+        images = decoded if back is None or len(self.drawing.parts) > 1 or part.count > len(shown) else back(decoded)
         self.ticket.tell("preview", self._shown, to_unit(images))
         self._shown += 1

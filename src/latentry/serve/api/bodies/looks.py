@@ -65,9 +65,9 @@ def _by_pillow(image: Any, look: Look) -> bytes:
     return buffer.getvalue()
 
 
-def preview(images: Tensor, alpha: bool, look: Look) -> bytes:
-    """The first of (B, C, H, W) in [0, 1], as it is on its way, as a small PNG or what was asked for."""
-    array = quantise(np.nan_to_num(images[0].permute(1, 2, 0).numpy()), 8)
+def preview(images: Tensor, alpha: bool, look: Look, index: int = 0) -> bytes:
+    """One of (B, C, H, W) in [0, 1], as it is on its way, as a small PNG or what was asked for."""
+    array = quantise(np.nan_to_num(images[index].permute(1, 2, 0).numpy()), 8)
     pil = to_pil(array if array.shape[2] in (1, 3, 4) else array[..., :1], alpha)
     if not isinstance(pil, Image.Image):
         pil = Image.fromarray(array[..., 0])

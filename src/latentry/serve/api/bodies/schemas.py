@@ -6,6 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from latentry.diffusion.levels import LEVELS
+from latentry.diffusion.solvers import SOLVERS
 from latentry.serve.api.bodies.files import ARRAYS, MODELS, is_several, path_fields
 from latentry.serve.api.bodies.looks import Look
 from latentry.tasks import TASKS
@@ -29,6 +31,8 @@ ERROR = {
         }
     },
 }
+EXAMPLES = {"solver": list(SOLVERS), "levels": list(LEVELS)}
+"""Of options that are names and more than names."""
 STATUS = {
     "400": "What was asked for is not accepted.",
     "401": "A token is needed.",
@@ -72,6 +76,9 @@ def task_schema(task: str) -> dict[str, Any]:
     for name in MODELS:
         if name in properties:
             properties[name] = {"type": ["string", "null"], "description": "The name of a model that is served."}
+    for name, known in EXAMPLES.items():
+        if name in properties:
+            properties[name] = {**properties[name], "examples": known}
     look = component(Look)
     properties |= {"model": {"type": ["string", "null"], "maxLength": 200}, **look.pop("Look")["properties"]}
     body = {"type": "object", "properties": properties, "required": own.get("required", []), **_further(options)}
