@@ -239,4 +239,4 @@ def _preview(happened: Event) -> dict[str, Any]:
     assert happened.images is not None
     look = Look(metadata=False)
     each = [as_text(preview(happened.images, True, look, index)) for index in range(len(happened.images))]
-    return {"b64_json": each[0], "images": each, "index": happened.number, **_state(happened)}
+    return {"b64_json": each[0], "images": each, "first": happened.first, "index": happened.number, **_state(happened)}

@@ -27,12 +27,13 @@ class Unavailable(Exception):
 
 @dataclass(frozen=True)
 class Event:
-    """What happened: `step`, `preview` (images (B, C, H, W) in [0, 1]), or a new state."""
+    """What happened: `step`, `preview` (images (B, C, H, W) in [0, 1], from `first` on), or a new state."""
 
     kind: str
     ticket: Ticket
     number: int = 0
     images: Tensor | None = None
+    first: int = 0
 
 
 Listener = Callable[[Event], None]
@@ -81,11 +82,11 @@ class Ticket:
             listener(Event(self.state, self))
         return lambda: self._listeners.remove(listener) if listener in self._listeners else None
 
-    def tell(self, kind: str, number: int = 0, images: Tensor | None = None) -> None:
+    def tell(self, kind: str, number: int = 0, images: Tensor | None = None, first: int = 0) -> None:
         """An event for those who listen."""
         with self._lock:
             for listener in list(self._listeners):
-                listener(Event(kind, self, number, images))
+                listener(Event(kind, self, number, images, first))
 
     def become(self, state: State, *, output: Output | None = None, error: BaseException | None = None) -> None:
         """A new state."""

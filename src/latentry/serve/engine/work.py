@@ -89,5 +89,6 @@ class Work:
         shown = step.x0 if part.count <= MOST_SHOWN else step.x0[:1]
         decoded = self.pipe.decode(shown)
         images = decoded if back is None or len(self.drawing.parts) > 1 or part.count > len(shown) else back(decoded)
-        self.ticket.tell("preview", self._shown, to_unit(images))
+        before = sum(len(latents) for latents in self.latents)
+        self.ticket.tell("preview", self._shown, to_unit(images), before)
         self._shown += 1

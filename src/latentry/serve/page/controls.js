@@ -47,9 +47,12 @@ export function numberControl(name, { label = nameOf(name), hint, min, max, whol
     given >= (min ?? -Infinity) && given <= (max ?? Infinity);
   return control(name, labelled(label, input, hint), input, {
     get: () => (input.value === "" ? undefined : Number(input.value)),
-    set: (given) => fits(given) && setValue(input, String(given)),
+    set: (given) => fits(asNumber(given)) && setValue(input, String(given)),
   });
 }
+
+/** A number, also as the text that a form makes of it. */
+const asNumber = (given) => (typeof given === "string" && /^-?\d+(\.\d+)?(e-?\d+)?$/.test(given) ? Number(given) : given);
 
 export function rangeControl(name, { label = nameOf(name), hint, min, max, step, value }) {
   const input = el("input", { type: "range", min, max, step, value, defaultValue: value });
@@ -59,7 +62,7 @@ export function rangeControl(name, { label = nameOf(name), hint, min, max, step,
   const element = labelled(label, input, hint);
   element.querySelector("label").append(" ", told);
   const set = (given) => {
-    if (typeof given !== "number" || !(given >= min && given <= max)) return false;
+    if (typeof asNumber(given) !== "number" || !(given >= min && given <= max)) return false;
     input.value = given;
     show();
     return true;
@@ -78,7 +81,7 @@ function flagControl(name, { hint, unset, value }) {
   const said = unset ? [["", "The model's"]] : [];
   const control = selectControl(name, [...said, ["true", "Yes"], ["false", "No"]], { hint, value: unset ? "" : String(value) });
   const get = () => (control.input.value === "" ? undefined : control.input.value === "true");
-  return { ...control, get, set: (given) => typeof given === "boolean" && control.set(given) };
+  return { ...control, get, set: (given) => ["true", "false"].includes(String(given)) && control.set(given) };
 }
 
 /** Several words or numbers, with commas between them. */
@@ -89,7 +92,7 @@ function listControl(name, { hint, most, numbers, names }) {
     return parts.length ? parts : undefined;
   };
   const set = (given) => Array.isArray(given) && given.length <= (most ?? 64) &&
-    given.every((one) => typeof one === (numbers ? "number" : "string") && !String(one).includes(",")) && setValue(made.input, given.join(", "));
+    given.every((one) => typeof (numbers ? asNumber(one) : one) === (numbers ? "number" : "string") && !String(one).includes(",")) && setValue(made.input, given.join(", "));
   return { ...made, get, set };
 }
 
@@ -128,7 +131,7 @@ export function controlOf(name, schema, { own, models, names }) {
 function pairControl(name, { hint, placeholder }) {
   const made = textControl(name, { hint, placeholder });
   const set = (given) => Array.isArray(given) && given.length === 2 && given.every(Number.isFinite) && setValue(made.input, given.join(", "));
-  return { ...made, set };
+  return { ...made, set: (given) => set(given) || (/^[\d., ]+$/.test(given) && made.set(given)) };
 }
 
 /** What an option says of itself, without what its placeholder says. */

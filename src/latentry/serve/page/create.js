@@ -24,14 +24,21 @@ const FILES = { inpaint: "file", outpaint: "file", vary: "file", colorize: "file
 const FIRST = { outpaint: ["left", "right", "top", "bottom"], interpolate: ["seeds", "texts", "labels", "files", "frames"], upscale: [] };
 const OWN = ["text", "label", "layout", "semantic", "embedding", "n", "seed", "size", "model", "mask", "box", "to", "image", "file", "images"];
 const WORDS = ["text", "clip_text"];
-const PREVIEWS = 10;
+const GROUPS = {
+  Sampling: null,
+  Guidance: ["guidance", "guidance_interval", "guidance_rescale", "classifier_scale", "classifier", "autoguide", "guide", "guide_scale", "guide_loss"],
+  "Larger than in training": ["tile", "overlap"],
+  File: ["output_format", "output_compression", "background", "metadata"],
+};
+const GROUPED = Object.values(GROUPS).flatMap((members) => members ?? []);
+const PREVIEWS = 6;
 const LARGEST_MAP = 4_194_304;
 
 export class Create {
   /** models: of /v1/models. schemas: of OpenAPI. began: called with each job. */
   constructor(place, models, schemas, began) {
     Object.assign(this, { models, schemas, began, memory: new Map(), controls: [], pickers: new Map(), brush: null, boards: [], drawings: new Map(), brushes: new WeakMap() });
-    this.form = el("form", { noValidate: false, "aria-label": "What to draw" });
+    this.form = el("form", { noValidate: true, "aria-label": "What to draw" });
     this.form.addEventListener("submit", (event) => {
       event.preventDefault();
       this.submit();
@@ -190,13 +197,15 @@ export class Create {
       this.memory.clear();
       for (const control of this.controls) control.clear();
     }, { class: "small" });
-    return el("details", { class: "fold more" }, el("summary", {}, "More settings"), this.group(names), reset);
+    const groups = Object.entries(GROUPS).map(([name, members]) => [name, members ? names.filter((one) => members.includes(one)) : names.filter((one) => !GROUPED.includes(one))]);
+    const parts = groups.filter(([, members]) => members.length).map(([name, members]) => this.group(members, name));
+    return el("details", { class: "fold more" }, el("summary", {}, "More settings"), parts, reset);
   }
 
-  group(names) {
+  group(names, heading) {
     const models = this.models.map(({ id }) => id);
     const made = names.map((name) => controlOf(name, this.schema[name], { own: this.model.sample?.[name], models, names: name === "labels" ? this.model.labels : undefined }));
-    return el("div", { class: "group" }, made.filter(Boolean).map((control) => this.add(control)));
+    return el("div", { class: "group" }, heading ? el("h3", {}, heading) : null, made.filter(Boolean).map((control) => this.add(control)));
   }
 
   /** Another picture was chosen: what is drawn over it begins anew. */
@@ -263,6 +272,7 @@ export class Create {
   async submit() {
     this.problem.textContent = "";
     const missing = this.missing();
+    if (this.misses()) return;
     if (missing) {
       this.problem.textContent = missing;
       return;
@@ -276,6 +286,13 @@ export class Create {
     } finally {
       this.sender.disabled = false;
     }
+  }
+
+  /** Whether a control holds what it does not take; it is then shown and says so. */
+  misses() {
+    const wrong = this.form.querySelector("input:invalid, select:invalid, textarea:invalid");
+    for (let fold = wrong?.closest("details"); fold; fold = fold.parentElement.closest("details")) fold.open = true;
+    return wrong !== null && !wrong.reportValidity();
   }
 
   missing() {

@@ -31,9 +31,10 @@ export function button(label, onclick, attributes = {}) {
   return el("button", { type: "button", onclick, ...attributes }, label);
 }
 
-/** Say it to a screen reader, and for a while on the page. */
-export function say(text) {
+/** Say it to a screen reader; and for a while on the page, unless what happened is seen there. */
+export function say(text, seen = false) {
   const place = document.getElementById("said");
+  place.classList.toggle("unseen", seen);
   place.textContent = text;
   clearTimeout(say.timer);
   say.timer = setTimeout(() => (place.textContent = ""), 6000);

@@ -45,6 +45,7 @@ function askForToken(refused) {
     el("label", { htmlFor: input.id }, "Token"), input,
     el("div", { class: "row" }, el("button", { type: "submit", class: "go" }, "Continue")));
   form.addEventListener("submit", () => api.useToken(input.value));
+  dialog.onclose = () => dialog.replaceChildren();
   dialog.addEventListener("cancel", (event) => event.preventDefault());
   dialog.replaceChildren(form);
   if (!dialog.open) dialog.showModal();
@@ -112,16 +113,16 @@ function assemble(models, schemas) {
     if (NARROW.matches) place("stage").scrollIntoView({ behavior: "smooth", block: "start" });
   };
   const create = new Create(place("form"), models, schemas, watch);
-  new Queue(place("queue"), watch);
-  new Gallery(place("gallery"), open);
-  new Recent(place("recent"), open, () => stage.id);
-  listenForFiles(create);
   jobs.listen((all) => {
     const busy = all.filter((job) => !jobs.ended(job));
     place("busy").textContent = busy.length || "";
     if (stage.id === null && all.length) stage.watch(busy.at(-1) ?? all.find(({ images }) => images.length) ?? all[0]);
     if (stage.id !== null && !jobs.find(stage.id) && !stage.bar) stage.clear();
   });
+  new Queue(place("queue"), watch);
+  new Gallery(place("gallery"), open);
+  new Recent(place("recent"), open, () => stage.id);
+  listenForFiles(create);
 }
 
 async function start() {

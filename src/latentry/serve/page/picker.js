@@ -32,10 +32,9 @@ export class Picker {
     const some = this.several ? files : files.slice(0, 1);
     if (!some.length) return;
     this.files = some;
-    this.bitmap?.close();
     this.bitmap = await createImageBitmap(some[0]).catch(() => null);
     this.show();
-    say(`${some.map((file) => file.name).join(", ")} is chosen.`);
+    say(`${some.map((file) => file.name).join(", ")} is chosen.`, true);
     this.onchange();
   }
 

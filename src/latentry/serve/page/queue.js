@@ -80,7 +80,7 @@ class Row {
 
   async move(step) {
     await jobs.move(this.job, this.place + step);
-    say(`Now in place ${this.place + 1}.`);
+    say(`Now in place ${this.place + 1}.`, true);
   }
 
   async again() {

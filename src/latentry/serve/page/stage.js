@@ -30,7 +30,7 @@ export class Stage {
   watch(job) {
     if (this.id === job.id) return;
     this.stop?.abort();
-    this.id = job.id;
+    this.id = this.place.dataset.job = job.id;
     if (jobs.ended(job)) this.end(job);
     else this.follow(job);
   }
@@ -65,11 +65,11 @@ export class Stage {
     if (jobs.ENDS.includes(type)) {
       const live = this.bar;
       this.end(data);
-      if (live) say(data.status === "completed" ? `${plural(data.images.length, "picture")} drawn.` : `The job was ${data.status}.`);
+      if (live) say(data.status === "completed" ? `${plural(data.images.length, "picture")} drawn.` : `The job was ${data.status}.`, true);
       jobs.refresh();
       return;
     }
-    if (type === "preview") data.images.forEach((one, index) => this.preview(this.frames[index], one));
+    if (type === "preview") data.images.forEach((one, index) => this.preview(this.frames[data.first + index], one));
     this.step(data);
   }
 
@@ -94,7 +94,7 @@ export class Stage {
     if (!ones.length) {
       this.place.replaceChildren(el("div", { class: "ending" },
         el("p", {}, { failed: "This could not be drawn.", cancelled: "Cancelled. Nothing of it was kept." }[job.status] ?? `The job was ${job.status}.`),
-        job.error ? el("p", { class: "problem" }, job.error.message) : null));
+        job.error ? el("p", { class: "problem", role: "alert" }, job.error.message) : null));
       return;
     }
     const shown = ones.map(([, index]) =>
@@ -107,6 +107,7 @@ export class Stage {
 
   clear() {
     this.id = null;
+    delete this.place.dataset.job;
     this.place.replaceChildren(this.empty());
   }
 }

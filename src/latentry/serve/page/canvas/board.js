@@ -114,16 +114,21 @@ export class Board {
     });
   }
 
+  /** The middle of the pixel in the middle. */
+  get middle() {
+    return [Math.floor(this.width / 2) + 0.5, Math.floor(this.height / 2) + 0.5];
+  }
+
   key(event) {
     const steps = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
     if (event.key === "Escape" && this.down) this.end(false);
     else if (event.key === " " || event.key === "Enter") {
-      this.cursor ??= [this.width / 2, this.height / 2];
+      this.cursor ??= this.middle;
       if (this.down) this.end(true);
       else this.begin(this.cursor);
     } else if (steps) {
       const far = (event.shiftKey ? 8 : 1) * Math.max(1, Math.round(Math.max(this.width, this.height) / 128));
-      const [x, y] = this.cursor ?? [this.width / 2, this.height / 2];
+      const [x, y] = this.cursor ?? this.middle;
       this.cursor = [within(x + steps[0] * far, this.width), within(y + steps[1] * far, this.height)];
       this.move(this.cursor);
     } else return;
@@ -132,4 +137,4 @@ export class Board {
   }
 }
 
-const within = (value, most) => Math.min(most, Math.max(0, value));
+const within = (value, most) => Math.min(most - 0.5, Math.max(0.5, value));

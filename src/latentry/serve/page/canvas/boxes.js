@@ -96,7 +96,7 @@ export class Boxes {
     const mark = el("span", { class: "swatch" });
     mark.style.background = this.colour(box);
     const remove = button("×", () => this.change(this.boxes.toSpliced(index, 1)), { class: "icon", "aria-label": `Remove box ${index + 1}` });
-    return el("li", {}, mark, label, numbers, remove);
+    return el("li", {}, mark, label, el("div", { class: "sides" }, numbers), remove);
   }
 
   colour(box, alpha = 1) {

@@ -102,7 +102,7 @@ class Brush {
       this.raster.box(...inputs.map((input) => Math.round(Number(input.value))), this.value);
       this.raster.end();
       this.changed();
-      say("The box is painted.");
+      say("The box is painted.", true);
     }, { class: "small" });
     return el("details", { class: "numbers" }, el("summary", {}, "A box by numbers"),
       el("div", { class: "four" }, inputs.map((input, index) => labelled(fields[index][1], input))), add);
