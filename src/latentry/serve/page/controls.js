@@ -70,17 +70,18 @@ export function rangeControl(name, { label = nameOf(name), hint, min, max, step,
   return control(name, element, input, { get: () => Number(input.value), set, clear: () => set(Number(input.defaultValue)) });
 }
 
-/** ones: [[value, name], ...]; "" is not said. */
+/** ones: [[value, name], ...]; `value` is what is meant where nothing is said. */
 export function selectControl(name, ones, { label = nameOf(name), hint, value = "" } = {}) {
   const select = el("select", {}, ones.map(([one, said]) => el("option", { value: one, defaultSelected: one === value }, said)));
+  const get = () => (select.value === value ? undefined : select.value);
   const set = (given) => ones.some(([one]) => one === String(given)) && setValue(select, String(given));
-  return control(name, labelled(label, select, hint), select, { set, clear: () => (select.value = value) });
+  return control(name, labelled(label, select, hint), select, { get, set, clear: () => (select.value = value) });
 }
 
 function flagControl(name, { hint, unset, value }) {
   const said = unset ? [["", "The model's"]] : [];
   const control = selectControl(name, [...said, ["true", "Yes"], ["false", "No"]], { hint, value: unset ? "" : String(value) });
-  const get = () => (control.input.value === "" ? undefined : control.input.value === "true");
+  const get = () => (control.get() === undefined ? undefined : control.input.value === "true");
   return { ...control, get, set: (given) => ["true", "false"].includes(String(given)) && control.set(given) };
 }
 

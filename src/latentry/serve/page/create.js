@@ -199,7 +199,7 @@ export class Create {
     }, { class: "small" });
     const groups = Object.entries(GROUPS).map(([name, members]) => [name, members ? names.filter((one) => members.includes(one)) : names.filter((one) => !GROUPED.includes(one))]);
     const parts = groups.filter(([, members]) => members.length).map(([name, members]) => this.group(members, name));
-    return el("details", { class: "fold more" }, el("summary", {}, "More settings"), parts, reset);
+    return (this.more = el("details", { class: "fold more", open: this.more?.open ?? false }, el("summary", {}, "More settings"), parts, reset));
   }
 
   group(names, heading) {
