@@ -94,7 +94,7 @@ export class Stage {
     if (!ones.length) {
       this.place.replaceChildren(el("div", { class: "ending" },
         el("p", {}, { failed: "This could not be drawn.", cancelled: "Cancelled. Nothing of it was kept." }[job.status] ?? `The job was ${job.status}.`),
-        job.error ? el("p", { class: "problem", role: "alert" }, job.error.message) : null));
+        job.error && job.status !== "cancelled" ? el("p", { class: "problem", role: "alert" }, job.error.message) : null));
       return;
     }
     const shown = ones.map(([, index]) =>

@@ -27,9 +27,7 @@ def served() -> Iterator[Live]:
 @pytest.fixture
 def page(browser: Browser, served: Live) -> Iterator[Page]:
     """The page, opened, of a server without jobs. Nothing may fail in it, or be asked of another machine."""
-    with served.http() as client:
-        for job in client.get("/v1/jobs").json()["data"]:
-            client.delete(f"/v1/jobs/{job['id']}")
+    clear(served)
     page = browser.new_page(viewport=WIDE)  # type: ignore[arg-type]
     troubles = watched(page, served.url)
     page.goto(served.url)
@@ -37,6 +35,14 @@ def page(browser: Browser, served: Live) -> Iterator[Page]:
     yield page
     page.close()
     assert troubles == []
+
+
+def clear(served: Live) -> None:
+    """Cancel and remove all jobs."""
+    with served.http() as client:
+        while ids := [job["id"] for job in client.get("/v1/jobs").json()["data"]]:
+            for id_ in ids:
+                client.delete(f"/v1/jobs/{id_}")
 
 
 def watched(page: Page, url: str) -> list[str]:

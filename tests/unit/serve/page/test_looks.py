@@ -12,7 +12,7 @@ import pytest
 
 from tests.unit.serve.live import Live, live
 from tests.unit.serve.page import hands
-from tests.unit.serve.page.conftest import WIDE, watched
+from tests.unit.serve.page.conftest import WIDE, clear, watched
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -41,6 +41,7 @@ def test_the_page_fits_and_has_no_serious_fault(
 ):
     """Every section; with a picture open, a mask painted, boxes placed, all settings shown, and a job under way."""
     pictures = Path(os.environ.get("LATENTRY_SCREENSHOTS", tmp_path))
+    clear(served)
     page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
     troubles = watched(page, served.url)
 

@@ -69,8 +69,9 @@ class Brush {
     this.element_ = el(
       "div",
       { class: "tools" },
-      choices("Tool", [["brush", "Brush"], ["box", "Box"]], this.tool, (tool) => (this.tool = tool)),
-      choices("Paint", values.map(({ value, name }) => [value, name, this.swatch(value)]), this.value, (value) => (this.value = Number(value))),
+      el("div", { class: "both" },
+        choices("Tool", [["brush", "Brush"], ["box", "Box"]], this.tool, (tool) => (this.tool = tool)),
+        choices("Paint", values.map(({ value, name }) => [value, name, this.swatch(value)]), this.value, (value) => (this.value = Number(value)))),
       labelled("Brush size", this.size),
       el("div", { class: "row" }, this.undo, this.redo, this.clear, ...this.further()),
     );
