@@ -9,7 +9,7 @@ import * as jobs from "./jobs.js";
 import { Picker } from "./picker.js";
 
 const HINTS = {
-  generate: "From words, a class, or what you place and paint.",
+  generate: "",
   inpaint: "Paint over what is to be drawn anew.",
   outpaint: "A picture, continued beyond its sides.",
   vary: "A picture again, a little or very different.",
@@ -23,6 +23,7 @@ const ORDER = Object.keys(HINTS);
 const FILES = { inpaint: "file", outpaint: "file", vary: "file", colorize: "file", upscale: "images", reconstruct: "images", edit: "image" };
 const FIRST = { outpaint: ["left", "right", "top", "bottom"], interpolate: ["seeds", "texts", "labels", "files", "frames"], upscale: [] };
 const OWN = ["text", "label", "layout", "semantic", "embedding", "n", "seed", "size", "model", "mask", "box", "to", "image", "file", "images"];
+const SAID = { text: "words", clip_text: "words", class_label: "a class", layout: "objects you place", semantic: "a map you paint", embedding: "vectors" };
 const WORDS = ["text", "clip_text"];
 const GROUPS = {
   Sampling: null,
@@ -86,8 +87,14 @@ export class Create {
       this.form.querySelector(`input[value="${task}"]`).focus();
     });
     group.classList.add("tasks");
-    group.append(el("p", { class: "hint" }, HINTS[this.task]));
+    group.append(el("p", { class: "hint" }, HINTS[this.task] || this.fromWhat()));
     return group;
+  }
+
+  /** What pictures are drawn from. */
+  fromWhat() {
+    const found = Object.values(this.model.takes).map(({ kind }) => SAID[kind]).filter(Boolean);
+    return found.length ? `From ${found.slice(0, -1).join(", ")}${found.length > 1 ? " or " : ""}${found.at(-1)}.` : "A new picture.";
   }
 
   /** What the picture is made of: a picture, words, a class, and what is drawn by hand. */

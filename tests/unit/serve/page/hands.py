@@ -10,10 +10,12 @@ from PIL import Image
 from tests.unit.serve.live import Live, picture, png
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Locator, Page
+    from playwright.sync_api import FilePayload, Locator, Page
 
-PHOTO = {"name": "photo.png", "mimeType": "image/png", "buffer": picture()}
-"""16x16 pixels of noise."""
+
+def photo() -> FilePayload:
+    """16x16 pixels of noise, as a file to choose."""
+    return {"name": "photo.png", "mimeType": "image/png", "buffer": picture()}
 
 
 def choose(page: Page, model: str, task: str = "Generate") -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tests.unit.serve.live import Live
+from tests.unit.serve.live import Live, picture
 from tests.unit.serve.page import hands
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def hole(page: Page, served: Live) -> NDArray[np.bool_]:
 def painting(page: Page) -> None:
     """Inpaint, with a picture chosen."""
     hands.choose(page, "small", "Inpaint")
-    page.locator(".picker input").set_input_files([hands.PHOTO])  # type: ignore[list-item]
+    page.locator(".picker input").set_input_files(hands.photo())
     page.wait_for_selector(".board canvas")
 
 
@@ -44,7 +44,7 @@ def test_a_mask_is_painted_and_filled(page: Page, served: Live):
     mask = hole(page, served)
     assert mask[:, 8:].sum() == 0
     assert mask[5:11, 4].all()
-    given = np.asarray(hands.opened(hands.PHOTO["buffer"]))  # type: ignore[arg-type]
+    given = np.asarray(hands.opened(picture()))
     drawn = np.asarray(hands.opened(hands.content(served, hands.jobs(served)[0]["images"][0]["url"])))
     assert np.array_equal(given[~mask], drawn[~mask])
     assert not np.array_equal(given[mask], drawn[mask])

@@ -29,16 +29,16 @@ def test_sample_with_a_preview(page: Page, served: Live):
     page.get_by_label("Pictures", exact=True).fill("2")
     page.get_by_label("Seed", exact=True).fill("7")
     page.get_by_text("More settings").click()
-    page.get_by_label("Steps", exact=True).fill("100")
+    page.get_by_label("Steps", exact=True).fill("60")
     page.get_by_label("Solver", exact=True).fill("ddim:eta=0.5")
     hands.submit(page)
     page.locator("#stage img.preview").first.wait_for()
-    expect(page.locator("#stage .line")).to_have_text(re.compile(r"Step \d+ of 200, .* left"))
+    expect(page.locator("#stage .line")).to_have_text(re.compile(r"Step \d+ of 120, .* left"))
     expect(page.locator("#stage img.preview")).to_have_count(2, timeout=20_000)
     expect(page.locator("#stage button.frame img")).to_have_count(2, timeout=20_000)
     assert page.locator("#stage button.frame img").nth(1).get_attribute("alt") == "a red circle, star, seed 8"
     (job,) = hands.jobs(served)
-    asked = {"text": "a red circle", "label": "star", "n": 2, "seed": 7, "steps": 100, "solver": "ddim:eta=0.5"}
+    asked = {"text": "a red circle", "label": "star", "n": 2, "seed": 7, "steps": 60, "solver": "ddim:eta=0.5"}
     assert job["options"] == asked
 
 
@@ -63,7 +63,7 @@ def test_the_keyboard_alone(page: Page, served: Live):
 def test_tasks_that_begin_with_pictures(page: Page, served: Live, task: str):
     hands.choose(page, "low" if task == "Upscale" else "small", task)
     if task != "Interpolate":
-        page.locator(".picker input").set_input_files([hands.PHOTO])  # type: ignore[list-item]
+        page.locator(".picker input").set_input_files(hands.photo())
         page.get_by_text("16 × 16").wait_for()
     if task == "Vary":
         page.get_by_label("Strength").fill("0.3")

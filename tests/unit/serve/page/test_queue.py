@@ -87,7 +87,7 @@ def test_a_picture_is_looked_at_used_and_deleted(page: Page, served: Live):
     from playwright.sync_api import expect
 
     hands.choose(page, "small", "Vary")
-    page.locator(".picker input").set_input_files([hands.PHOTO])  # type: ignore[list-item]
+    page.locator(".picker input").set_input_files(hands.photo())
     page.get_by_label("Prompt").fill("a red circle")
     page.get_by_label("Strength").fill("0.4")
     hands.draw(page)
