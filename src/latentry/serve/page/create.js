@@ -1,44 +1,34 @@
 // The form: a task, what it is asked, few controls first and the rest behind one fold.
 
 import * as api from "./api.js";
+import { areBoxes, asBody, boxesIn } from "./body.js";
 import { Boxes } from "./canvas/boxes.js";
-import { MapBrush, MaskBrush, choices } from "./canvas/brush.js";
+import { MapBrush, MaskBrush } from "./canvas/brush.js";
+import { foldOf } from "./canvas/fold.js";
+import { marginsOf } from "./canvas/margins.js";
 import { controlOf, numberControl, rangeControl, selectControl, textControl } from "./controls.js";
-import { button, el, labelled, say } from "./dom.js";
+import { button, choices, el, labelled, say } from "./dom.js";
 import * as jobs from "./jobs.js";
 import { Picker } from "./picker.js";
+import { FILES, FIRST, ORDER, OWN, PREVIEWS, WORDS, capital, hintOf, inGroups } from "./tasks.js";
 
-const HINTS = {
-  generate: "",
-  inpaint: "Paint over what is to be drawn anew.",
-  outpaint: "A picture, continued beyond its sides.",
-  vary: "A picture again, a little or very different.",
-  upscale: "A picture, several times as large.",
-  colorize: "A grey picture in colours.",
-  edit: "Change some words, and only that of the picture.",
-  interpolate: "From one picture to another, in steps.",
-  reconstruct: "What the first stage keeps of a picture.",
-};
-const ORDER = Object.keys(HINTS);
-const FILES = { inpaint: "file", outpaint: "file", vary: "file", colorize: "file", upscale: "images", reconstruct: "images", edit: "image" };
-const FIRST = { outpaint: ["left", "right", "top", "bottom"], interpolate: ["seeds", "texts", "labels", "files", "frames"], upscale: [] };
-const OWN = ["text", "label", "layout", "semantic", "embedding", "n", "seed", "size", "model", "mask", "box", "to", "image", "file", "images"];
-const SAID = { text: "words", clip_text: "words", class_label: "a class", layout: "objects you place", semantic: "a map you paint", embedding: "vectors" };
-const WORDS = ["text", "clip_text"];
-const GROUPS = {
-  Sampling: null,
-  Guidance: ["guidance", "guidance_interval", "guidance_rescale", "classifier_scale", "classifier", "autoguide", "guide", "guide_scale", "guide_loss"],
-  "Larger than in training": ["tile", "overlap"],
-  File: ["output_format", "output_compression", "background", "metadata"],
-};
-const GROUPED = Object.values(GROUPS).flatMap((members) => members ?? []);
-const PREVIEWS = 6;
 const LARGEST_MAP = 4_194_304;
 
 export class Create {
   /** models: of /v1/models. schemas: of OpenAPI. began: called with each job. */
   constructor(place, models, schemas, began) {
-    Object.assign(this, { models, schemas, began, memory: new Map(), controls: [], pickers: new Map(), brush: null, boards: [], drawings: new Map(), brushes: new WeakMap() });
+    Object.assign(this, {
+      models,
+      schemas,
+      began,
+      memory: new Map(),
+      controls: [],
+      pickers: new Map(),
+      brush: null,
+      boards: [],
+      drawings: new Map(),
+      brushes: new WeakMap(),
+    });
     this.form = el("form", { noValidate: true, "aria-label": "What to draw" });
     this.form.addEventListener("submit", (event) => {
       event.preventDefault();
@@ -53,17 +43,32 @@ export class Create {
 
   /** The controls of a task of a model. What was entered before stays, where it is asked for again. */
   build(model, task) {
-    for (const control of this.controls) if (control.get && !(control.get() instanceof Promise)) this.memory.set(control.name, control.get());
+    for (const control of this.controls)
+      if (control.get && !(control.get() instanceof Promise)) this.memory.set(control.name, control.get());
     const able = ORDER.filter((name) => model.tasks.includes(name));
     Object.assign(this, { model, task: able.includes(task) ? task : able[0], controls: [], boards: [], brush: null });
     this.schema = this.schemas[`${capital(this.task)}Task`].properties;
-    const parts = [this.modelChooser(), this.taskChooser(able), ...this.subject(), ...this.numbers(), this.sendRow(), this.rest()];
+    const parts = [
+      this.modelChooser(),
+      this.taskChooser(able),
+      ...this.subject(),
+      ...this.numbers(),
+      this.sendRow(),
+      this.rest(),
+    ];
     this.form.replaceChildren(...parts.filter(Boolean));
     for (const control of this.controls) {
       const before = this.memory.get(control.name);
       if (before !== undefined) control.set(before);
     }
     this.picked();
+  }
+
+  /** Of all that was entered, as if the page were new; but for the picture that is chosen. */
+  forget() {
+    this.memory.clear();
+    this.drawings.clear();
+    this.controls = [];
   }
 
   add(control) {
@@ -73,28 +78,34 @@ export class Create {
 
   modelChooser() {
     if (this.models.length < 2) return null;
-    const select = el("select", {}, this.models.map(({ id }) => el("option", { value: id, selected: id === this.model.id }, id)));
+    const select = el(
+      "select",
+      {},
+      this.models.map(({ id }) => el("option", { value: id, selected: id === this.model.id }, id)),
+    );
     select.addEventListener("change", () => {
-      this.build(this.models.find(({ id }) => id === select.value), this.task);
+      this.build(
+        this.models.find(({ id }) => id === select.value),
+        this.task,
+      );
       this.form.querySelector("select").focus();
     });
     return labelled("Model", select);
   }
 
   taskChooser(able) {
-    const group = choices("Task", able.map((name) => [name, capital(name)]), this.task, (task) => {
-      this.build(this.model, task);
-      this.form.querySelector(`input[value="${task}"]`).focus();
-    });
+    const group = choices(
+      "Task",
+      able.map((name) => [name, capital(name)]),
+      this.task,
+      (task) => {
+        this.build(this.model, task);
+        this.form.querySelector(`input[value="${task}"]`).focus();
+      },
+    );
     group.classList.add("tasks");
-    group.append(el("p", { class: "hint" }, HINTS[this.task] || this.fromWhat()));
+    group.append(el("p", { class: "hint" }, hintOf(this.task, this.model)));
     return group;
-  }
-
-  /** What pictures are drawn from. */
-  fromWhat() {
-    const found = Object.values(this.model.takes).map(({ kind }) => SAID[kind]).filter(Boolean);
-    return found.length ? `From ${found.slice(0, -1).join(", ")}${found.length > 1 ? " or " : ""}${found.at(-1)}.` : "A new picture.";
   }
 
   /** What the picture is made of: a picture, words, a class, and what is drawn by hand. */
@@ -105,9 +116,18 @@ export class Create {
       this.under = el("div", { class: "under" });
       yield this.under;
     }
-    if (this.task === "vary") yield this.add(rangeControl("strength", { min: 0.05, max: 1, step: 0.05, value: 0.6, hint: "Low stays near the picture, high goes far." }));
+    if (this.task === "vary")
+      yield this.add(
+        rangeControl("strength", {
+          min: 0.05,
+          max: 1,
+          step: 0.05,
+          value: 0.6,
+          hint: "Low stays near the picture, high goes far.",
+        }),
+      );
     for (const [name, told] of Object.entries(this.model.takes)) {
-      if (this.task !== "reconstruct" && this.task !== "interpolate" && !(this.task === "upscale" && told.kind === "image")) yield* this.condition(name, told);
+      if (!["reconstruct", "interpolate"].includes(this.task)) yield* this.condition(name, told);
     }
     if (this.schema.to) yield this.add(textControl("to", { rows: 2 }));
     if (FIRST[this.task]?.length) yield this.group(FIRST[this.task]);
@@ -124,47 +144,41 @@ export class Create {
   }
 
   *condition(name, told) {
-    if (WORDS.includes(told.kind)) yield this.add(textControl(name, { rows: 2, label: name === "text" ? "Prompt" : undefined }));
+    if (WORDS.includes(told.kind))
+      yield this.add(textControl(name, { rows: 2, label: name === "text" ? "Prompt" : undefined }));
     if (told.kind === "class_label") yield this.add(this.classes(name, told));
     if (this.task !== "generate") return;
-    if (told.kind === "layout") yield this.drawn(name, "Place objects", () => new Boxes(...this.size(), told), (board) => ({ boxes: board.value(), width: board.width, height: board.height }));
-    if (told.kind === "semantic" && told.classes <= 256) yield this.drawn(name, "Paint a map of classes", () => new MapBrush(...this.size(), told), (board) => board.file());
-    if (told.kind === "embedding") yield this.add(controlOf(name, { format: "byte", description: this.schema.embedding?.description }, {}));
+    if (told.kind === "layout")
+      yield this.drawn(
+        name,
+        "Place objects",
+        () => new Boxes(...this.size(), told),
+        (board) => ({ boxes: board.value(), width: board.width, height: board.height }),
+      );
+    if (told.kind === "semantic" && told.classes <= 256)
+      yield this.drawn(
+        name,
+        "Paint a map of classes",
+        () => new MapBrush(...this.size(), told),
+        (board) => board.file(),
+      );
+    if (told.kind === "embedding")
+      yield this.add(controlOf(name, { format: "byte", description: this.schema.embedding?.description }, {}));
   }
 
   classes(name, { names, classes }) {
-    if (!names.length) return numberControl(name, { min: 0, max: classes - 1, hint: `Numbers from 0 to ${classes - 1}.` });
-    return names.length > 40 ? textControl(name, { known: names }) : selectControl(name, [["", "Any"], ...names.map((one) => [one, one])]);
+    if (!names.length)
+      return numberControl(name, { min: 0, max: classes - 1, hint: `Numbers from 0 to ${classes - 1}.` });
+    return names.length > 40
+      ? textControl(name, { known: names })
+      : selectControl(name, [["", "Any"], ...names.map((one) => [one, one])]);
   }
 
-  /** A board that is made once it is opened; closed, nothing of it is asked. */
+  /** A board behind a fold of its own. What was drawn stays while other tasks are looked at. */
   drawn(name, label, make, value) {
-    const fold = el("details", { class: "fold" }, el("summary", {}, label));
-    const key = `${this.model.id} ${name}`;
-    let board = this.drawings.get(key) ?? null;
-    if (board) {
-      fold.append(board.element);
-      fold.open = !board.isEmpty;
-    }
-    const open = () => {
-      if (!board) fold.append((board = make()).element);
-      this.drawings.set(key, board);
-    };
-    fold.addEventListener("toggle", () => fold.open && open());
-    this.boards.push({
-      name,
-      show: () => {
-        fold.open = true;
-        open();
-        return board;
-      },
-      renew: () => {
-        board?.element.remove();
-        board = null;
-        if (fold.open) open();
-      },
-    });
-    return this.add({ name, element: fold, get: () => (fold.open && board && !board.isEmpty ? value(board) : undefined), set: () => false, clear: () => {} });
+    const fold = foldOf({ name, label, make, value, kept: this.drawings, key: `${this.model.id} ${name}` });
+    this.boards.push(fold);
+    return this.add(fold.control);
   }
 
   size() {
@@ -181,8 +195,16 @@ export class Create {
     parts.push(this.add(numberControl("seed", { min: 0, placeholder: "Random" })));
     if (this.task === "generate" || this.task === "interpolate") {
       const [height, width] = this.model.size;
-      for (const [name, own] of [["width", width], ["height", height]]) {
-        const control = numberControl(name, { min: this.model.multiple, max: 4096, step: this.model.multiple, placeholder: String(own) });
+      for (const [name, own] of [
+        ["width", width],
+        ["height", height],
+      ]) {
+        const control = numberControl(name, {
+          min: this.model.multiple,
+          max: 4096,
+          step: this.model.multiple,
+          placeholder: String(own),
+        });
         control.input.addEventListener("change", () => this.boards.forEach((board) => board.renew()));
         parts.push(this.add(control));
       }
@@ -200,19 +222,39 @@ export class Create {
   rest() {
     const shown = [...OWN, ...(FIRST[this.task] ?? []), ...this.controls.map(({ name }) => name)];
     const names = Object.keys(this.schema).filter((name) => !shown.includes(name));
-    const reset = button("Reset all", () => {
-      this.memory.clear();
-      for (const control of this.controls) control.clear();
-    }, { class: "small" });
-    const groups = Object.entries(GROUPS).map(([name, members]) => [name, members ? names.filter((one) => members.includes(one)) : names.filter((one) => !GROUPED.includes(one))]);
-    const parts = groups.filter(([, members]) => members.length).map(([name, members]) => this.group(members, name));
-    return (this.more = el("details", { class: "fold more", open: this.more?.open ?? false }, el("summary", {}, "More settings"), parts, reset));
+    const reset = button(
+      "Reset all",
+      () => {
+        this.forget();
+        this.build(this.model, this.task);
+      },
+      { class: "small" },
+    );
+    const parts = inGroups(names).map(([name, members]) => this.group(members, name));
+    return (this.more = el(
+      "details",
+      { class: "fold more", open: this.more?.open ?? false },
+      el("summary", {}, "More settings"),
+      parts,
+      reset,
+    ));
   }
 
   group(names, heading) {
     const models = this.models.map(({ id }) => id);
-    const made = names.map((name) => controlOf(name, this.schema[name], { own: this.model.sample?.[name], models, names: name === "labels" ? this.model.labels : undefined }));
-    return el("div", { class: "group" }, heading ? el("h3", {}, heading) : null, made.filter(Boolean).map((control) => this.add(control)));
+    const made = names.map((name) =>
+      controlOf(name, this.schema[name], {
+        own: this.model.sample?.[name],
+        models,
+        names: name === "labels" ? this.model.labels : undefined,
+      }),
+    );
+    return el(
+      "div",
+      { class: "group" },
+      heading ? el("h3", {}, heading) : null,
+      made.filter(Boolean).map((control) => this.add(control)),
+    );
   }
 
   /** Another picture was chosen: what is drawn over it begins anew. */
@@ -234,23 +276,17 @@ export class Create {
     this.brush.board.setPicture(bitmap);
     this.under.replaceChildren(this.brush.element);
     const brush = this.brush;
-    this.controls.push({ name: "mask", get: () => (brush.isEmpty ? undefined : brush.file()), set: () => false, clear: () => {} });
+    this.controls.push({
+      name: "mask",
+      get: () => (brush.isEmpty ? undefined : brush.file()),
+      set: () => false,
+      clear: () => {},
+    });
   }
 
   margins(bitmap) {
-    const canvas = el("canvas", { width: bitmap.width, height: bitmap.height });
-    canvas.getContext("2d").drawImage(bitmap, 0, 0);
-    const frame = el("div", { class: "margins", role: "img" }, canvas);
-    const show = () => {
-      const [left, right, top, bottom] = FIRST.outpaint.map((name) => this.controls.find((one) => one.name === name)?.get() ?? 0);
-      const [width, height] = [bitmap.width + left + right, bitmap.height + top + bottom];
-      frame.style.aspectRatio = `${width} / ${height}`;
-      Object.assign(canvas.style, { left: `${(left / width) * 100}%`, top: `${(top / height) * 100}%`, width: `${(bitmap.width / width) * 100}%`, height: `${(bitmap.height / height) * 100}%` });
-      frame.setAttribute("aria-label", `The result is ${width} × ${height} pixels`);
-    };
-    this.under.replaceChildren(frame);
-    for (const { name, input } of this.controls) if (FIRST.outpaint.includes(name)) input.addEventListener("input", show);
-    show();
+    const controls = FIRST.outpaint.map((side) => this.controls.find(({ name }) => name === side));
+    this.under.replaceChildren(marginsOf(bitmap, controls));
   }
 
   /** What is asked, as a body of the API. */
@@ -260,20 +296,11 @@ export class Create {
     for (const { name, get } of this.controls) {
       const value = await get();
       if (value instanceof Blob) files.push([name, value]);
-      else if (Array.isArray(value) && value[0] instanceof Blob) files.push(...value.map((file) => [`${name}[]`, file]));
+      else if (Array.isArray(value) && value[0] instanceof Blob)
+        files.push(...value.map((file) => [`${name}[]`, file]));
       else if (value !== undefined) fields[name] = value;
     }
-    if ("width" in fields || "height" in fields) {
-      const [height, width] = this.model.size;
-      fields.size = [fields.height ?? height, fields.width ?? width];
-      delete fields.width;
-      delete fields.height;
-    }
-    if (!files.length) return fields;
-    const form = new FormData();
-    for (const [name, value] of Object.entries(fields)) form.append(name, typeof value === "object" ? JSON.stringify(value) : String(value));
-    for (const [name, file] of files) form.append(name, file, file.name ?? `${name}.png`);
-    return form;
+    return asBody(fields, files, this.model.size);
   }
 
   async submit() {
@@ -287,6 +314,7 @@ export class Create {
     this.sender.disabled = true;
     try {
       this.began(await jobs.begin(await this.body()));
+      say("It is under way.", true);
     } catch (error) {
       if (!(error instanceof api.ApiError)) throw error;
       this.problem.textContent = error.message;
@@ -319,14 +347,13 @@ export class Create {
 
   /** Settings from elsewhere, which may say anything. inputs: files by option. Gives what could not be taken. */
   async restore({ task, model, fields, inputs = {} }) {
-    const chosen = this.models.find(({ id, hash }) => id === model?.name || (hash && hash === model?.hash)) ?? this.model;
+    const chosen =
+      this.models.find(({ id, hash }) => id === model?.name || (hash && hash === model?.hash)) ?? this.model;
     const lost = [];
     if (model && chosen.id !== model.name && chosen.hash !== model.hash) lost.push("the model");
     if (!ORDER.includes(task) || !chosen.tasks.includes(task)) return [`the task`];
-    this.memory.clear();
-    for (const control of this.controls) control.clear();
+    this.forget();
     this.build(chosen, task);
-    for (const control of this.controls) control.clear();
     for (const [name, value] of Object.entries(fields)) {
       const control = this.controls.find((one) => one.name === name);
       const taken = control?.set(value) || this.restoreBoxes(name, value);
@@ -334,7 +361,8 @@ export class Create {
     }
     const file = FILES[this.task];
     if (file && inputs[file]) await this.picker.take(inputs[file]);
-    if (inputs.mask && this.brush) this.brush.load(await createImageBitmap(inputs.mask[0]), (value) => (value > 127 ? 255 : 0));
+    if (inputs.mask && this.brush)
+      this.brush.load(await createImageBitmap(inputs.mask[0]), (value) => (value > 127 ? 255 : 0));
     const map = this.boards.find(({ name }) => name !== "layout" && inputs[name]);
     if (map) map.show().load(await createImageBitmap(inputs[map.name][0]), (value) => value);
     return lost;
@@ -342,17 +370,10 @@ export class Create {
 
   restoreBoxes(name, value) {
     const board = this.boards.find((one) => one.name === name);
-    const list = Array.isArray(value) ? value : value?.boxes;
-    if (!board || !Array.isArray(list) || list.length > 1000 || !list.every(isBox)) return false;
+    if (!board || !areBoxes(value)) return false;
     const shown = board.show();
     if (!(shown instanceof Boxes)) return false;
-    const shares = list.every(({ bbox }) => bbox.every((one) => one <= 1));
-    const [across, down] = shares ? [shown.width, shown.height] : [shown.width / (value.width || shown.width), shown.height / (value.height || shown.height)];
-    const scaled = ([x, y, width, height]) => [x * across, y * down, width * across, height * down].map((one) => Math.round(one * 100) / 100);
-    shown.change(list.map(({ label, bbox }) => ({ label, bbox: scaled(bbox) })));
+    shown.change(boxesIn(value, shown));
     return true;
   }
 }
-
-const isBox = (box) => ["string", "number"].includes(typeof box?.label) && Array.isArray(box.bbox) && box.bbox.length === 4 && box.bbox.every(Number.isFinite);
-const capital = (name) => name.replace(/^./, (letter) => letter.toUpperCase());

@@ -10,7 +10,9 @@ export function el(name, attributes = {}, ...children) {
     else if (key in element && !key.startsWith("aria-") && key !== "list" && key !== "role") element[key] = value;
     else element.setAttribute(key, value);
   }
-  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+  element.append(
+    ...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false),
+  );
   return element;
 }
 
@@ -25,6 +27,25 @@ export function labelled(label, control, hint) {
   const described = hint ? el("p", { class: "hint", id: `${control.id}-hint` }, hint) : null;
   if (described) control.setAttribute("aria-describedby", described.id);
   return el("div", { class: "field" }, el("label", { htmlFor: control.id }, label), control, described);
+}
+
+/** A group of radio buttons. ones: [value, name, mark]. */
+export function choices(legend, ones, chosen, choose) {
+  const group = fresh(legend);
+  return el(
+    "fieldset",
+    { class: "choices" },
+    el("legend", {}, legend),
+    ones.map(([value, name, mark]) =>
+      el(
+        "label",
+        { class: "chip" },
+        el("input", { type: "radio", name: group, value, checked: value === chosen, onchange: () => choose(value) }),
+        mark ?? null,
+        name,
+      ),
+    ),
+  );
 }
 
 export function button(label, onclick, attributes = {}) {

@@ -29,22 +29,34 @@ export class Gallery {
     const drawn = all.filter(({ images }) => images.length);
     this.ones = drawn.flatMap((job) => job.images.map((_, index) => [job, index]));
     const before = this.tiles;
-    this.tiles = new Map(this.ones.map(([job, index]) => {
-      const key = `${job.id} ${index}`;
-      return [key, before.get(key) ?? this.tile(job, index, key)];
-    }));
+    this.tiles = new Map(
+      this.ones.map(([job, index]) => {
+        const key = `${job.id} ${index}`;
+        return [key, before.get(key) ?? this.tile(job, index, key)];
+      }),
+    );
     this.none.hidden = this.ones.length > 0;
     const elements = [...this.tiles.values()];
     const now = [...this.grid.children];
-    if (elements.length !== now.length || elements.some((element, index) => element !== now[index])) this.grid.replaceChildren(...elements);
+    if (elements.length !== now.length || elements.some((element, index) => element !== now[index]))
+      this.grid.replaceChildren(...elements);
   }
 
   /** A picture with what it is of. */
   tile(job, index, key) {
     const told = job.images[index];
     const look = () => this.open(this.ones, [...this.tiles.keys()].indexOf(key));
-    return el("li", {}, button(image(job, index), look, { class: "frame", "aria-haspopup": "dialog" }),
-      el("p", { class: "caption" }, el("span", { class: "name" }, words(job, index)), told.seed === undefined ? null : el("span", { class: "hint" }, `seed ${told.seed}`)));
+    return el(
+      "li",
+      {},
+      button(image(job, index), look, { class: "frame", "aria-haspopup": "dialog" }),
+      el(
+        "p",
+        { class: "caption" },
+        el("span", { class: "name" }, words(job, index)),
+        told.seed === undefined ? null : el("span", { class: "hint" }, `seed ${told.seed}`),
+      ),
+    );
   }
 }
 
@@ -55,13 +67,23 @@ export class Recent {
     place.replaceChildren(el("h2", {}, "Drawn before"), this.list);
     let shown = "";
     jobs.listen((all) => {
-      const ones = all.filter(({ id }) => id !== looked()).flatMap((job) => job.images.map((_, index) => [job, index])).slice(0, FEW);
+      const ones = all
+        .filter(({ id }) => id !== looked())
+        .flatMap((job) => job.images.map((_, index) => [job, index]))
+        .slice(0, FEW);
       const now = ones.map(([{ id }, index]) => `${id} ${index}`).join();
       place.hidden = !ones.length;
       if (now === shown) return;
       shown = now;
-      this.list.replaceChildren(...ones.map(([job, index], at) =>
-        el("li", {}, button(image(job, index), () => open(ones, at), { class: "frame", "aria-haspopup": "dialog" }))));
+      this.list.replaceChildren(
+        ...ones.map(([job, index], at) =>
+          el(
+            "li",
+            {},
+            button(image(job, index), () => open(ones, at), { class: "frame", "aria-haspopup": "dialog" }),
+          ),
+        ),
+      );
     });
   }
 }

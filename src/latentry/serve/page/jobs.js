@@ -1,6 +1,7 @@
 // The jobs that the server has of ours: asked for often while one is under way, and told to whoever shows them.
 
 import * as api from "./api.js";
+import { say } from "./dom.js";
 
 const SOON = 800;
 const LATER = 10_000;
@@ -12,6 +13,7 @@ let known = new Map();
 let timer = 0;
 let asking = null;
 let again = false;
+let lost = false;
 
 export const all = () => [...known.values()].sort((one, other) => other.created - one.created);
 export const ended = (job) => ENDS.includes(job.status);
@@ -40,9 +42,13 @@ async function ask() {
     try {
       newest = (await api.get(`/v1/jobs?limit=${PAGE}`)).data;
     } catch (error) {
-      if (error instanceof api.ApiError && error.status === 0) return;  // asked again later
-      throw error;
+      if (!(error instanceof api.ApiError) || error.status !== 0) throw error;
+      if (!lost) say(error.message);
+      lost = true; // and asked again later
+      return;
     }
+    if (lost) say("The server answers again.");
+    lost = false;
     const oldest = newest.length === PAGE ? newest.at(-1).created : 0;
     const older = [...known.values()].filter((job) => job.created < oldest);
     keep([...newest, ...older]);
@@ -54,6 +60,8 @@ function plan() {
   const busy = all().some((job) => !ended(job));
   timer = setTimeout(() => (document.hidden ? plan() : refresh()), busy ? SOON : LATER);
 }
+
+document.addEventListener("visibilitychange", () => document.hidden || timer === 0 || refresh());
 
 /** Those before the oldest that is known; whether there may be further ones. */
 export async function earlier() {
@@ -80,7 +88,8 @@ export async function move(job, place) {
 
 /** Cancel it; or remove it, once it has ended. */
 export async function remove(job) {
-  await api.send("DELETE", `/v1/jobs/${job.id}`);
+  const { deleted } = await api.send("DELETE", `/v1/jobs/${job.id}`);
+  if (deleted) known.delete(job.id);
   await refresh();
 }
 

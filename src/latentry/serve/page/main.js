@@ -39,11 +39,21 @@ function turn() {
 function askForToken(refused) {
   const dialog = place("token");
   const input = el("input", { type: "password", id: "token-input", autocomplete: "off", required: true });
-  const form = el("form", { method: "dialog" },
+  const form = el(
+    "form",
+    { method: "dialog" },
     el("h2", { id: "token-title" }, "This server asks for a token"),
-    el("p", { class: "hint" }, refused ? "The token was not accepted." : "It is the one that the server was started with. It is kept until this tab is closed."),
-    el("label", { htmlFor: input.id }, "Token"), input,
-    el("div", { class: "row" }, el("button", { type: "submit", class: "go" }, "Continue")));
+    el(
+      "p",
+      { class: "hint" },
+      refused
+        ? "The token was not accepted."
+        : "It is the one that the server was started with. It is kept until this tab is closed.",
+    ),
+    el("label", { htmlFor: input.id }, "Token"),
+    input,
+    el("div", { class: "row" }, el("button", { type: "submit", class: "go" }, "Continue")),
+  );
   form.addEventListener("submit", () => api.useToken(input.value));
   dialog.onclose = () => dialog.replaceChildren();
   dialog.addEventListener("cancel", (event) => event.preventDefault());
@@ -65,7 +75,7 @@ async function received(files, create) {
 }
 
 function restored(lost, name) {
-  const all = lost.length ? ` What it does not have here: ${lost.slice(0, 8).join(", ").slice(0, 200)}.` : "";
+  const all = lost.length ? ` But not: ${lost.slice(0, 8).join(", ").slice(0, 200)}.` : "";
   say(`The settings of ${name} are restored.${all}`);
 }
 
@@ -102,7 +112,10 @@ function assemble(models, schemas) {
     },
     begin: (model, task, file) => {
       go("create");
-      create.build(models.find(({ id }) => id === model), task);
+      create.build(
+        models.find(({ id }) => id === model),
+        task,
+      );
       return create.use(task, file);
     },
   });
@@ -112,7 +125,8 @@ function assemble(models, schemas) {
     stage.watch(job);
     if (NARROW.matches) place("stage").scrollIntoView({ behavior: "smooth", block: "start" });
   };
-  const create = new Create(place("form"), models, schemas, watch);
+  const create = models.length ? new Create(place("form"), models, schemas, watch) : null;
+  if (!create) place("form").replaceChildren(el("p", { class: "none" }, "No model is served yet."));
   jobs.listen((all) => {
     const busy = all.filter((job) => !jobs.ended(job));
     place("busy").textContent = busy.length || "";
@@ -122,7 +136,7 @@ function assemble(models, schemas) {
   new Queue(place("queue"), watch);
   new Gallery(place("gallery"), open);
   new Recent(place("recent"), open, () => stage.id);
-  listenForFiles(create);
+  if (create) listenForFiles(create);
 }
 
 async function start() {
@@ -131,10 +145,16 @@ async function start() {
   turn();
   try {
     const [models, openapi] = await Promise.all([api.get("/v1/models"), api.get("/openapi.json")]);
-    assemble(models.data.filter(({ tasks }) => tasks.length), openapi.components.schemas);
+    assemble(
+      models.data.filter(({ tasks }) => tasks.length),
+      openapi.components.schemas,
+    );
     await jobs.refresh();
   } catch (error) {
-    place("form").replaceChildren(el("p", { class: "problem", role: "alert" }, error.message), button("Try again", () => location.reload()));
+    place("form").replaceChildren(
+      el("p", { class: "problem", role: "alert" }, error.message),
+      button("Try again", () => location.reload()),
+    );
   }
 }
 

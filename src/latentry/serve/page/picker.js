@@ -6,10 +6,21 @@ export class Picker {
   /** several: more than one at once. onchange: called when it is another. */
   constructor({ label, several = false, onchange = () => {} }) {
     Object.assign(this, { several, onchange, files: [], bitmap: null });
-    this.input = el("input", { type: "file", accept: "image/*,.tif,.tiff,.npy,.dcm", multiple: several, class: "unseen", id: fresh("picture") });
+    this.input = el("input", {
+      type: "file",
+      accept: "image/*,.tif,.tiff,.npy,.dcm",
+      multiple: several,
+      class: "unseen",
+      id: fresh("picture"),
+    });
     this.input.addEventListener("change", () => this.take([...this.input.files]));
     this.shown = el("div", { class: "picked" });
-    this.drop = el("label", { class: "drop", htmlFor: this.input.id }, el("strong", {}, label), el("span", { class: "hint" }, "Choose, drop or paste an image file."));
+    this.drop = el(
+      "label",
+      { class: "drop", htmlFor: this.input.id },
+      el("strong", {}, label),
+      el("span", { class: "hint" }, "Choose, drop or paste an image file."),
+    );
     this.element = el("div", { class: "picker" }, this.input, this.drop, this.shown);
     for (const kind of ["dragenter", "dragover"]) {
       this.element.addEventListener(kind, (event) => {
@@ -54,7 +65,9 @@ export class Picker {
       return;
     }
     const names = this.files.map((file) => file.name).join(", ");
-    const size = this.bitmap ? `${this.bitmap.width} × ${this.bitmap.height}` : "This browser cannot show it; the model may still read it.";
+    const size = this.bitmap
+      ? `${this.bitmap.width} × ${this.bitmap.height}`
+      : "This browser cannot show it; the model may still read it.";
     this.shown.replaceChildren(
       ...(this.bitmap ? [thumbnail(this.bitmap)] : []),
       el("p", {}, el("span", { class: "name" }, names), el("span", { class: "hint" }, size)),

@@ -19,7 +19,9 @@ export function image(job, index, attributes = {}) {
   if (!isShown(told)) return el("span", { class: "unshown" }, "16 bits a channel: save it to see it.");
   const seed = told.seed === undefined ? "" : `, seed ${told.seed}`;
   const shown = el("img", { alt: `${words(job, index)}${seed}`, decoding: "async", loading: "lazy", ...attributes });
-  shown.addEventListener("load", () => shown.classList.toggle("pixels", Math.max(shown.naturalWidth, shown.naturalHeight) <= 256));
+  shown.addEventListener("load", () =>
+    shown.classList.toggle("pixels", Math.max(shown.naturalWidth, shown.naturalHeight) <= 256),
+  );
   api.showIn(shown, told.url).catch(() => shown.classList.add("missing"));
   return shown;
 }
@@ -27,7 +29,9 @@ export function image(job, index, attributes = {}) {
 export async function fileOf(job, index) {
   const told = job.images[index];
   const data = await api.blob(told.url);
-  return new File([data], `${told.seed === undefined ? job.id : `seed-${told.seed}`}.${told.output_format}`, { type: data.type });
+  return new File([data], `${told.seed === undefined ? job.id : `seed-${told.seed}`}.${told.output_format}`, {
+    type: data.type,
+  });
 }
 
 /** Save it as it is, or without what its file says of how it was made. */
@@ -72,20 +76,38 @@ export class PictureDialog {
       button(label, () => this.go(step), { class: "icon", "aria-label": name, disabled: !this.ones[this.at + step] });
     this.dialog.replaceChildren(
       el("div", { class: "large" }, image(job, index, { loading: "eager" })),
-      el("div", { class: "about" },
-        el("div", { class: "row bar" }, move("←", -1, "Picture before"), move("→", 1, "Next picture"), el("span", { class: "space" }),
-          button("×", () => this.dialog.close(), { class: "icon", "aria-label": "Close" })),
+      el(
+        "div",
+        { class: "about" },
+        el(
+          "div",
+          { class: "row bar" },
+          move("←", -1, "Picture before"),
+          move("→", 1, "Next picture"),
+          el("span", { class: "space" }),
+          button("×", () => this.dialog.close(), { class: "icon", "aria-label": "Close" }),
+        ),
         el("h2", { id: "picture-title" }, words(job, index)),
         this.recipe(job, index),
-        ...this.actions(job, index)),
+        ...this.actions(job, index),
+      ),
     );
   }
 
   recipe(job, index) {
     const told = { ...job.options, ...job.images[index], model: job.model };
-    const rows = TOLD.filter((name) => told[name] !== undefined && told[name] !== null && typeof told[name] !== "object");
+    const rows = TOLD.filter(
+      (name) => told[name] !== undefined && told[name] !== null && typeof told[name] !== "object",
+    );
     const date = new Date(job.created * 1000).toLocaleString();
-    return el("dl", {}, [["task", job.task], ...rows.map((name) => [name, String(told[name])]), ["drawn", date]].map(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));
+    return el(
+      "dl",
+      {},
+      [["task", job.task], ...rows.map((name) => [name, String(told[name])]), ["drawn", date]].map(([name, value]) => [
+        el("dt", {}, name),
+        el("dd", {}, value),
+      ]),
+    );
   }
 
   *actions(job, index) {
@@ -93,18 +115,49 @@ export class PictureDialog {
       this.dialog.close();
       return doing();
     };
-    yield button("Use these settings", closing(() => this.use(ofJob(job, index))), { class: "go" });
-    yield el("div", { class: "row" },
+    yield button(
+      "Use these settings",
+      closing(() => this.use(ofJob(job, index))),
+      { class: "go" },
+    );
+    yield el(
+      "div",
+      { class: "row" },
       button("Save", () => save(job, index, false), { class: "small" }),
-      job.images[index].output_format === "png" ? button("Save without metadata", () => save(job, index, true), { class: "small" }) : null);
+      job.images[index].output_format === "png"
+        ? button("Save without metadata", () => save(job, index, true), { class: "small" })
+        : null,
+    );
     const from = FROM.filter((task) => this.tasks(job.model).includes(task));
-    if (from.length) yield el("div", { class: "from", role: "group", "aria-label": "Begin from this picture" }, el("p", { class: "hint" }, "Begin from this picture"),
-      el("div", { class: "row" }, from.map((task) =>
-        button(task.replace(/^./, (letter) => letter.toUpperCase()), closing(async () => this.begin(job.model, task, await fileOf(job, index))), { class: "small" }))));
+    if (from.length)
+      yield el(
+        "div",
+        { class: "from", role: "group", "aria-label": "Begin from this picture" },
+        el("p", { class: "hint" }, "Begin from this picture"),
+        el(
+          "div",
+          { class: "row" },
+          from.map((task) =>
+            button(
+              task.replace(/^./, (letter) => letter.toUpperCase()),
+              closing(async () => this.begin(job.model, task, await fileOf(job, index))),
+              { class: "small" },
+            ),
+          ),
+        ),
+      );
     const many = job.images.length > 1 ? `Delete all ${job.images.length} of this job` : "Delete";
-    yield el("div", { class: "row" }, button(many, closing(async () => {
-      await jobs.remove(job);
-      say("Deleted.");
-    }), { class: "quiet alarm small" }));
+    yield el(
+      "div",
+      { class: "row" },
+      button(
+        many,
+        closing(async () => {
+          await jobs.remove(job);
+          say("Deleted.");
+        }),
+        { class: "quiet alarm small" },
+      ),
+    );
   }
 }

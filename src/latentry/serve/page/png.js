@@ -54,7 +54,10 @@ function part(name, data) {
   const bytes = new Uint8Array(12 + data.length);
   const view = new DataView(bytes.buffer);
   view.setUint32(0, data.length);
-  bytes.set(Array.from(name, (letter) => letter.charCodeAt(0)), 4);
+  bytes.set(
+    Array.from(name, (letter) => letter.charCodeAt(0)),
+    4,
+  );
   bytes.set(data, 8);
   let crc = 0xffffffff;
   for (const value of bytes.subarray(4, 8 + data.length)) crc = CRC[(crc ^ value) & 255] ^ (crc >>> 8);

@@ -17,17 +17,23 @@ export class Queue {
 
   show(all) {
     const running = all.filter(({ status }) => status === "running").reverse();
-    const waiting = all.filter(({ status }) => status === "queued").sort((one, other) => (one.place ?? 0) - (other.place ?? 0));
-    const failed = all.filter(({ status }) => ["failed", "cancelled", "interrupted"].includes(status)).slice(0, MOST_FAILED);
+    const waiting = all
+      .filter(({ status }) => status === "queued")
+      .sort((one, other) => (one.place ?? 0) - (other.place ?? 0));
+    const failed = all
+      .filter(({ status }) => ["failed", "cancelled", "interrupted"].includes(status))
+      .slice(0, MOST_FAILED);
     const shown = [...running, ...waiting, ...failed];
     this.place.hidden = !shown.length;
-    this.heading.textContent = running.length + waiting.length ? `Queue: ${plural(running.length + waiting.length, "job")}` : "Queue";
+    this.heading.textContent =
+      running.length + waiting.length ? `Queue: ${plural(running.length + waiting.length, "job")}` : "Queue";
     const before = this.rows;
     this.rows = new Map(shown.map((job) => [job.id, before.get(job.id) ?? new Row(this)]));
     for (const job of shown) this.rows.get(job.id).show(job, waiting);
     const elements = shown.map(({ id }) => this.rows.get(id).element);
     const now = [...this.list.children];
-    if (elements.length !== now.length || elements.some((element, index) => element !== now[index])) this.order(elements);
+    if (elements.length !== now.length || elements.some((element, index) => element !== now[index]))
+      this.order(elements);
   }
 
   /** In a new order; the keyboard stays where it is. */
@@ -48,7 +54,12 @@ class Row {
     this.down = button("↓", () => this.move(1), { class: "icon" });
     this.retry = button("Retry", () => this.again(), { class: "small" });
     this.end = button("", () => jobs.remove(this.job), { class: "small" });
-    this.element = el("li", {}, el("div", {}, this.name, this.state, this.bar), el("div", { class: "row" }, this.up, this.down, this.retry, this.end));
+    this.element = el(
+      "li",
+      {},
+      el("div", {}, this.name, this.state, this.bar),
+      el("div", { class: "row" }, this.up, this.down, this.retry, this.end),
+    );
   }
 
   show(job, waiting) {
@@ -73,7 +84,8 @@ class Row {
   }
 
   told({ status, error, step, steps, seconds_left: left }) {
-    if (status === "running") return steps ? `${step} of ${steps}${left === null ? "" : `, ${duration(left)} left`}` : "Beginning";
+    if (status === "running")
+      return steps ? `${step} of ${steps}${left === null ? "" : `, ${duration(left)} left`}` : "Beginning";
     if (status === "queued") return this.place === 0 ? "Next" : `Waiting, ${plural(this.place, "job")} ahead`;
     return error && status === "failed" ? error.message : status.replace(/^./, (letter) => letter.toUpperCase());
   }

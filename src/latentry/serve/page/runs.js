@@ -3,5 +3,8 @@
 import { el } from "./dom.js";
 
 export function show(section) {
-  section.replaceChildren(el("h1", {}, "Training"), el("p", { class: "none" }, "This server was started without training runs."));
+  section.replaceChildren(
+    el("h1", {}, "Training"),
+    el("p", { class: "none" }, "This server was started without training runs."),
+  );
 }

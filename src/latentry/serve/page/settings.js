@@ -15,7 +15,12 @@ export function ofJob(job, index) {
   return {
     task: job.task,
     model: { name: job.model },
-    fields: { ...fields, ...sides(size), ...(Number.isSafeInteger(seed) ? { seed } : {}), ...(image ? { n: 1 } : {}) },
+    fields: {
+      ...fields,
+      ...sides(size),
+      ...(Number.isSafeInteger(seed) ? { seed } : {}),
+      ...(image && "n" in fields ? { n: 1 } : {}),
+    },
     inputs: job.inputs,
   };
 }
@@ -35,7 +40,8 @@ export async function ofFile(file) {
   const place = whole(record.index) ?? 0;
   const fields = {};
   for (const [name, values] of Object.entries(isTree(record.conditions) ? record.conditions : {})) {
-    if (Array.isArray(values) && values.length) fields[name] = values[Math.floor(place / (whole(record.n) || 1)) % values.length];
+    if (Array.isArray(values) && values.length)
+      fields[name] = values[Math.floor(place / (whole(record.n) || 1)) % values.length];
   }
   for (const [name, value] of Object.entries(isTree(record.options) ? record.options : {})) {
     if (value !== null && !NOT_OURS.includes(name) && !isDefault(name, value)) fields[name] = plain(name, value);
@@ -51,19 +57,29 @@ const whole = (value) => (Number.isSafeInteger(value) && value >= 0 ? value : nu
 
 /** What every picture's record has, and says nothing. */
 function isDefault(name, value) {
-  return name === "clip" || name === "guide_scale" || name === "guide_loss" || (name === "reuse" && value === 1) ||
-    (name === "guidance_rescale" && value === 0) || (name === "guidance_interval" && String(value) === "0,1");
+  return (
+    name === "clip" ||
+    name === "guide_scale" ||
+    name === "guide_loss" ||
+    (name === "reuse" && value === 1) ||
+    (name === "guidance_rescale" && value === 0) ||
+    (name === "guidance_interval" && String(value) === "0,1")
+  );
 }
 
 /** {kind: "ddim", eta: 0} as it is typed, ddim:eta=0. */
 function plain(name, value) {
   if (name !== "solver" || !isTree(value) || typeof value.kind !== "string") return value;
-  const further = Object.entries(value).filter(([key, one]) => key !== "kind" && ["number", "boolean"].includes(typeof one));
+  const further = Object.entries(value).filter(
+    ([key, one]) => key !== "kind" && ["number", "boolean"].includes(typeof one),
+  );
   return value.kind + (further.length ? `:${further.map(([key, one]) => `${key}=${one}`).join(",")}` : "");
 }
 
 /** "HxW", a side, or [H, W] as width and height. */
 function sides(size) {
   const both = typeof size === "string" ? size.split("x").map(Number) : Array.isArray(size) ? size : [size, size];
-  return both.length === 2 && both.every((side) => Number.isSafeInteger(side) && side > 0) ? { height: both[0], width: both[1] } : {};
+  return both.length === 2 && both.every((side) => Number.isSafeInteger(side) && side > 0)
+    ? { height: both[0], width: both[1] }
+    : {};
 }

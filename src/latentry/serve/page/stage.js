@@ -22,8 +22,17 @@ export class Stage {
         pen.fillRect(x, y, 1, 1);
       }
     }
-    return el("div", { class: "empty" }, canvas, el("p", {}, "Your pictures come here."),
-      el("p", { class: "hint" }, "Drop a picture that latentry drew anywhere on this page, and its settings are restored."));
+    return el(
+      "div",
+      { class: "empty" },
+      canvas,
+      el("p", {}, "Your pictures come here."),
+      el(
+        "p",
+        { class: "hint" },
+        "Drop a picture that latentry drew anywhere on this page, and its settings are restored.",
+      ),
+    );
   }
 
   /** Look at a job: also at one that has ended. */
@@ -47,7 +56,7 @@ export class Stage {
     await jobs.refresh();
     const now = jobs.find(job.id);
     if (!now) this.clear();
-    else if (!jobs.ended(now)) setTimeout(() => stop.signal.aborted || this.follow(now), 1000);  // the connection broke
+    else if (!jobs.ended(now)) setTimeout(() => stop.signal.aborted || this.follow(now), 1000); // the connection broke
   }
 
   /** What is there of a job that has not ended. */
@@ -65,7 +74,13 @@ export class Stage {
     if (jobs.ENDS.includes(type)) {
       const live = this.bar;
       this.end(data);
-      if (live) say(data.status === "completed" ? `${plural(data.images.length, "picture")} drawn.` : `The job was ${data.status}.`, true);
+      if (live)
+        say(
+          data.status === "completed"
+            ? `${plural(data.images.length, "picture")} drawn.`
+            : `The job was ${data.status}.`,
+          true,
+        );
       jobs.refresh();
       return;
     }
@@ -85,24 +100,47 @@ export class Stage {
   step({ status, step = 0, steps = 0, seconds_left: left }) {
     this.bar.value = steps ? step / steps : 0;
     const ahead = left === null || left === undefined ? "" : `, ${duration(left)} left`;
-    this.line.textContent = status === "queued" ? "Waiting for its turn" : steps ? `Step ${step} of ${steps}${ahead}` : "Beginning";
+    this.line.textContent =
+      status === "queued" ? "Waiting for its turn" : steps ? `Step ${step} of ${steps}${ahead}` : "Beginning";
   }
 
   end(job) {
     this.bar = null;
     const ones = job.images.map((_, index) => [job, index]);
     if (!ones.length) {
-      this.place.replaceChildren(el("div", { class: "ending" },
-        el("p", {}, { failed: "This could not be drawn.", cancelled: "Cancelled. Nothing of it was kept." }[job.status] ?? `The job was ${job.status}.`),
-        job.error && job.status !== "cancelled" ? el("p", { class: "problem", role: "alert" }, job.error.message) : null));
+      this.place.replaceChildren(
+        el(
+          "div",
+          { class: "ending" },
+          el(
+            "p",
+            {},
+            { failed: "This could not be drawn.", cancelled: "Cancelled. Nothing of it was kept." }[job.status] ??
+              `The job was ${job.status}.`,
+          ),
+          job.error && job.status !== "cancelled"
+            ? el("p", { class: "problem", role: "alert" }, job.error.message)
+            : null,
+        ),
+      );
       return;
     }
     const shown = ones.map(([, index]) =>
-      button(image(job, index, { loading: "eager" }), () => this.open(ones, index), { class: "frame", "aria-haspopup": "dialog" }));
+      button(image(job, index, { loading: "eager" }), () => this.open(ones, index), {
+        class: "frame",
+        "aria-haspopup": "dialog",
+      }),
+    );
     const seeds = [...new Set(job.images.map(({ seed }) => seed).filter((seed) => seed !== undefined))];
     const told = seeds.length ? `seed ${seeds.length > 1 ? `${seeds[0]} to ${seeds.at(-1)}` : seeds[0]}` : job.task;
-    this.place.replaceChildren(grid(shown), el("div", { class: "under-pictures" },
-      el("p", { class: "line" }, el("strong", {}, words(job, 0)), el("span", { class: "hint" }, told))));
+    this.place.replaceChildren(
+      grid(shown),
+      el(
+        "div",
+        { class: "under-pictures" },
+        el("p", { class: "line" }, el("strong", {}, words(job, 0)), el("span", { class: "hint" }, told)),
+      ),
+    );
   }
 
   clear() {

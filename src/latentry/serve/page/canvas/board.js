@@ -2,7 +2,7 @@
 
 import { el, fresh } from "../dom.js";
 
-const SHARP = 640;  // pixels that the longer side of a small image is shown with
+const SHARP = 640; // pixels that the longer side of a small image is shown with
 const HELP = "Arrow keys move the cursor, Shift for larger steps. Space begins and ends a stroke. Escape drops it.";
 
 /** Colours of classes, told apart at any number of them; 0 is faint, for it is what is behind. */
@@ -54,7 +54,10 @@ export class Board {
 
   drawCursor(pen) {
     const [x, y] = this.cursor.map((value) => value * this.scale);
-    for (const [colour, width] of [["#000", 4], ["#fff", 2]]) {
+    for (const [colour, width] of [
+      ["#000", 4],
+      ["#fff", 2],
+    ]) {
       pen.strokeStyle = colour;
       pen.lineWidth = width;
       pen.beginPath();
@@ -68,7 +71,10 @@ export class Board {
 
   at(event) {
     const box = this.canvas.getBoundingClientRect();
-    return [((event.clientX - box.left) / box.width) * this.width, ((event.clientY - box.top) / box.height) * this.height];
+    return [
+      ((event.clientX - box.left) / box.width) * this.width,
+      ((event.clientY - box.top) / box.height) * this.height,
+    ];
   }
 
   begin(at) {

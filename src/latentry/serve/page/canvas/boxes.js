@@ -8,15 +8,34 @@ export class Boxes {
   /** names: of the classes; none where they are numbers. most: boxes that the model reads. */
   constructor(width, height, { names, boxes: most }) {
     Object.assign(this, { width, height, names, most, boxes: [], done: [], rubber: null });
-    this.board = new Board({ width, height, name: "Layout: draw boxes", hands: this.hands(), paint: (pen, board) => this.paint(pen, board) });
+    this.board = new Board({
+      width,
+      height,
+      name: "Layout: draw boxes",
+      hands: this.hands(),
+      paint: (pen, board) => this.paint(pen, board),
+    });
     this.chooser = this.classes(names[0] ?? 0);
     this.list = el("ol", { class: "boxes" });
     this.undo = button("Undo", () => this.back(), { class: "small" });
     this.clear = button("Clear", () => this.change([]), { class: "small" });
-    this.add = button("Add a box", () => this.put([Math.round(width / 4), Math.round(height / 4), Math.round(width / 2), Math.round(height / 2)]), { class: "small" });
-    this.element = el("div", { class: "painting" }, this.board.element,
-      el("div", { class: "tools" }, labelled("Class of the next box", this.chooser), el("div", { class: "row" }, this.add, this.undo, this.clear)),
-      this.list);
+    this.add = button(
+      "Add a box",
+      () => this.put([Math.round(width / 4), Math.round(height / 4), Math.round(width / 2), Math.round(height / 2)]),
+      { class: "small" },
+    );
+    this.element = el(
+      "div",
+      { class: "painting" },
+      this.board.element,
+      el(
+        "div",
+        { class: "tools" },
+        labelled("Class of the next box", this.chooser),
+        el("div", { class: "row" }, this.add, this.undo, this.clear),
+      ),
+      this.list,
+    );
     this.show();
   }
 
@@ -31,7 +50,12 @@ export class Boxes {
       end: () => {
         const [x, y, width, height] = boxOf(...this.rubber);
         this.rubber = null;
-        const inside = [Math.max(0, x), Math.max(0, y), Math.min(width, this.width - x), Math.min(height, this.height - y)];
+        const inside = [
+          Math.max(0, x),
+          Math.max(0, y),
+          Math.min(width, this.width - x),
+          Math.min(height, this.height - y),
+        ];
         if (width > 1 && height > 1) this.put(inside);
         this.board.draw();
       },
@@ -41,7 +65,11 @@ export class Boxes {
 
   classes(chosen) {
     if (!this.names.length) return el("input", { type: "number", min: 0, value: chosen });
-    const select = el("select", {}, this.names.map((name) => el("option", { value: name }, name)));
+    const select = el(
+      "select",
+      {},
+      this.names.map((name) => el("option", { value: name }, name)),
+    );
     select.value = chosen;
     return select;
   }
@@ -82,11 +110,21 @@ export class Boxes {
     const label = this.classes(box.label);
     label.setAttribute("aria-label", `Class of box ${index + 1}`);
     const numbers = ["left", "top", "width", "height"].map((side, at) =>
-      el("input", { type: "number", "aria-label": `Box ${index + 1}: ${side}`, min: at < 2 ? 0 : 1, max: at % 2 ? this.height : this.width, value: box.bbox[at] }));
+      el("input", {
+        type: "number",
+        "aria-label": `Box ${index + 1}: ${side}`,
+        min: at < 2 ? 0 : 1,
+        max: at % 2 ? this.height : this.width,
+        value: box.bbox[at],
+      }),
+    );
     const change = () => {
       if (!numbers.every((input) => input.checkValidity() && input.value !== "")) return;
       this.done.push(this.boxes);
-      this.boxes = this.boxes.with(index, { label: this.label(label), bbox: numbers.map((input) => Number(input.value)) });
+      this.boxes = this.boxes.with(index, {
+        label: this.label(label),
+        bbox: numbers.map((input) => Number(input.value)),
+      });
       this.undo.disabled = false;
       this.clear.disabled = false;
       mark.style.background = this.colour(this.boxes[index]);
@@ -95,7 +133,10 @@ export class Boxes {
     for (const control of [label, ...numbers]) control.addEventListener("change", change);
     const mark = el("span", { class: "swatch" });
     mark.style.background = this.colour(box);
-    const remove = button("×", () => this.change(this.boxes.toSpliced(index, 1)), { class: "icon", "aria-label": `Remove box ${index + 1}` });
+    const remove = button("×", () => this.change(this.boxes.toSpliced(index, 1)), {
+      class: "icon",
+      "aria-label": `Remove box ${index + 1}`,
+    });
     return el("li", {}, mark, label, el("div", { class: "sides" }, numbers), remove);
   }
 
@@ -107,8 +148,22 @@ export class Boxes {
   paint(pen, board) {
     pen.font = `600 ${Math.round(board.canvas.width / 28)}px system-ui, sans-serif`;
     pen.textBaseline = "top";
-    for (const box of this.boxes) this.paintBox(pen, box.bbox.map((value) => value * board.scale), this.colour(box, 0.25), this.colour(box), String(box.label));
-    if (this.rubber) this.paintBox(pen, boxOf(...this.rubber).map((value) => value * board.scale), "rgb(127 127 127 / .2)", "#888", "");
+    for (const box of this.boxes)
+      this.paintBox(
+        pen,
+        box.bbox.map((value) => value * board.scale),
+        this.colour(box, 0.25),
+        this.colour(box),
+        String(box.label),
+      );
+    if (this.rubber)
+      this.paintBox(
+        pen,
+        boxOf(...this.rubber).map((value) => value * board.scale),
+        "rgb(127 127 127 / .2)",
+        "#888",
+        "",
+      );
   }
 
   paintBox(pen, [x, y, width, height], fill, line, name) {
@@ -119,6 +174,16 @@ export class Boxes {
     pen.strokeRect(x, y, width, height);
     pen.fillStyle = getComputedStyle(this.board.canvas).color;
     pen.fillText(name, x + 8, y + 8);
+  }
+
+  /** What was placed at another size. */
+  adopt(other) {
+    const [across, down] = [this.width / other.width, this.height / other.height];
+    this.boxes = other.boxes.map(({ label, bbox }) => ({
+      label,
+      bbox: bbox.map((side, at) => Math.round(side * (at % 2 ? down : across) * 100) / 100),
+    }));
+    this.show();
   }
 
   get isEmpty() {

@@ -1,6 +1,6 @@
 // Painting numbers over an image: the mask of a hole, or a map of classes. Brush, box, undo; boxes by numbers as well.
 
-import { button, el, labelled, say } from "../dom.js";
+import { button, choices, el, labelled, say } from "../dom.js";
 import { greyPng } from "../png.js";
 import { Board, colourOf } from "./board.js";
 import { Raster } from "./raster.js";
@@ -17,7 +17,12 @@ class Brush {
     this.layer = el("canvas", { width, height });
     this.board = new Board({ width, height, name, hands: this.hands(), paint: (pen, board) => this.paint(pen, board) });
     const side = Math.max(width, height);
-    this.size = el("input", { type: "range", min: 1, max: Math.max(2, Math.round(side / 2)), value: Math.max(1, Math.round(side / 8)) });
+    this.size = el("input", {
+      type: "range",
+      min: 1,
+      max: Math.max(2, Math.round(side / 2)),
+      value: Math.max(1, Math.round(side / 8)),
+    });
     this.element = el("div", { class: "painting" }, this.board.element, this.toolbar(values), this.byNumbers());
     this.changed();
   }
@@ -69,13 +74,32 @@ class Brush {
     this.element_ = el(
       "div",
       { class: "tools" },
-      el("div", { class: "both" },
-        choices("Tool", [["brush", "Brush"], ["box", "Box"]], this.tool, (tool) => (this.tool = tool)),
-        choices("Paint", values.map(({ value, name }) => [value, name, this.swatch(value)]), this.value, (value) => (this.value = Number(value)))),
+      el(
+        "div",
+        { class: "both" },
+        choices(
+          "Tool",
+          [
+            ["brush", "Brush"],
+            ["box", "Box"],
+          ],
+          this.tool,
+          (tool) => (this.tool = tool),
+        ),
+        choices(
+          "Paint",
+          values.map(({ value, name }) => [value, name, this.swatch(value)]),
+          this.value,
+          (value) => (this.value = Number(value)),
+        ),
+      ),
       labelled("Brush size", this.size),
       el("div", { class: "row" }, this.undo, this.redo, this.clear, ...this.further()),
     );
-    this.element_.addEventListener("keydown", (event) => event.key === "Enter" && event.target.type === "range" && event.preventDefault());
+    this.element_.addEventListener(
+      "keydown",
+      (event) => event.key === "Enter" && event.target.type === "range" && event.preventDefault(),
+    );
     return this.element_;
   }
 
@@ -95,18 +119,36 @@ class Brush {
   /** The same without a pointer. */
   byNumbers() {
     const { width, height } = this.raster;
-    const fields = [["x", "Left", 0, width - 1, 0], ["y", "Top", 0, height - 1, 0], ["w", "Width", 1, width, Math.ceil(width / 2)], ["h", "Height", 1, height, Math.ceil(height / 2)]];
+    const fields = [
+      ["x", "Left", 0, width - 1, 0],
+      ["y", "Top", 0, height - 1, 0],
+      ["w", "Width", 1, width, Math.ceil(width / 2)],
+      ["h", "Height", 1, height, Math.ceil(height / 2)],
+    ];
     const inputs = fields.map(([, , min, max, value]) => el("input", { type: "number", min, max, value }));
-    const add = button("Paint this box", () => {
-      if (!inputs.every((input) => input.reportValidity())) return;
-      this.raster.begin();
-      this.raster.box(...inputs.map((input) => Math.round(Number(input.value))), this.value);
-      this.raster.end();
-      this.changed();
-      say("The box is painted.", true);
-    }, { class: "small" });
-    return el("details", { class: "numbers" }, el("summary", {}, "A box by numbers"),
-      el("div", { class: "four" }, inputs.map((input, index) => labelled(fields[index][1], input))), add);
+    const add = button(
+      "Paint this box",
+      () => {
+        if (!inputs.every((input) => input.reportValidity())) return;
+        this.raster.begin();
+        this.raster.box(...inputs.map((input) => Math.round(Number(input.value))), this.value);
+        this.raster.end();
+        this.changed();
+        say("The box is painted.", true);
+      },
+      { class: "small" },
+    );
+    return el(
+      "details",
+      { class: "numbers" },
+      el("summary", {}, "A box by numbers"),
+      el(
+        "div",
+        { class: "four" },
+        inputs.map((input, index) => labelled(fields[index][1], input)),
+      ),
+      add,
+    );
   }
 
   changed() {
@@ -118,13 +160,21 @@ class Brush {
   }
 
   showLayer() {
-    const { width, height, values } = this.raster;
-    const pen = this.layer.getContext("2d");
-    const image = pen.createImageData(width, height);
-    const words = new Uint32Array(image.data.buffer);
-    const colours = this.colours ??= Uint32Array.from({ length: 256 }, (_, value) => rgba(this.colour(value)));
-    for (let index = 0; index < values.length; index += 1) words[index] = colours[values[index]];
-    pen.putImageData(image, 0, 0);
+    const { width, values, dirty } = this.raster;
+    if (dirty) {
+      const [across, down] = [dirty.right - dirty.left, dirty.bottom - dirty.top];
+      const pen = this.layer.getContext("2d");
+      const image = pen.createImageData(across, down);
+      const words = new Uint32Array(image.data.buffer);
+      const colours = (this.colours ??= Uint32Array.from({ length: 256 }, (_, value) => rgba(this.colour(value))));
+      for (let row = 0; row < down; row += 1) {
+        const start = (dirty.top + row) * width + dirty.left;
+        for (let column = 0; column < across; column += 1)
+          words[row * across + column] = colours[values[start + column]];
+      }
+      pen.putImageData(image, dirty.left, dirty.top);
+      this.raster.dirty = null;
+    }
     this.board?.draw();
   }
 
@@ -149,6 +199,19 @@ class Brush {
     return greyPng(this.raster.values, this.raster.width, this.raster.height);
   }
 
+  /** What was painted at another size. */
+  adopt({ raster: other }) {
+    const { width, height } = this.raster;
+    let index = 0;
+    this.fill(() => {
+      const [x, y] = [index % width, Math.floor(index / width)];
+      index += 1;
+      return other.values[
+        Math.floor((y * other.height) / height) * other.width + Math.floor((x * other.width) / width)
+      ];
+    });
+  }
+
   /** What an image holds, as `take` reads it of red: (0 to 255) to a value. */
   load(bitmap, take) {
     const { width, height } = this.raster;
@@ -164,8 +227,19 @@ class Brush {
 /** Where an image is to be filled: 255, and 0 where it is kept. */
 export class MaskBrush extends Brush {
   constructor(width, height) {
-    const values = [{ value: HOLE, name: "Fill" }, { value: 0, name: "Keep" }];
-    super({ width, height, name: "Mask: paint what is to be filled", values, empty: 0, start: HOLE, colour: (value) => (value ? [36, 86, 200, 150] : [0, 0, 0, 0]) });
+    const values = [
+      { value: HOLE, name: "Fill" },
+      { value: 0, name: "Keep" },
+    ];
+    super({
+      width,
+      height,
+      name: "Mask: paint what is to be filled",
+      values,
+      empty: 0,
+      start: HOLE,
+      colour: (value) => (value ? [36, 86, 200, 150] : [0, 0, 0, 0]),
+    });
   }
 
   further() {
@@ -178,7 +252,15 @@ export class MapBrush extends Brush {
   constructor(width, height, { classes, unlabelled }) {
     const values = Array.from({ length: classes }, (_, value) => ({ value, name: String(value) }));
     const empty = unlabelled !== null && unlabelled < 256 ? unlabelled : 0;
-    super({ width, height, name: "Map: paint where which class is", values, empty, start: Math.min(1, classes - 1), colour: (value) => channels(colourOf(value)) });
+    super({
+      width,
+      height,
+      name: "Map: paint where which class is",
+      values,
+      empty,
+      start: Math.min(1, classes - 1),
+      colour: (value) => channels(colourOf(value)),
+    });
   }
 
   swatch(value) {
@@ -188,14 +270,6 @@ export class MapBrush extends Brush {
   }
 }
 
-/** A group of radio buttons. ones: [value, name, mark]. */
-export function choices(legend, ones, chosen, choose) {
-  const group = `${legend}-${(choices.count = (choices.count ?? 0) + 1)}`;
-  return el("fieldset", { class: "choices" }, el("legend", {}, legend), ones.map(([value, name, mark]) =>
-    el("label", { class: "chip" },
-      el("input", { type: "radio", name: group, value, checked: value === chosen, onchange: () => choose(value) }), mark ?? null, name)));
-}
-
 export function boxOf([x1, y1], [x2, y2]) {
   const [left, top] = [Math.floor(Math.min(x1, x2)), Math.floor(Math.min(y1, y2))];
   return [left, top, Math.max(1, Math.ceil(Math.max(x1, x2)) - left), Math.max(1, Math.ceil(Math.max(y1, y2)) - top)];
@@ -203,7 +277,9 @@ export function boxOf([x1, y1], [x2, y2]) {
 
 /** A colour of CSS as bytes. */
 function channels(colour) {
-  const pen = (channels.canvas ??= el("canvas", { width: 1, height: 1 })).getContext("2d", { willReadFrequently: true });
+  const pen = (channels.canvas ??= el("canvas", { width: 1, height: 1 })).getContext("2d", {
+    willReadFrequently: true,
+  });
   pen.clearRect(0, 0, 1, 1);
   pen.fillStyle = colour;
   pen.fillRect(0, 0, 1, 1);

@@ -2,6 +2,16 @@
 
 const MOST_STEPS = 100;
 
+const around = (one, other) =>
+  one
+    ? {
+        left: Math.min(one.left, other.left),
+        top: Math.min(one.top, other.top),
+        right: Math.max(one.right, other.right),
+        bottom: Math.max(one.bottom, other.bottom),
+      }
+    : other;
+
 export class Raster {
   constructor(width, height, value = 0) {
     this.width = width;
@@ -11,6 +21,8 @@ export class Raster {
     this.done = [];
     this.undone = [];
     this.before = null;
+    this.touched = null;
+    this.dirty = { left: 0, top: 0, right: width, bottom: height }; // what changed since it was last shown
   }
 
   /** Begin a stroke: all until `end` is undone at once, all until `drop` was never there. */
@@ -32,6 +44,7 @@ export class Raster {
 
   drop() {
     if (this.before) this.values.set(this.before);
+    if (this.touched) this.dirty = around(this.dirty, this.touched);
     this.before = null;
   }
 
@@ -99,6 +112,7 @@ export class Raster {
     for (let row = 0; row < height; row += 1) {
       this.values.set(step[which].subarray(row * width, (row + 1) * width), (top + row) * this.width + left);
     }
+    this.touch(left, top, left + width, top + height);
     to.push(step);
   }
 
@@ -112,9 +126,8 @@ export class Raster {
   }
 
   touch(left, top, right, bottom) {
-    const t = this.touched;
-    this.touched = t
-      ? { left: Math.min(t.left, left), top: Math.min(t.top, top), right: Math.max(t.right, right), bottom: Math.max(t.bottom, bottom) }
-      : { left, top, right, bottom };
+    const area = { left, top, right, bottom };
+    this.touched = around(this.touched, area);
+    this.dirty = around(this.dirty, area);
   }
 }
