@@ -107,13 +107,16 @@ def test_a_layout_is_drawn_and_typed(page: Page, served: Live):
 
 
 def test_a_map_of_classes_is_painted(page: Page, served: Live):
+    """With a box; at another size it is stretched to that."""
     hands.choose(page, "files")
     page.get_by_text("Paint a map of classes").click()
     page.get_by_role("radio", name="Box").check()
     page.get_by_role("radio", name="3", exact=True).check()
     hands.drag(page, page.locator(".board canvas"), (0.02, 0.02), (0.48, 0.98))
+    page.get_by_label("Width", exact=True).last.fill("32")
+    page.get_by_label("Width", exact=True).last.blur()
     hands.draw(page)
     (path,) = hands.jobs(served)[0]["inputs"]["semantic"]
-    expected = np.zeros((16, 16), np.uint8)
-    expected[:, :8] = 3
+    expected = np.zeros((16, 32), np.uint8)
+    expected[:, :16] = 3
     assert np.array_equal(np.asarray(hands.opened(hands.content(served, path))), expected)

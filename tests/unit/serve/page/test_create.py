@@ -82,6 +82,20 @@ def test_tasks_that_begin_with_pictures(page: Page, served: Live, task: str):
     assert float(job["options"].get("strength", 0.3)) == 0.3
 
 
+def test_between_two_texts_with_commas(page: Page, served: Live):
+    hands.choose(page, "small", "Interpolate")
+    page.get_by_label("Texts: first").fill("a red circle, large")
+    page.get_by_label("Texts: second").fill("a blue square")
+    page.get_by_label("Frames").fill("2")
+    hands.draw(page)
+    (job,) = hands.jobs(served)
+    assert job["options"]["texts"] == ["a red circle, large", "a blue square"]
+    page.locator("#stage button.frame").first.click()
+    page.get_by_role("button", name="Use these settings").click()
+    page.get_by_text("The settings of the picture are restored.", exact=True).wait_for()
+    assert page.get_by_label("Texts: first").input_value() == "a red circle, large"
+
+
 def test_a_mistake_is_told_where_it_was_made(page: Page, served: Live):
     """By the browser, also behind the fold; by the server at once; and where it only comes out in drawing."""
     from playwright.sync_api import expect

@@ -238,7 +238,7 @@ export class MaskBrush extends Brush {
       values,
       empty: 0,
       start: HOLE,
-      colour: (value) => (value ? [36, 86, 200, 150] : [0, 0, 0, 0]),
+      colour: (value) => (value ? [36, 86, 200, 185] : [0, 0, 0, 0]),
     });
   }
 
