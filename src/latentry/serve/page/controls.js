@@ -146,7 +146,7 @@ function listControl(name, { hint, most, numbers }) {
 }
 
 /** Two texts, each with a field of its own; both are given, or none. */
-function twoControl(name, { hint, names }) {
+function twoControl(name, { names }) {
   const two = ["first", "second"].map((which) =>
     textControl(which, { label: `${nameOf(name)}: ${which}`, known: names }),
   );
@@ -154,7 +154,6 @@ function twoControl(name, { hint, names }) {
     "div",
     { class: "two" },
     two.map((one) => one.element),
-    hint ? el("p", { class: "hint" }, hint) : null,
   );
   const get = () => {
     const values = two.map((one) => one.get()).filter((value) => value !== undefined);
@@ -194,7 +193,7 @@ export function controlOf(name, schema, { own, models, names }) {
     );
   if (find((way) => way.type === "boolean")) return flagControl(name, { hint, unset, value: schema.default });
   if (array?.prefixItems) return pairControl(name, { hint, placeholder: own?.join(", ") });
-  if (array?.maxItems === 2) return twoControl(name, { hint, names });
+  if (array?.maxItems === 2) return twoControl(name, { names });
   if (array) return listControl(name, { hint, most: array.maxLength, numbers: name === "seeds" });
   if (number) {
     const placeholder = own ?? schema.default ?? "";

@@ -10,7 +10,7 @@ import { controlOf, numberControl, rangeControl, selectControl, textControl } fr
 import { button, choices, el, labelled, say } from "./dom.js";
 import * as jobs from "./jobs.js";
 import { Picker } from "./picker.js";
-import { FILES, FIRST, ORDER, OWN, PREVIEWS, WORDS, capital, hintOf, inGroups } from "./tasks.js";
+import { FILES, FIRST, ORDER, OWN, PREVIEWS, WORDS, capital, hintOf, inGroups, isTaken } from "./tasks.js";
 
 const LARGEST_MAP = 4_194_304;
 
@@ -130,7 +130,8 @@ export class Create {
       if (!["reconstruct", "interpolate"].includes(this.task)) yield* this.condition(name, told);
     }
     if (this.schema.to) yield this.add(textControl("to", { rows: 2 }));
-    if (FIRST[this.task]?.length) yield this.group(FIRST[this.task]);
+    const first = (FIRST[this.task] ?? []).filter((name) => isTaken(name, this.model));
+    if (first.length) yield this.group(first);
   }
 
   picture(name) {

@@ -81,6 +81,13 @@ export function hintOf(task, model) {
   return `From ${found.slice(0, -1).join(", ")}${found.length > 1 ? " or " : ""}${found.at(-1)}.`;
 }
 
+/** Whether an option of interpolation is for what the model takes. */
+export function isTaken(name, model) {
+  const kinds = Object.values(model.takes).map(({ kind }) => kind);
+  if (name === "texts") return kinds.some((kind) => WORDS.includes(kind));
+  return name !== "labels" || kinds.includes("class_label");
+}
+
 /** Names of options by the heading that they stand under; without empty ones. */
 export function inGroups(names) {
   const groups = Object.entries(GROUPS).map(([heading, members]) => [
