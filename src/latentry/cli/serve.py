@@ -19,7 +19,7 @@ PACKAGES = {
 
 
 def serve(
-    models: list[Path] = typer.Argument(help="Model folders, runs, or folders of runs."),
+    models: list[Path] = typer.Argument(help="Model folders, runs, or folders of runs, which are also watched."),
     host: str = typer.Option("127.0.0.1", help="Address to listen on; any but loopback needs a token."),
     port: int = typer.Option(8420, min=0, max=65535, help="Port to listen on; 0: a free one."),
     token: list[str] = typer.Option([], envvar="LATENTRY_TOKEN", help="What clients must send; may be repeated."),
@@ -44,7 +44,7 @@ def serve(
         raise UsageError(f"serve: needs {', '.join(missing)}; install them: pip install 'latentry[serve]'")
     from latentry import config
     from latentry.serve.options import ServeOptions
-    from latentry.serve.run import Setting, found_in
+    from latentry.serve.run import Setting
     from latentry.serve.run import serve as run
 
     names = dict(_pair(one) for one in alias)
@@ -53,9 +53,7 @@ def serve(
         "queue": queue, "batch": batch, "most_images": most_images, "most_steps": most_steps, "keep": keep,
         "most_pixels": most_pixels, "most_bytes": most_bytes, "keep_jobs": keep_jobs, "grace": grace, "bf16": bf16,
     }  # fmt: skip
-    run(
-        [one for path in models for one in found_in(path)], setting, config.validate(ServeOptions, limits, "serve"), say
-    )
+    run(models, setting, config.validate(ServeOptions, limits, "serve"), say)
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -18,6 +18,8 @@ import uvicorn
 from latentry import pipeline
 from latentry.checkpoints import model_folder, run_folder
 from latentry.checkpoints.lock import RunLock
+from latentry.checkpoints.run_folder import STAGES
+from latentry.checkpoints.store import Store
 from latentry.errors import LatentryError, UsageError, shown
 from latentry.serve.api.app import application
 from latentry.serve.api.bodies.openai import ALIASES
@@ -27,8 +29,9 @@ from latentry.serve.api.health import Metrics
 from latentry.serve.engine.engine import Engine
 from latentry.serve.engine.models import Load, Models
 from latentry.serve.jobs.jobs import Jobs
-from latentry.serve.jobs.store import Store
+from latentry.serve.jobs.store import Store as JobStore
 from latentry.serve.options import ServeOptions
+from latentry.serve.runs.runs import Runs, runs_in
 from latentry.text import printable
 
 SHORTEST_TOKEN = 8
@@ -55,25 +58,35 @@ class Setting:
 def serve(
     paths: Sequence[Path], setting: Setting, options: ServeOptions, report: Callable[[str], None] = lambda _: None
 ) -> None:
-    """Serve models until SIGINT or SIGTERM. report: called with lines for a person.
+    """Serve models, and show trainings, until SIGINT or SIGTERM. paths: models, runs, and folders of runs.
 
-    Raises UsageError for an address that is not loopback without a token, and for what cannot be opened.
+    report: called with lines for a person. Raises UsageError for an address that is not loopback without a token, and
+    for what cannot be opened.
     """
     check_setting(setting)
+    opened = [one for path in paths for one in found_in(path)]
+    watched = Runs([path for path in paths if is_watched(path)])
+    if not opened and not watched.folders:
+        raise UsageError("MODEL is missing; give a model folder, a run, or a folder of runs")
     listening = bound(setting.host, setting.port)
     with listening, RunLock(setting.store), tempfile.TemporaryDirectory(prefix="latentry-serve-") as root:
         metrics = Metrics()
-        models = Models(named(paths, setting.device), options.keep, aliases_of(paths, setting))
+        models = Models(named(opened, setting.device), options.keep, aliases_of(opened, setting))
         engine = Engine(models, options, metrics.counted)
         metrics.watch(engine)
-        jobs = Jobs(engine, Store(setting.store), options.keep_jobs)
+        jobs = Jobs(engine, JobStore(setting.store), options.keep_jobs)
         if jobs.interrupted:
             report(f"{jobs.interrupted} jobs of before were interrupted; each can be done again.")
         engine.start()
-        how: dict[str, Any] = {"host": setting.host, "tokens": setting.tokens, "names": setting.names}
+        how: dict[str, Any] = {
+            "host": setting.host,
+            "tokens": setting.tokens,
+            "names": setting.names,
+            "watched": watched,
+        }
         app = application(Desk(engine, Path(root)), jobs, metrics, **how)
         host, port = listening.getsockname()[:2]
-        report(f"{', '.join(models.named)}: http://{f'[{host}]' if ':' in host else host}:{port}")
+        report(f"{told(models, watched)}: http://{f'[{host}]' if ':' in host else host}:{port}")
         sys.setswitchinterval(SWITCH)
         server = Server(configured(app, options), engine)
         try:
@@ -158,9 +171,14 @@ def named(paths: Sequence[Path], device: str) -> dict[str, Load]:
         if name in found:
             raise UsageError(f"{path}: a second model called {name}; accepted: models of different names. Rename one.")
         found[name] = partial(pipeline.load, path, device=device)
-    if not found:
-        raise UsageError("MODEL is missing; give a model folder, a run, or a folder of runs that have models")
     return found
+
+
+def told(models: Models, watched: Runs) -> str:
+    """What is served, in a few words."""
+    names, count = list(models.named), len(watched.table())
+    runs = [f"{count} training run{'s' if count != 1 else ''}"] if watched.folders else []
+    return ", ".join([*names, *runs])
 
 
 def name_of(path: Path) -> str:
@@ -181,8 +199,21 @@ def aliases_of(paths: Sequence[Path], setting: Setting) -> dict[str, str]:
 
 
 def found_in(path: Path) -> list[Path]:
-    """The models of what was named: itself, or the runs in a folder of runs that have a finished model."""
-    if not path.is_dir() or run_folder.is_run(path) or model_folder.is_model(path):
+    """The models of what was named: itself, or the runs in a folder of runs that have a finished model.
+
+    None of a run that has saved nothing yet, and of an empty folder, into which one may come: these are watched.
+    """
+    if not path.is_dir() or model_folder.is_model(path):
         return [path]
-    runs = [one for one in sorted(path.iterdir()) if one.is_dir() and run_folder.is_run(one)]
-    return [one for one in runs if model_folder.is_model(one / "model")] if runs else [path]
+    if run_folder.is_run(path):
+        saved = model_folder.is_model(path / run_folder.MODEL) or any(Store(path / name).steps() for name in STAGES)
+        return [path] if saved else []
+    runs = list(runs_in(path))
+    if runs:
+        return [one for one in runs if model_folder.is_model(one / run_folder.MODEL)]
+    return [path] if any(path.iterdir()) else []
+
+
+def is_watched(path: Path) -> bool:
+    """Whether it is a run, a folder of runs, or an empty folder."""
+    return run_folder.is_run(path) or (path.is_dir() and found_in(path) != [path])

@@ -28,6 +28,7 @@ from latentry.serve.jobs.jobs import Jobs
 from latentry.serve.jobs.store import Store
 from latentry.serve.options import ServeOptions
 from latentry.serve.run import Server, bound, configured
+from latentry.serve.runs.runs import Runs
 from tests.unit.pipeline import small_pipelines
 
 MODELS: dict[str, Callable[[], Pipeline]] = {
@@ -65,11 +66,13 @@ def live(
     tokens: Sequence[str] = (),
     names: Sequence[str] = (),
     store: Path | None = None,
+    runs: Sequence[Path] = (),
     **options: Any,
 ) -> Iterator[Live]:
-    """Serve `models`, or `small`, while the block runs."""
+    """Serve `models`, or `small`, while the block runs. runs: as named on the command line."""
     limits, metrics = ServeOptions(**options), Metrics()
-    engine = Engine(Models(models or {"small": MODELS["small"]}, limits.keep, {"gpt-image-1": "small"}), limits)
+    named = {"small": MODELS["small"]} if models is None else models
+    engine = Engine(Models(named, limits.keep, {"gpt-image-1": "small"}), limits)
     engine.counted = metrics.counted
     with tempfile.TemporaryDirectory() as folder, bound("127.0.0.1", 0) as listening:
         place = store or Path(folder) / "jobs"
@@ -78,7 +81,7 @@ def live(
         jobs = Jobs(engine, Store(place), limits.keep_jobs)
         metrics.watch(engine)
         engine.start()
-        app = application(Desk(engine, root), jobs, metrics, tokens=tokens, names=names)
+        app = application(Desk(engine, root), jobs, metrics, watched=Runs(runs), tokens=tokens, names=names)
         server = Server(configured(app, limits), engine)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()

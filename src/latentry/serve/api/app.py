@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
@@ -14,7 +15,7 @@ from starlette.types import ASGIApp
 
 from latentry import __version__
 from latentry.errors import LatentryError
-from latentry.serve.api import health, images, jobs, tasks
+from latentry.serve.api import health, images, jobs, runs, tasks
 from latentry.serve.api.bodies.looks import Look
 from latentry.serve.api.bodies.openai import Edit, Generation, Variation
 from latentry.serve.api.bodies.schemas import ERROR, FILE, REF, body_name, component, refusals, task_schema
@@ -25,6 +26,7 @@ from latentry.serve.api.edge.limits import Limits
 from latentry.serve.engine.queue import Full
 from latentry.serve.engine.ticket import Cancelled, Unavailable
 from latentry.serve.jobs.jobs import Jobs
+from latentry.serve.runs.runs import Runs
 from latentry.tasks import TASKS
 
 PAGE = Path(__file__).parents[1] / "page"
@@ -36,18 +38,29 @@ def application(
     jobs_: Jobs,
     metrics: health.Metrics,
     *,
+    watched: Runs | None = None,
     host: str = "127.0.0.1",
     tokens: Sequence[str] = (),
     names: Sequence[str] = (),
 ) -> ASGIApp:
-    """What uvicorn serves. names: further ones that this server has."""
+    """What uvicorn serves. watched: trainings that are shown. names: further ones that this server has."""
     app = FastAPI(
         title="latentry", version=__version__, docs_url=None, redoc_url=None, redirect_slashes=False
     )  # its own pages of documentation would be fetched from elsewhere
     app.state.desk, app.state.jobs, app.state.metrics = desk, jobs_, metrics
-    for router in (images.router, tasks.router, jobs.router, health.router):
+    app.state.runs = watched or Runs()
+    for router in (images.router, tasks.router, jobs.router, runs.router, health.router):
         app.include_router(router, responses=refusals())
-    for error in (Problem, LatentryError, Full, Unavailable, Cancelled, HTTPException, Exception):
+    for error in (
+        Problem,
+        LatentryError,
+        Full,
+        Unavailable,
+        Cancelled,
+        HTTPException,
+        RequestValidationError,
+        Exception,
+    ):
         app.add_exception_handler(error, answer)
     app.openapi = lambda: described(app)  # type: ignore[method-assign]
     if PAGE.is_dir():
@@ -79,6 +92,11 @@ def described(app: FastAPI) -> dict[str, Any]:
             "required": ["task"],
             "anyOf": [{"$ref": REF + body_name(task)} for task in TASKS],
         }
+        for path in tree["paths"].values():
+            for operation in path.values():
+                operation["responses"].pop("422", None)  # FastAPI's own, which are answered 400 here
+        for name in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(name, None)
         app.openapi_schema = tree
     return app.openapi_schema
 

@@ -80,7 +80,9 @@ class Models:
 
     @property
     def default(self) -> str:
-        """The first."""
+        """The first. Raises UsageError where there is none."""
+        if not self.named:
+            raise UsageError("model: none is served, trainings alone are watched. Start the server with a model.")
         return next(iter(self.named))
 
     @property

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -73,10 +74,19 @@ def problem_of(error: BaseException, private: Iterable[str] = ()) -> Problem:
         LOG.error("%s", error)
         text = "The model cannot be used now. The server's log says why."
         return Problem(503, text, kind=SERVER, code="model_unavailable", headers=RETRY)
+    if isinstance(error, RequestValidationError):
+        return misread(error)
     if isinstance(error, HTTPException):
         return Problem(error.status_code, str(error.detail), code="http_error", headers=dict(error.headers or {}))
     LOG.error("a request failed", exc_info=error)
     return Problem(500, "Something went wrong here. The server's log says what.", kind=SERVER, code="internal_error")
+
+
+def misread(error: RequestValidationError) -> Problem:
+    """A part of a path or a query that is not what it must be."""
+    first = error.errors()[0]
+    name, what = str(first["loc"][-1]), str(first["msg"])
+    return Problem(400, f"{name}: {what[:200]}.", param=name[:40], code="invalid_value")
 
 
 def without(text: str, private: Iterable[str]) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from latentry.checkpoints import durable
 from latentry.data.dataset import ImageData
 from latentry.metrics import psnr
 from latentry.models.autoencoder import Autoencoder
@@ -48,4 +49,6 @@ def sheet(model: Autoencoder, data: ImageData, path: Path) -> None:
     x = torch.stack([data.sample(i).image for i in range(min(len(data), PREVIEWED))])
     again = model.decode(model.encode(x.to(model.latent_scale.device)))
     path.parent.mkdir(parents=True, exist_ok=True)
-    grid(torch.cat([to_unit(x), to_unit(again)]), columns=len(x), alpha=data.source.transparent).save(path)
+    sheet = grid(torch.cat([to_unit(x), to_unit(again)]), columns=len(x), alpha=data.source.transparent)
+    with durable.writing(path, 3 * sheet.width * sheet.height) as fresh:  # it may be looked at at any moment
+        sheet.save(fresh)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from latentry.checkpoints import durable
 from latentry.data.dataset import ImageData
 from latentry.evaluation.figures import condition_values
 from latentry.pipeline import Pipeline
@@ -32,4 +33,6 @@ class Previewer:
             steps=steps, seed=self.seed, progress=lambda done, total: check_stop(done / total), **request
         )
         path.parent.mkdir(parents=True, exist_ok=True)
-        out.grid().save(path)
+        sheet = out.grid()
+        with durable.writing(path, 3 * sheet.width * sheet.height) as fresh:  # it may be looked at at any moment
+            sheet.save(fresh)
