@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 from starlette.requests import Request
@@ -13,7 +15,7 @@ from latentry.serve.runs.run import State, TrainingRun
 from latentry.serve.runs.runs import Runs
 
 router = APIRouter(tags=["runs"])
-PNG = {200: {"content": {"image/png": {}}, "description": "A sheet of samples."}}
+PNG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/png": {}}, "description": "A sheet of samples."}}
 
 
 class StageShown(BaseModel):
@@ -132,13 +134,13 @@ def one(request: Request, name: str) -> RunWhole:
         )
 
 
-@router.get("/v1/runs/{name}/grids/{number}", response_class=Response, responses=PNG)
-def grid(request: Request, name: str, number: int) -> Response:
+@router.get("/v1/runs/{name}/grids/{index}", response_class=Response, responses=PNG)
+def grid(request: Request, name: str, index: int) -> Response:
     """A sheet of samples, by its place in `grids`."""
     run = _run(request, name)
     with run.lock:
         run.look()
-        data = run.png(number)
+        data = run.png(index)
     if data is None:
         raise _missing()
     return Response(data, media_type="image/png")

@@ -10,7 +10,7 @@ from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeGuard
 
 from latentry.checkpoints.lock import is_held
 from latentry.checkpoints.run_folder import RECIPE, STAGES, read_recipe
@@ -218,7 +218,7 @@ class TrainingRun:
         self.grids = sorted(found, key=lambda grid: (order.get(grid.stage, len(order)), grid.stage, grid.step))
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
