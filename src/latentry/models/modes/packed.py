@@ -20,6 +20,7 @@ Kernel = Callable[[Tensor], Tensor]
 METHODS = ("_conv_forward", "forward")
 READY = "_latentry_ready"
 """In a module's `__dict__`: by mode what it was replaced by, so that two modes can be compared in turn."""
+ANY_ROWS = "_latentry_any_rows"
 
 
 def pack(network: nn.Module, dtype: torch.dtype, channels_last: bool) -> None:
@@ -28,8 +29,17 @@ def pack(network: nn.Module, dtype: torch.dtype, channels_last: bool) -> None:
         kind = PackedConv if isinstance(layer, nn.Conv2d) else PackedLinear
         ready, of = layer.__dict__.setdefault(READY, {}), (dtype, channels_last)
         if of not in ready:
-            ready[of] = kind(layer, dtype, channels_last)
+            ready[of] = kind(layer, dtype, channels_last, any_rows=ANY_ROWS in network.__dict__)
         layer.__dict__[kind.method] = ready[of]
+
+
+def expect_any_rows(network: nn.Module) -> None:
+    """Have layers that are packed from now on keep one packing for all batches of several rows.
+
+    For whoever calls with another number of rows at nearly every step, where packing anew takes longer than a step of
+    one image. Which rows come first then decides the layout, and with it, on some machines, the last bits.
+    """
+    network.__dict__[ANY_ROWS] = True
 
 
 def unpack(network: nn.Module) -> None:
@@ -49,13 +59,14 @@ def _layers(network: nn.Module) -> Iterator[nn.Conv2d | nn.Linear]:
 class Packed:
     """Calls the kernel with packed weights; the plain method where gradients are needed.
 
-    The weights are packed again where they have changed since.
+    The weights are packed again where they have changed since, and for another number of rows; with any_rows only for
+    one instead of several.
     """
 
     method = ""
 
-    def __init__(self, layer: Any, dtype: torch.dtype, channels_last: bool) -> None:
-        self.layer, self.dtype = layer, dtype
+    def __init__(self, layer: Any, dtype: torch.dtype, channels_last: bool, *, any_rows: bool = False) -> None:
+        self.layer, self.dtype, self.most = layer, dtype, 2 if any_rows else None
         self.format = torch.channels_last if channels_last else torch.contiguous_format
         self.plain: Callable[..., Tensor] = getattr(type(layer), self.method)
         self.of: tuple[Any, ...] | None = None
@@ -72,7 +83,8 @@ class Packed:
     def now(self, x: Tensor) -> Tensor:
         """The layer's result of x."""
         weight = self.layer.weight
-        of = (id(weight), weight._version, weight.device, x.shape[0])
+        rows = x.shape[0] if self.most is None else min(x.shape[0], self.most)
+        of = (id(weight), weight._version, weight.device, rows)
         if self.of != of:
             self.kernel = self.packed(x) if devices.prepacks(x.device, self.dtype) else self.kept()
             self.of = of

@@ -13,6 +13,7 @@ from latentry.conditioning.words.prompts import Prompts
 from latentry.conditioning.words.tokenizer import clean
 from latentry.data.files.limits import Limits
 from latentry.errors import UsageError, did_you_mean, shown
+from latentry.models.modes.packed import expect_any_rows
 from latentry.pipeline import Pipeline
 from latentry.pipeline.able import able
 from latentry.serve.engine.sharing import share
@@ -113,8 +114,11 @@ class Models:
                 del self._open[other]
             pipe = self.named[name]()
             pipe.source = name  # no answer and no picture tells where it lies
+            expect_any_rows(pipe.autoencoder)
             if pipe.denoiser is not None:
                 share(pipe.denoiser.unet)
+                for network in (pipe.denoiser.unet, pipe.denoiser.conditioners, pipe.denoiser.projections):
+                    expect_any_rows(network)
             self._open[name], self.loads = pipe, self.loads + 1
             if pipe.device.type == "cuda":
                 torch.cuda.empty_cache()
