@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-import socket
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -20,7 +18,7 @@ from latentry.checkpoints import model_folder, run_folder
 from latentry.checkpoints.lock import RunLock
 from latentry.checkpoints.run_folder import STAGES
 from latentry.checkpoints.store import Store
-from latentry.errors import LatentryError, UsageError, shown
+from latentry.errors import UsageError, shown
 from latentry.serve.api.app import application
 from latentry.serve.api.bodies.openai import ALIASES
 from latentry.serve.api.desk import Desk
@@ -30,6 +28,7 @@ from latentry.serve.engine.engine import Engine
 from latentry.serve.engine.models import Load, Models
 from latentry.serve.jobs.jobs import Jobs
 from latentry.serve.jobs.store import Store as JobStore
+from latentry.serve.listening import Server, bound
 from latentry.serve.options import ServeOptions
 from latentry.serve.runs.runs import Runs, runs_in
 from latentry.text import printable
@@ -38,8 +37,6 @@ SHORTEST_TOKEN = 8
 SWITCH = 0.001
 """Seconds after which a thread that computes lets the one that answers go on: Python's own 5 ms add up."""
 MOST_CONNECTIONS = 900
-MOST_KNOCKING = 2048
-ACCEPTED_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -97,26 +94,6 @@ def serve(
             jobs.close()
 
 
-class Server(uvicorn.Server):
-    """Refuses new work from the first signal on, so that what is in flight can end in its time."""
-
-    def __init__(self, config: uvicorn.Config, engine: Engine) -> None:
-        super().__init__(config)
-        self.engine = engine
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Accept few connections at a time, so that a rush of new ones is no wait for those there are, and let many
-        knock: the system holds them, asyncio would accept as many in one go as it lets knock."""
-        await super().startup(sockets)
-        for one in sockets or ():
-            one.listen(MOST_KNOCKING)
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """A signal; the second one ends what is in flight, too."""
-        self.engine.close(0 if self.should_exit else None)
-        super().handle_exit(sig, frame)
-
-
 def configured(app: Any, options: ServeOptions) -> uvicorn.Config:
     """How uvicorn serves it."""
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
@@ -129,7 +106,6 @@ def configured(app: Any, options: ServeOptions) -> uvicorn.Config:
         timeout_keep_alive=30,
         timeout_graceful_shutdown=int(options.grace) + 5,
         limit_concurrency=MOST_CONNECTIONS,
-        backlog=ACCEPTED_AT_ONCE,
         h11_max_incomplete_event_size=65_536,
     )
 
@@ -146,22 +122,6 @@ def check_setting(setting: Setting) -> None:
             f"--token: too short, or not ASCII; accepted: at least {SHORTEST_TOKEN} letters. `openssl rand -hex 16` "
             "makes one."
         )
-
-
-def bound(host: str, port: int) -> socket.socket:
-    """A socket that listens there. Raises LatentryError where that cannot be."""
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        # With its protocol said, asyncio sends what is short at once; else each answer waits 40 ms for the client's system.
-        made = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.bind((host, port))
-        made.set_inheritable(True)
-    except OSError as error:
-        raise LatentryError(
-            f"--host {shown(host)} --port {port}: cannot be listened on ({error.strerror}). Choose another port."
-        ) from None
-    return made
 
 
 def named(paths: Sequence[Path], device: str) -> dict[str, Load]:
