@@ -6,7 +6,7 @@ import asyncio
 import socket
 from contextlib import suppress
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 import uvicorn
 
@@ -14,12 +14,12 @@ from latentry.errors import LatentryError, shown
 from latentry.serve.engine.engine import Engine
 
 MOST_KNOCKING = 2048
-AT_ONCE = 8
-"""Connections that are accepted before the requests of all of them are with the application, or `PATIENCE` is over."""
-PATIENCE = 0.02
-"""Seconds that further ones wait for a client that has connected and says nothing."""
+MOST_SILENT = 16
+"""Connections that have been accepted and have asked nothing yet: so many requests may come at the same moment."""
+PATIENCE = 0.25
+"""Seconds after which one that still asks nothing keeps no other one out."""
 QUICK = 4
-"""Turns of the loop in which whoever has sent a request before it was let in is heard."""
+"""Turns of the loop in which whoever sent a request before it was let in is heard."""
 PAUSE = 0.5
 """Seconds without new connections where the system has no room for one."""
 
@@ -40,11 +40,24 @@ def bound(host: str, port: int) -> socket.socket:
     return made
 
 
+class New(NamedTuple):
+    """A connection that has just been accepted."""
+
+    transport: asyncio.BaseTransport
+    protocol: asyncio.BaseProtocol
+    since: float
+
+    def keeps_out(self, now: float) -> bool:
+        """Whether what it asks may still come, and soon."""
+        asked = getattr(self.protocol, "cycle", None) is not None
+        return not asked and not self.transport.is_closing() and now < self.since + PATIENCE
+
+
 class Server(uvicorn.Server):
     """Refuses new work from the first signal on, so that what is in flight can end in its time.
 
     asyncio would accept all that knock and then answer everything that they sent in one go, for as long as that takes.
-    Here the system holds them, and a few are let in at a time.
+    Here the system holds them, and a few are let in at a time: the next when one of these has asked.
     """
 
     def __init__(self, config: uvicorn.Config, engine: Engine) -> None:
@@ -73,7 +86,7 @@ class Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
     async def _accept(self, listening: socket.socket) -> None:
-        loop, new = asyncio.get_running_loop(), list[Any]()
+        loop, silent = asyncio.get_running_loop(), list[New]()
         while True:
             try:
                 connection, _ = await loop.sock_accept(listening)
@@ -81,23 +94,14 @@ class Server(uvicorn.Server):
                 await asyncio.sleep(PAUSE)
                 continue
             with suppress(OSError):
-                new.append(await loop.connect_accepted_socket(self._protocol, connection))
-            if len(new) >= AT_ONCE:
-                await _begun(new, loop.time() + PATIENCE)
-                new.clear()
+                silent.append(New(*await loop.connect_accepted_socket(self._protocol, connection), loop.time()))
+            turns = 0
+            while len(silent) >= MOST_SILENT:
+                await asyncio.sleep(0 if turns < QUICK else 0.001)
+                turns += 1
+                silent = [one for one in silent if one.keeps_out(loop.time())]
 
     def _protocol(self) -> asyncio.Protocol:
         how: Any = {"config": self.config, "server_state": self.server_state, "app_state": self.lifespan.state}
         made: asyncio.Protocol = self.config.http_protocol_class(**how)  # type: ignore[operator]
         return made
-
-
-async def _begun(new: list[Any], until: float) -> None:
-    """Wait until what each of them asks is with the application; not for who is slow to ask."""
-    loop, rounds = asyncio.get_running_loop(), 0
-    while loop.time() < until and not all(
-        transport.is_closing() or getattr(protocol, "cycle", None) is not None for transport, protocol in new
-    ):
-        await asyncio.sleep(0 if rounds < QUICK else 0.001)
-        rounds += 1
-    await asyncio.sleep(0)
