@@ -80,11 +80,12 @@ class RunLock:
     A record lock on `folder/lock`, which holds process, host and start time as JSON. It ends with its process, also
     after kill -9, and loader workers do not inherit it, so that orphans of a killed run cannot hold it.
     report: called with one line when the lock of a run that died elsewhere is taken over.
+    option: what names the folder on the command line.
     Errors on acquire: `UsageError` naming the holder; `LatentryError` when the folder cannot be written.
     """
 
-    def __init__(self, folder: Path, report: Callable[[str], None] = lambda _: None) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, report: Callable[[str], None] = lambda _: None, *, option: str = "--out") -> None:
+        self.folder, self.option = folder, option
         self._report = report
         self._handle: int | None = None
         self._identity: tuple[int, int, int] | None = None
@@ -95,13 +96,15 @@ class RunLock:
             self.folder.mkdir(parents=True, exist_ok=True)
             path = self.folder / NAME
             if path.exists() and (holder := _held.get(_identity(path.stat()))):
-                raise _in_use(self.folder, holder)
+                raise _in_use(self.folder, holder, self.option)
             handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK, 0o666)
             if not stat.S_ISREG(os.fstat(handle).st_mode):
                 os.close(handle)
                 raise LatentryError(f"{path}: is {kind_of(path.stat().st_mode)}, not a file. Remove it.")
         except OSError as error:
-            raise LatentryError(f"{self.folder}: cannot be written: {error.strerror}. Choose another --out.") from error
+            raise LatentryError(
+                f"{self.folder}: cannot be written: {error.strerror}. Choose another {self.option}."
+            ) from error
         try:
             self._lock(handle)
             holder = self._sign(handle)
@@ -133,7 +136,7 @@ class RunLock:
             fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             if error.errno in BUSY:
-                raise _in_use(self.folder, _read(self.folder / NAME)) from None
+                raise _in_use(self.folder, _read(self.folder / NAME), self.option) from None
             self._report(f"{self.folder}: this file system has no locks ({error.strerror}): start only one run here.")
 
     def _sign(self, handle: int) -> dict[str, Any]:
@@ -149,10 +152,10 @@ class RunLock:
         return me
 
 
-def _in_use(folder: Path, holder: dict[str, Any]) -> UsageError:
+def _in_use(folder: Path, holder: dict[str, Any], option: str = "--out") -> UsageError:
     return UsageError(
         f"{folder}: {_who(holder)} is running here; one run per folder at a time. "
-        "Wait for it, stop it, or choose another --out."
+        f"Wait for it, stop it, or choose another {option}."
     )
 
 

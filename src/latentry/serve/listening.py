@@ -103,5 +103,5 @@ class Server(uvicorn.Server):
 
     def _protocol(self) -> asyncio.Protocol:
         how: Any = {"config": self.config, "server_state": self.server_state, "app_state": self.lifespan.state}
-        made: asyncio.Protocol = self.config.http_protocol_class(**how)  # type: ignore[operator]
+        made: asyncio.Protocol = self.config.http_protocol_class(**how)
         return made

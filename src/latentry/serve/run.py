@@ -66,7 +66,11 @@ def serve(
     if not opened and not watched.folders:
         raise UsageError("MODEL is missing; give a model folder, a run, or a folder of runs")
     listening = bound(setting.host, setting.port)
-    with listening, RunLock(setting.store), tempfile.TemporaryDirectory(prefix="latentry-serve-") as root:
+    with (
+        listening,
+        RunLock(setting.store, option="--store"),
+        tempfile.TemporaryDirectory(prefix="latentry-serve-") as root,
+    ):
         metrics = Metrics()
         models = Models(named(opened, setting.device), options.keep, aliases_of(opened, setting))
         engine = Engine(models, options, metrics.counted)

@@ -26,8 +26,9 @@ from latentry.serve.engine.engine import Engine
 from latentry.serve.engine.models import Models
 from latentry.serve.jobs.jobs import Jobs
 from latentry.serve.jobs.store import Store
+from latentry.serve.listening import Server, bound
 from latentry.serve.options import ServeOptions
-from latentry.serve.run import Server, bound, configured
+from latentry.serve.run import configured
 from latentry.serve.runs.runs import Runs
 from tests.unit.pipeline import small_pipelines
 

@@ -203,6 +203,8 @@ def test_what_is_named_is_a_model_or_watched_or_both(tmp_path: Path):
     assert (found_in(tmp_path), is_watched(tmp_path)) == ([tmp_path], False)
     with pytest.raises(UsageError, match="MODEL is missing"):
         serve([], Setting(), ServeOptions())
+    with RunLock(tmp_path / "jobs"), pytest.raises(UsageError, match="choose another --store"):
+        serve([empty], Setting(port=0, store=tmp_path / "jobs"), ServeOptions())
 
 
 def test_runs_of_one_name_are_told_apart(tmp_path: Path):

@@ -6,7 +6,7 @@ import { button, duration, el, fresh, plural } from "./dom.js";
 
 const EVERY = 3000; // ms
 const STYLE = `
-.runs { display: grid; gap: 1.5rem; }
+.runs { display: grid; gap: 1.5rem; margin-top: 1rem; }
 .runs-problem:empty { display: none; }
 .runs article { display: grid; gap: 1rem; grid-template-columns: minmax(0, 1fr); }
 .runs article[hidden], .runs article > :empty { display: none; }
@@ -22,12 +22,12 @@ const STYLE = `
 .runs ul { list-style: none; margin: 0; padding: 0; }
 .runs-list { display: grid; gap: 0.6rem; grid-template-columns: repeat(auto-fill, minmax(min(100%, 17rem), 1fr)); }
 .runs-list button { width: 100%; height: 100%; text-align: left; display: grid; gap: 0.35rem; padding: 0.7rem 0.9rem;
-  align-content: start; font: inherit; color: inherit; background: none; border: 1px solid; border-radius: 8px;
-  border-color: color-mix(in srgb, currentColor 30%, transparent); cursor: pointer; }
+  align-content: start; justify-content: stretch; }
 .runs-list button[aria-pressed="true"] { outline: 2px solid var(--accent, currentColor); outline-offset: -1px; }
-.runs-list strong { overflow-wrap: anywhere; }
+.runs-list button > * { font-weight: 400; }
+.runs-list button > strong { font-weight: 650; overflow-wrap: anywhere; }
 .runs progress { width: 100%; accent-color: var(--accent, auto); }
-.runs-warnings { border-left: 4px solid var(--warning, #b7791f); padding: 0.3rem 0.9rem; overflow-wrap: anywhere; }
+.runs-warnings { border-left: 4px solid var(--alarm, currentColor); padding: 0.3rem 0.9rem; overflow-wrap: anywhere; }
 .runs-sheet { max-width: 34rem; }
 .runs-sheet img { width: 100%; image-rendering: pixelated; background: #fff; display: block; border-radius: 6px; }
 .runs-sheet input { width: 100%; }
@@ -68,7 +68,8 @@ class Watch {
     this.problem = el("p", { role: "status", class: "runs-problem" });
     this.list = el("ul", { class: "runs-list", "aria-label": "Training runs" });
     this.one = new Whole();
-    section.append(el("style", {}, STYLE), el("div", { class: "runs" }, this.problem, this.list, this.one.place));
+    const title = el("h1", {}, "Training");
+    section.replaceChildren(el("style", {}, STYLE), title, el("div", { class: "runs" }, this.problem, this.list, this.one.place));
     document.addEventListener("visibilitychange", () => this.ask());
   }
 
@@ -158,7 +159,7 @@ function standing(run) {
 /** All of one run. */
 class Whole {
   constructor() {
-    this.name = el("h3");
+    this.name = el("h2");
     this.state = el("p");
     this.stages = el("div");
     this.warnings = el("div");

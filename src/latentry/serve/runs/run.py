@@ -139,7 +139,7 @@ class TrainingRun:
         if not self.held or name is None or name not in self.stages:
             return None
         newest, whole = self.newest[name], self.stages[name]
-        if not newest.rate:
+        if not newest.rate or newest.step >= whole.steps:
             return None
         left = (whole.steps - newest.step) * whole.batch / newest.rate
         return max(0.0, left - max(0.0, time.time() - newest.time))
