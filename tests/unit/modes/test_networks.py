@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from latentry.devices import autocast
+from latentry.devices import autocast, prepacks
 from latentry.models.modes import PLAIN, Mode
 from latentry.models.modes.applying import forget_others
 from latentry.models.modes.compiling import no_compiler
 from latentry.models.modes.mode import mode_of
-from latentry.models.modes.packed import READY, Packed
+from latentry.models.modes.packed import READY, Packed, PackedConv, PackedLinear, expect_any_rows
 from latentry.models.modes.regions import compile_regions, regions
 from latentry.nn.unet import UNet
 
@@ -49,6 +49,22 @@ def test_fp32_modes_agree_to_rounding(mode: Mode) -> None:
         mode.apply(network)
         assert mode_of(network) == mode
         assert torch.allclose(called(network, batch, size), plain, atol=2e-5)
+
+
+@torch.no_grad()
+@pytest.mark.skipif(not prepacks(CPU), reason="this processor's kernels take weights as they are")
+def test_a_network_that_expects_any_rows_is_packed_once_for_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server's batches change at nearly every step: packing anew each time took longer than an image's own step."""
+    network, packed = unet(), list[int]()
+    plain = {batch: called(network, batch) for batch in (3, 2, 5, 1)}
+    expect_any_rows(network)
+    Mode(channels_last=True, frozen=True).apply(network)
+    for kind in (PackedConv, PackedLinear):
+        real = kind.packed
+        monkeypatch.setattr(kind, "packed", lambda self, x, real=real: [packed.append(len(x)), real(self, x)][1])
+    for batch, wanted in plain.items():
+        assert torch.allclose(called(network, batch), wanted, atol=2e-5)
+    assert set(packed) == {3, 1}
 
 
 @torch.no_grad()
