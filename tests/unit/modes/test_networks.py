@@ -61,7 +61,7 @@ def test_a_network_that_expects_any_rows_is_packed_once_for_several(monkeypatch:
     Mode(channels_last=True, frozen=True).apply(network)
     for kind in (PackedConv, PackedLinear):
         real = kind.packed
-        monkeypatch.setattr(kind, "packed", lambda self, x, real=real: [packed.append(len(x)), real(self, x)][1])
+        monkeypatch.setattr(kind, "packed", lambda self, x, real=real: (packed.append(len(x)), real(self, x))[1])  # type: ignore[func-returns-value]
     for batch, wanted in plain.items():
         assert torch.allclose(called(network, batch), wanted, atol=2e-5)
     assert set(packed) == {3, 1}
