@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 ROOT = Path(__file__).parents[4]
-SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 FIRST = 10.0
 """Seconds from opening the page to the first picture, on two cores."""
 
@@ -35,7 +33,15 @@ def faults(page: Page) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize(("width", "scheme"), list(itertools.product((400, 1400), SCHEMES)))
+@pytest.mark.parametrize(
+    ("width", "scheme"),
+    [
+        (400, "dark"),
+        (1400, "light"),
+        pytest.param(400, "light", marks=pytest.mark.soak),
+        pytest.param(1400, "dark", marks=pytest.mark.soak),
+    ],
+)
 def test_the_page_fits_and_has_no_serious_fault(
     browser: Browser, served: Live, tmp_path: Path, width: int, scheme: Any
 ):
