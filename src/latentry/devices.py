@@ -115,6 +115,11 @@ def prepacks(device: torch.device, dtype: torch.dtype = torch.float32) -> bool:
     return dtype != torch.bfloat16 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
+def computes_bf16(device: torch.device) -> bool:
+    """Whether a device has instructions for bf16; a CPU without AVX512 imitates it, far slower than fp32."""
+    return fast_bf16(device) is not False and (device.type != "cpu" or prepacks(device, torch.bfloat16))
+
+
 def fast_bf16(device: torch.device) -> bool | None:
     """Whether bf16 is faster than fp32 on a device; None where only timing can say."""
     return bool(torch.cuda.is_bf16_supported()) if device.type == "cuda" else None

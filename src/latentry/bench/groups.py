@@ -12,6 +12,7 @@ from latentry.bench.subject import Size, Subject
 from latentry.bench.their_training import update, why_no_training
 from latentry.bench.theirs import NAME as DIFFUSERS
 from latentry.bench.theirs import Theirs
+from latentry.devices import computes_bf16
 from latentry.models.modes import PLAIN, Mode, usual
 
 OURS = "latentry"
@@ -78,11 +79,12 @@ def groups(options: BenchOptions, subject: Subject, theirs: Theirs | None) -> It
 
 
 def modes_of(options: BenchOptions, subject: Subject) -> list[Mode]:
-    """Those that are asked for; else the plain one, the usual one of the device, and that in bf16."""
+    """Those that are asked for; else the plain one, the usual one of the device, and that in bf16 if it has it."""
     if options.modes:
         return [Mode.parse(mode) for mode in options.modes]
     own = usual(subject.device)
-    return list(dict.fromkeys((PLAIN, own, own.but(precision="bf16"))))
+    half = (own.but(precision="bf16"),) if computes_bf16(subject.device) else ()
+    return list(dict.fromkeys((PLAIN, own, *half)))
 
 
 def nearest(modes: Sequence[Mode]) -> list[Mode]:

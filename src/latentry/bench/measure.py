@@ -158,7 +158,9 @@ class Bench:
         nearest = Theirs.nearest(one.mode)
         other = next((c for c in group.contenders if c.by != OURS and c.mode == nearest), None)
         beside = other is not None and one.by == OURS
-        limit = min(peaks[one.mode.precision].values()) if peaks else None
+        limit = (
+            max(min(peaks[name].values()) for name in {one.mode.precision, "fp32"} & peaks.keys()) if peaks else None
+        )
         return Row(
             what=group.what,
             by=one.by,

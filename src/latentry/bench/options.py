@@ -22,10 +22,10 @@ class BenchOptions(Options):
     """Every list is measured in all combinations, the cheapest first, as far as the budget reaches.
 
     batch: images worked on at once. steps: network evaluations of a sample; none: the model's own. modes: how the
-    network runs (`Mode`); none: as it is, in the usual mode of the device, and in that with bf16. size: (H, W) of the
-    images; none: the model's. images: how many a request draws; none: one batch. parts: of `PARTS`, what is measured.
-    against: another program with the same weights. budget: seconds in all, about; what is begun is ended. rounds:
-    times that each thing is done, at most.
+    network runs (`Mode`); none: as it is, in the usual mode of the device, and in that with bf16 where the
+    device has it. size: (H, W) of the images; none: the model's. images: how many a request draws; none: one batch.
+    parts: of `PARTS`, what is measured. against: another program with the same weights. budget: seconds in all, about;
+    what is begun is ended. rounds: times that each thing is done, at most.
     """
 
     batch: tuple[Images, ...] = Field((1, 4, 16), max_length=20)

@@ -15,11 +15,12 @@ import torch
 from PIL import Image
 
 from latentry import config
-from latentry.bench import peak, run
+from latentry.bench import groups, peak, run
 from latentry.bench.options import BenchOptions
 from latentry.bench.peak import products
 from latentry.bench.result import COLUMNS, Findings, to_csv, to_json
 from latentry.bench.run import bench
+from latentry.bench.subject import Subject
 from latentry.bench.writing import write
 from latentry.errors import UsageError
 from latentry.pipeline import Pipeline
@@ -51,6 +52,17 @@ class Planted:
         inner = work.__closure__[0].cell_contents if work.__closure__ else work  # what is repeated
         name = getattr(inner, "__name__", "")
         return self.products.get(name, self.seconds), result
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_bf16_is_measured_unasked_where_it_is_more_than_imitated(there: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(groups, "computes_bf16", lambda _: there)
+    subject = Subject(small_pipelines.pipeline())
+    unasked = [str(mode) for mode in groups.modes_of(BenchOptions(), subject)]
+    assert unasked[0] == "fp32"
+    assert any("bf16" in mode for mode in unasked) == there
+    asked = groups.modes_of(BenchOptions(modes=("bf16",)), subject)
+    assert [str(mode) for mode in asked] == ["bf16"]
 
 
 def options(**changes: Any) -> BenchOptions:
