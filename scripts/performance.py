@@ -19,7 +19,6 @@ from latentry.bench.options import BenchOptions
 from latentry.bench.plots import png
 from latentry.bench.result import Findings, shown, to_json
 from latentry.bench.run import bench
-from latentry.bench.writing import SHADES
 from latentry.models.modes import usual
 from latentry.training.loop.waiting import Waiting
 
@@ -73,15 +72,15 @@ def measured(model: Path, curve: Curve, seconds: float) -> Findings:
         return bench(pipe, options, doing=waiting.doing)
 
 
-def section(name: str, found: dict[str, Findings]) -> str:
-    """What the page says of a model: the pictures, and all numbers below."""
+def section(name: str, found: dict[str, Findings], folder: str) -> str:
+    """What the page says of a model: the pictures, which are in that folder beside it, and all numbers below."""
     first = next(iter(found.values()))
     lines = [f"## {name} on {first.machine['device'].partition(';')[0]}", ""]
     lines += [f"torch {first.machine['torch']}; {parameters(first)} parameters; {guidance(first)}.", ""]
     for key, findings in found.items():
-        curve, stem = CURVES[key], f"performance/{name}-{key}"
+        curve, stem = CURVES[key], f"{folder}/{name}-{key}"
         lines += [f"### {curve.title} ({name})", "", curve.says, ""]
-        lines += [f"![{name}: {curve.title.lower()}]({stem}-light.png)", ""]
+        lines += [f"![{name}: {curve.title.lower()}]({stem}.png)", ""]
         columns, rows = shown(findings.rows)
         lines += [f"| {' | '.join(columns)} |", f"|{' --- |' * len(columns)}"]
         lines += [f"| {' | '.join(row)} |" for row in rows]
@@ -120,9 +119,9 @@ def main(words: Sequence[str] | None = None) -> int:
         for name, findings in found.items():
             stem = f"{model.name}-{name}"
             (folder / f"{stem}.json").write_text(to_json(findings), encoding="utf-8")
-            for shade, dark in SHADES.items():
-                (folder / f"{stem}-{shade}.png").write_bytes(png(findings, dark, f"{model.name}: {CURVES[name].title}"))
-        sections.append(section(model.name, found))
+            title = f"{model.name}: {CURVES[name].title}"
+            (folder / f"{stem}.png").write_bytes(png(findings, dark=False, title=title))
+        sections.append(section(model.name, found, folder.name))
     asked.page.write_text(page(asked.page.read_text(encoding="utf-8"), sections), encoding="utf-8")
     return 0
 
