@@ -118,7 +118,7 @@ def main(words: Sequence[str] | None = None) -> int:
         found = {name: measured(model, CURVES[name], each) for name in asked.curves}
         for name, findings in found.items():
             stem = f"{model.name}-{name}"
-            (folder / f"{stem}.json").write_text(to_json(findings), encoding="utf-8")
+            (folder / f"{stem}.json").write_text(to_json(findings).replace(f"{ROOT}/", ""), encoding="utf-8")
             title = f"{model.name}: {CURVES[name].title}"
             (folder / f"{stem}.png").write_bytes(png(findings, dark=False, title=title))
         sections.append(section(model.name, found, folder.name))
