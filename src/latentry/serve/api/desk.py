@@ -104,6 +104,8 @@ class Desk:
             gone.cancel()
         if asked.ticket.error is not None:
             raise asked.ticket.error
+        if asked.ticket.output is None:  # cancelled: nobody is there to read the answer
+            raise Problem(499, "The client went away.", code="client_gone")
         return asked.ticket
 
     async def events(self, ticket: Ticket, gone: asyncio.Task[None] | None = None) -> AsyncIterator[Event]:
