@@ -13,7 +13,9 @@ from PIL import Image
 
 from latentry.cli import run
 from latentry.evaluation import report
+from latentry.evaluation.report.compare import differences, rows
 from latentry.evaluation.report.page import training_curves
+from latentry.evaluation.report.sides import Side
 from latentry.evaluation.result import Evaluation, write
 from latentry.metrics.compare import Figure
 
@@ -101,12 +103,49 @@ def test_in_a_browser_it_opens_without_an_error_or_a_request(tmp_path: Path, bro
 def test_runs_and_reports_stand_side_by_side(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(tmp_path, made(tmp_path))
     (tmp_path / "run" / "figures.json").write_text(json.dumps({"PSNR of reconstructions": 30.5}))
+    (tmp_path / "run" / "samples").mkdir()
+    (tmp_path / "run" / "samples" / "diffusion-00000100.png").write_bytes((tmp_path / "samples.png").read_bytes())
     assert run(["compare", str(tmp_path), str(tmp_path / "run"), "--out", str(tmp_path / "page")]) == 0
     line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("PSNR"))
     assert line.split()[-2:] == ["31.25", "30.5"]
     words = (tmp_path / "page" / "index.html").read_text(encoding="utf-8")
     assert "12.5 (11.25 to 13.5)" in words
     assert words.count("<svg") == 2
+    assert words.count("<img") == 2
+    assert 'alt="samples of' in words, "the run's own sheet, though it is of no report"
+
+
+def test_only_what_is_not_the_same_is_told_of_settings_and_recipes(tmp_path: Path) -> None:
+    """Other steps, another learning rate; a side without a recipe says nothing of one."""
+    one = Side(
+        "a", (), None, facts={"asked": {"steps": 20, "seed": 0}, "recipe": {"recipe.train.lr": 0.1, "recipe.a": 1}}
+    )
+    two = Side(
+        "b", (), None, facts={"asked": {"steps": 10, "seed": 0}, "recipe": {"recipe.train.lr": 0.2, "recipe.a": 1}}
+    )
+    none = Side("c", (), None, facts={"asked": {"steps": 10, "seed": 0, "guidance": 3.0}})
+    assert differences([one, two]) == [["steps", "20", "10"], ["recipe.train.lr", "0.1", "0.2"]]
+    assert differences([one, none]) == [["steps", "20", "10"], ["guidance", "", "3.0"]]
+    assert differences([one, one]) == []
+
+
+def test_numbers_of_images_are_told_where_they_are_not_the_same() -> None:
+    found = [Side(name, (Figure("FD", 2.0, images, 9),), None) for name, images in (("a", 100), ("b", 38), ("c", 100))]
+    assert rows(found) == [["FD", "2, 100 images", "2, 38 images", "2, 100 images"]]
+    assert rows(found[::2]) == [["FD", "2", "2"]]
+
+
+def test_in_a_narrow_window_every_value_stands_beside_the_name_of_its_column(tmp_path: Path, browser: Browser) -> None:
+    target = report.write(tmp_path, made(tmp_path))
+    page = browser.new_page(viewport={"width": 400, "height": 900})
+    page.goto(target.as_uri())
+    value = page.locator(".columns td:nth-child(2)").first
+    assert value.evaluate("e => getComputedStyle(e, '::before').content") == '"value"'
+    assert page.locator(".wide").first.evaluate("e => e.scrollWidth <= e.clientWidth"), (
+        "to be moved sideways to be read"
+    )
+    page.set_viewport_size({"width": 1400, "height": 900})
+    assert value.evaluate("e => getComputedStyle(e, '::before').content") == "none"
 
 
 def test_what_cannot_be_compared_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,7 +18,8 @@ def compare(
     """Show the figures of runs or reports side by side."""
     from rich.markup import escape
 
-    from latentry.evaluation.report.compare import rows, sides, write
+    from latentry.evaluation.report.compare import rows, write
+    from latentry.evaluation.report.sides import sides
     from latentry.evaluation.result import refuse_unwritable
 
     target = None if out is None else refuse_unwritable(out)

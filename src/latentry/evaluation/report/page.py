@@ -56,17 +56,22 @@ def write(folder: Path, evaluation: Evaluation, ahead: Sequence[str] = ()) -> Pa
 
     Raises LatentryError where it cannot be written.
     """
-    found = {}
-    for name, file in evaluation.pictures.items():
-        with suppress(LatentryError, OSError):
-            found[name] = (folder / file).read_bytes()
     target = folder / PAGE
-    words = page(evaluation, found, ahead)
+    words = page(evaluation, pictures_of(folder, evaluation), ahead)
     try:
         durable.replace_file(target, words)
     except OSError as error:
         raise durable.explain(error, target, len(words)) from error
     return target
+
+
+def pictures_of(folder: Path, evaluation: Evaluation) -> dict[str, bytes]:
+    """PNG by what they show; those that are not in the folder any more are left out."""
+    found = {}
+    for name, file in evaluation.pictures.items():
+        with suppress(LatentryError, OSError):
+            found[name] = (folder / file).read_bytes()
+    return found
 
 
 def figures_table(figures: tuple[Figure, ...]) -> str:

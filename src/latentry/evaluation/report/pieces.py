@@ -29,16 +29,21 @@ def section(title: str, *parts: str) -> str:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], numbers: frozenset[int] = frozenset()) -> str:
-    """Rows under columns; those whose places are among `numbers` stand to the right. Nothing for no rows."""
+    """Rows under columns; those whose places are among `numbers` stand to the right. Nothing for no rows.
+
+    In a narrow window each row is a block that begins with its first cell, and every other has its column's name.
+    """
     lines = list(rows)
     if not lines:
         return ""
     head = "".join(_cell("th", word, i in numbers) for i, word in enumerate(columns)) if any(columns) else ""
     body = "".join(
-        f"<tr>{''.join(_cell('td', word, i in numbers) for i, word in enumerate(line))}</tr>" for line in lines
+        f"<tr>{''.join(_cell('td', word, i in numbers, columns[i]) for i, word in enumerate(line))}</tr>"
+        for line in lines
     )
     above = f"<thead><tr>{head}</tr></thead>" if head else ""
-    return f'<div class="wide"><table>{above}<tbody>{body}</tbody></table></div>'
+    kind = ' class="columns"' if head else ""
+    return f'<div class="wide"><table{kind}>{above}<tbody>{body}</tbody></table></div>'
 
 
 def facts(values: Mapping[str, Any]) -> str:
@@ -76,5 +81,7 @@ def folded(title: str, words: str) -> str:
     return f"<details><summary>{html.escape(title)}</summary><pre>{html.escape(words)}</pre></details>" if words else ""
 
 
-def _cell(kind: str, word: str, number: bool) -> str:
-    return f"<{kind}{' class=number' if number else ''}>{html.escape(word)}</{kind}>"
+def _cell(kind: str, word: str, number: bool, column: str = "") -> str:
+    """column: what stands above it, which a narrow window shows beside it instead."""
+    named = f' data-column="{html.escape(column)}"' if column else ""
+    return f"<{kind}{' class=number' if number else ''}{named}>{html.escape(word)}</{kind}>"
