@@ -151,10 +151,16 @@ def test_in_a_narrow_window_every_value_stands_beside_the_name_of_its_column(tmp
 def test_what_cannot_be_compared_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "recipe.yaml").write_text("name: a\n")
-    for arguments, said in (([tmp_path / "run"], "at least 2"), ([tmp_path, tmp_path], "neither a run nor a report")):
+    for arguments, said in (
+        ([tmp_path / "run"], "at least 2"),
+        ([tmp_path, tmp_path / "run"], "neither a run nor a report"),
+        ([tmp_path / "run", tmp_path / "run" / ".." / "run"], "is named twice"),
+    ):
         assert run(["compare", *map(str, arguments)]) == 2
         assert said in capsys.readouterr().err
-    assert run(["compare", str(tmp_path / "run"), str(tmp_path / "run")]) == 1
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "recipe.yaml").write_text("name: a\n")
+    assert run(["compare", str(tmp_path / "run"), str(tmp_path / "other")]) == 1
     assert "no figures yet" in capsys.readouterr().err
 
 

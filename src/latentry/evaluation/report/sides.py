@@ -37,10 +37,13 @@ class Side:
 
 
 def sides(paths: Sequence[Path]) -> list[Side]:
-    """What each run or report holds. Raises UsageError for fewer than two, for a folder with neither, and for images of
-    other sizes or channels, whose figures say nothing beside each other."""
+    """What each run or report holds. Raises UsageError for fewer than two, for one that is named twice, for a folder
+    with neither, and for images of other sizes or channels, whose figures say nothing beside each other."""
     if len(paths) < 2:
         raise UsageError(f"compare: {len(paths)} run; at least 2 runs or reports are needed. Name another one.")
+    places = [path.resolve() for path in paths]
+    if twice := next((path for path in paths if places.count(path.resolve()) > 1), None):
+        raise UsageError(f"compare: {twice} is named twice; accepted: each run or report once. Name another one.")
     found = [_of_report(path) if (path / result.JSON).is_file() else _of_run(path) for path in paths]
     known = [side for side in found if side.images is not None]
     for side in known:
