@@ -36,7 +36,7 @@ SMALL: dict[str, Any] = {"autoencoder.channels": 32, "diffusion.unet.channels": 
 EMOJI: dict[str, Any] = {
     "autoencoder.channels": 8, "diffusion.unet.channels": 32, "diffusion.conditioning.text.width": 16,
     "diffusion.conditioning.text.layers": 1, "diffusion.conditioning.label.width": 16,
-    "diffusion.conditioning.label.classes": 2,
+    "diffusion.conditioning.label.classes": 2, "sample.solver": "ddim",
 }  # fmt: skip
 NARROW = {"autoencoder.multipliers": [1, 2, 2], "diffusion.unet.multipliers": [1, 2], "diffusion.unet.blocks": 1,
           "diffusion.unet.attention": [2]}  # fmt: skip

@@ -66,7 +66,7 @@ def test_planted_copies_are_in_figures_pairs_and_page(model, folder, pictures, t
                    for x in range(sheet.shape[1] - 15)) for one in truth)  # fmt: skip
     words = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
     assert words.count('alt="samples, and below each the training image that is nearest to it"') == 1
-    assert f"<td>{COPIES[0]}.png</td>" in words
+    assert f">{COPIES[0]}.png</td>" in words
 
 
 def test_a_file_that_cannot_be_read_shifts_no_name(model, folder, pictures, tmp_path):
