@@ -63,10 +63,18 @@ def _covered(manifold: Tensor, points: Tensor, k: int) -> Tensor:
 
 
 def _squared(queries: Tensor, gallery: Tensor) -> Iterator[Tensor]:
-    """Squared distances, some queries at a time, (q, N) float64; what rounding leaves of equal vectors is 0."""
+    """Squared distances, some queries at a time, (q, N) float64; what rounding leaves of equal vectors is 0.
+
+    Each is read before the next is asked for: all lie in the same memory, since an allocator that is asked for
+    megabytes thousands of times may keep hundreds of them.
+    """
     lengths = torch.cat([part.double().square().sum(1) for part in gallery.split(BLOCK)])
-    for part in queries.split(max(1, MOST // len(gallery))):
-        x = part.double()
-        both = x.square().sum(1)[:, None] + lengths
-        squared = both - 2 * torch.cat([x @ other.double().T for other in gallery.split(BLOCK)], 1)
-        yield squared.masked_fill_(squared <= ROUNDING * both, 0.0)
+    parts = queries.split(max(1, MOST // len(gallery)))
+    products, sums = (torch.empty(len(parts[0]), len(gallery), dtype=torch.float64) for _ in range(2))
+    for part in parts:
+        x, squared, both = part.double(), products[: len(part)], sums[: len(part)]
+        for other, columns in zip(gallery.split(BLOCK), squared.split(BLOCK, 1), strict=True):
+            torch.mm(x, other.double().T, out=columns)
+        torch.add(x.square().sum(1)[:, None], lengths, out=both)
+        torch.sub(both, squared, alpha=2, out=squared)
+        yield squared.masked_fill_(squared <= both.mul_(ROUNDING), 0.0)

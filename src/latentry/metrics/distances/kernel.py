@@ -34,8 +34,8 @@ def mmd2(real: Tensor, generated: Tensor, degree: int = 3, offset: float = 1.0) 
             f"kernel distance: vectors {tuple(real.shape)} and {tuple(generated.shape)}; two of one width."
         )
 
-    def kernel(products: Tensor) -> float:
-        return float((products / real.shape[1] + offset).pow(degree).sum())
+    def kernel(products: Tensor) -> float:  # in their own memory
+        return float(products.div_(real.shape[1]).add_(offset).pow_(degree).sum())
 
     def total(a: Tensor, b: Tensor) -> float:
         return sum(kernel(x.double() @ y.double().T) for x in a.split(BLOCK) for y in b.split(BLOCK))
