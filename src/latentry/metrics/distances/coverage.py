@@ -51,7 +51,7 @@ def neighbour_distances(vectors: Tensor, k: int) -> Tensor:
     for part in _squared(vectors, vectors):
         rows = torch.arange(len(part))
         part[rows, start + rows] = torch.inf
-        found.append(part.kthvalue(k, 1).values)
+        found.append(part.topk(k, 1, largest=False).values.amax(1))
         start += len(part)
     return torch.cat(found)
 
