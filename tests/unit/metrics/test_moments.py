@@ -44,6 +44,18 @@ def test_parts_merge_and_come_back_from_a_file(cut: int) -> None:
     assert second.count == 1300 - cut
 
 
+@pytest.mark.parametrize("width", [256, 257, 600])
+def test_wide_vectors_have_the_scatter_of_all_their_pairs(width: int) -> None:
+    """It is summed above the diagonal alone; also where it is asked for on the way."""
+    vectors = torch.from_numpy(np.random.default_rng(1).standard_normal((1300, width)) + 3)
+    found = Moments(width)
+    for part in vectors.split(500):
+        found.update(part)
+        assert torch.allclose(found.scatter, found.scatter.T, rtol=1e-12, atol=1e-9)
+    assert same(found, vectors)
+    assert same(Moments.of(vectors[:700]).merge(Moments.of(vectors[700:])), vectors)
+
+
 PROCESS = """
 import sys, numpy, torch
 from torch import distributed

@@ -10,11 +10,14 @@ from latentry.errors import LatentryError
 
 CHUNK = 512
 """Vectors that are taken at once: fewer leave the cores idle, and the sums would depend on the batches."""
+TILE = 256
+"""Rows of the scatter that are summed at once, from their own columns on: what lies below is the same, mirrored."""
 
 
 class Moments:
     """Count, mean (D,) and scatter (D, D) in float64: all that a Fréchet distance needs, in memory that stays as it is.
 
+    While vectors come in, the scatter is true above its diagonal of tiles alone: half the work.
     Source: Chan, Golub and LeVeque 1983, of sums of squares of two parts.
     """
 
@@ -104,13 +107,17 @@ class Moments:
         for chunk in torch.cat(self._waiting).split(CHUNK) if self._waiting else ():
             self._take(chunk)
         self._waiting = []
+        for start in range(0, len(self._mean), TILE):
+            rows, others = slice(start, start + TILE), slice(start + TILE, None)
+            self._scatter[others, rows] = self._scatter[rows, others].T
         return self
 
     def _take(self, chunk: Tensor) -> None:
         mean = chunk.mean(0)
         off = chunk - mean
         self._add(len(chunk), mean)
-        self._scatter.addmm_(off.T, off)
+        for start in range(0, len(mean), TILE):
+            self._scatter[start : start + TILE, start:].addmm_(off[:, start : start + TILE].T, off[:, start:])
 
     def _add(self, count: int, mean: Tensor, scatter: Tensor | None = None) -> None:
         """Chan et al. 1983, equation 2.1: what two parts of so many vectors have together."""
