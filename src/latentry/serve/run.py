@@ -19,6 +19,7 @@ from latentry.checkpoints.lock import RunLock
 from latentry.checkpoints.run_folder import STAGES
 from latentry.checkpoints.store import Store
 from latentry.errors import UsageError, shown
+from latentry.serve.apart import apart
 from latentry.serve.api.app import application
 from latentry.serve.api.bodies.openai import ALIASES
 from latentry.serve.api.desk import Desk
@@ -72,7 +73,7 @@ def serve(
         tempfile.TemporaryDirectory(prefix="latentry-serve-") as root,
     ):
         metrics = Metrics()
-        models = Models(named(opened, setting.device), options.keep, aliases_of(opened, setting))
+        models = apart(Models, named(opened, setting.device), options.keep, aliases_of(opened, setting))
         engine = Engine(models, options, metrics.counted)
         metrics.watch(engine)
         jobs = Jobs(engine, JobStore(setting.store), options.keep_jobs)

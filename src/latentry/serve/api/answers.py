@@ -11,6 +11,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
+from latentry.serve.apart import aside
 from latentry.serve.api.bodies.looks import Look, as_text, encode, preview
 from latentry.serve.api.desk import Asked, Desk, disconnected
 from latentry.serve.api.edge.errors import problem_of
@@ -39,7 +40,7 @@ def usage(asked: Asked) -> dict[str, Any]:
 
 async def images_of(asked: Asked) -> list[dict[str, Any]]:
     """The images of a completed ticket, encoded, each with its seed and how it was drawn."""
-    return await asyncio.to_thread(_images, asked)
+    return await aside(_images, asked)
 
 
 def _images(asked: Asked) -> list[dict[str, Any]]:
@@ -112,7 +113,7 @@ async def _events(request: Request, desk: Desk, asked: Asked, kind: str) -> Asyn
     try:
         async for one in desk.events(asked.ticket, gone):
             if one.images is not None:
-                data = await asyncio.to_thread(preview, one.images, asked.facts.alpha, partial(asked.look))
+                data = await aside(preview, one.images, asked.facts.alpha, partial(asked.look))
                 yield event(f"{kind}.partial_image", _told(asked, as_text(data), partial_image_index=one.number))
         if asked.ticket.error is not None:
             raise asked.ticket.error

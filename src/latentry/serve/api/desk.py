@@ -15,6 +15,7 @@ from starlette.requests import Request
 from latentry import config
 from latentry.data.files.limits import Limits
 from latentry.errors import UsageError, did_you_mean, shown
+from latentry.serve.apart import aside
 from latentry.serve.api.bodies.body import Body
 from latentry.serve.api.bodies.files import MODELS, place
 from latentry.serve.api.bodies.looks import Look
@@ -70,7 +71,7 @@ class Desk:
         return self.ticket(*what)
 
     async def _aside(self, *what: Any) -> Ticket:
-        return await asyncio.to_thread(self.ticket, *what)  # reading images takes a while, others are not to wait
+        return await aside(self.ticket, *what)  # reading images takes a while, others are not to wait
 
     def ticket(self, key: str, task: str, model: str, body: Body, folder: Path, previews: int) -> Ticket:
         """The ticket; its files are put into the folder. Raises UsageError."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +12,7 @@ from starlette.requests import Request
 from latentry import config
 from latentry.data.files import images
 from latentry.errors import UsageError
+from latentry.serve.apart import aside
 from latentry.serve.api import answers
 from latentry.serve.api.bodies.body import Body, read
 from latentry.serve.api.bodies.masks import as_hole
@@ -51,7 +51,7 @@ async def edits(request: Request) -> Any:
     limits = desk.limits(model)
     body.files = {"file": [image]}
     task = "vary"
-    hole = await asyncio.to_thread(as_hole, mask[0] if mask else image, limits, needed=bool(mask))
+    hole = await aside(as_hole, mask[0] if mask else image, limits, needed=bool(mask))
     if hole is not None:
         task = "inpaint"
         body.files |= {"mask": [hole]} if mask else {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import copy
 import re
 import time
@@ -16,6 +15,7 @@ from starlette.responses import FileResponse, Response
 
 from latentry.errors import UsageError
 from latentry.kinds import lookup
+from latentry.serve.apart import aside
 from latentry.serve.api.answers import event, sse
 from latentry.serve.api.bodies.body import Body, parsed, read
 from latentry.serve.api.bodies.files import path_fields
@@ -148,7 +148,7 @@ async def _begin(request: Request, body: Body) -> dict[str, Any]:
     asked = await desk.asked(request.scope["state"]["key"], task, name, body, look, previews)
     folder = jobs.store.place(asked.ticket.id)
     try:
-        files = await asyncio.to_thread(_adopt, asked.folder, folder, asked.ticket.options)
+        files = await aside(_adopt, asked.folder, folder, asked.ticket.options)
         options = TASKS[task].task.options
         fields = {n: v for n, v in kept.items() if n not in path_fields(options) and n not in files}
         live = Live(
@@ -223,7 +223,7 @@ async def _events(request: Request, row: dict[str, Any]) -> AsyncIterator[str]:
             if isinstance(happened, str):
                 break
             if happened.kind == "preview":
-                yield event("preview", await asyncio.to_thread(_preview, happened))
+                yield event("preview", await aside(_preview, happened))
             else:
                 yield event("step" if happened.kind == "step" else "status", _state(happened))
     last = jobs.store.get(id_, row["key"])

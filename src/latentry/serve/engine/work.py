@@ -39,7 +39,7 @@ class Work:
             if not self.ticket.wanted:
                 self.stop()
                 raise Cancelled
-            strand = self._strand = self._strand or Strand(self._walk)
+            strand = self._strand = self._strand or self._begun()
             asked, self.answer = strand.go_on(self.answer), None
             if isinstance(asked, Call):
                 self.call = asked
@@ -63,11 +63,17 @@ class Work:
         """Whether it waits for the network."""
         return self.call is not None
 
-    def _walk(self, strand: Strand) -> None:
+    def _begun(self) -> Strand:
+        """The next part. What needs no network call yet, its conditions above all, is computed here, outside of it."""
         part = self.drawing.parts[len(self.latents)]
         self._x = self.drawing.start(part)
-        for step in self.pipe.walk(self.drawing, part):
-            strand.ask(step)
+        steps = self.pipe.walk(self.drawing, part)
+
+        def walk(strand: Strand) -> None:
+            for step in steps:
+                strand.ask(step)
+
+        return Strand(walk)
 
     def _reached(self, step: Step) -> None:
         ticket = self.ticket
