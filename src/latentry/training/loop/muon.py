@@ -34,12 +34,18 @@ def orthogonal(x: Tensor) -> Tensor:
         return orthogonal(x.mT).mT
     x = x / x.flatten(1).norm(dim=1).clamp(min=1e-7)[:, None, None]
     square = x @ x.mT
-    identity = torch.eye(square.shape[-1], device=x.device, dtype=x.dtype)
-    whole = identity.expand_as(square)
-    for _ in range(TIMES):
-        once = A * identity + torch.baddbmm(square, square, square, beta=B, alpha=C)
-        whole, square = once @ whole, once @ square @ once
+    whole = once = _factor(square)
+    for _ in range(TIMES - 1):
+        square = once @ square @ once
+        once = _factor(square)
+        whole = once @ whole
     return whole @ x
+
+
+def _factor(square: Tensor) -> Tensor:
+    """What x is to be multiplied by, of x x^T."""
+    identity = torch.eye(square.shape[-1], device=square.device, dtype=square.dtype)
+    return A * identity + torch.baddbmm(square, square, square, beta=B, alpha=C)
 
 
 class Muon(torch.optim.Optimizer):
