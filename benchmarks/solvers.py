@@ -33,7 +33,6 @@ from torch import Tensor
 from latentry.diffusion.solvers import SOLVERS
 from latentry.errors import LatentryError, UsageError
 from latentry.metrics.distances.interval import around, deviations
-from latentry.metrics.distances.kernel import mmd2
 from latentry.metrics.features import SqueezeNetFeatures
 from latentry.models.config import SampleOptions
 from latentry.pipeline import Pipeline, load
@@ -94,13 +93,22 @@ def features(pipe: Pipeline, z: Tensor, network: SqueezeNetFeatures, batch: int)
 
 
 def kid(reference: Tensor, generated: Tensor) -> dict[str, Any]:
-    """The distance and its interval."""
+    """The distance of two sets (N, D) of the same prompts in the same order, and its interval.
 
-    def compute(one: Tensor, other: Tensor) -> dict[str, float]:
-        return {"kid": mmd2(one, other)}
+    Equation 4 of Gretton et al. 2012: no pair of one place counts, neither within a set nor across, so that all pairs
+    have the same prompts; across alone they would make any two sets nearer than two of one distribution are.
+    """
 
-    value = compute(reference, generated)["kid"]
-    spread = deviations(compute, reference, generated)["kid"]
+    def apart(x: Tensor, y: Tensor) -> float:
+        kernel = (x @ y.T / x.shape[1] + 1) ** 3
+        return float(kernel.sum() - kernel.trace()) / (len(x) * (len(x) - 1))
+
+    def compute(both: Tensor, _: Tensor) -> dict[str, float]:
+        x, y = both.double().chunk(2, dim=1)
+        return {"kid": apart(x, x) + apart(y, y) - 2 * apart(x, y)}
+
+    both = torch.cat([reference, generated], dim=1)
+    value, spread = compute(both, both)["kid"], deviations(compute, both, both)["kid"]
     return {"kid": value, "interval": around(value, spread, -float("inf"), float("inf"))}
 
 

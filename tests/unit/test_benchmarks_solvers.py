@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from latentry.errors import UsageError
+from latentry.metrics.distances.kernel import mmd2
 from tests.unit.pipeline.small_pipelines import pipeline
 
 
@@ -63,6 +64,17 @@ def test_the_kernel_distance_of_two_apart_is_not_that_of_one(solvers: ModuleType
     low, high = solvers.kid(one, other)["interval"]
     assert low < 0 < high
     assert solvers.kid(one, other + 1)["interval"][0] > high
+
+
+def test_two_sets_of_the_same_prompts_are_no_nearer_than_nothing(solvers: ModuleType) -> None:
+    """Far prompts, in turn: the estimate of equation 3 would be far below 0 (`mmd2`)."""
+    draw = torch.Generator().manual_seed(0)
+    prompts = 3 * torch.randn(8, 16, generator=draw).repeat(12, 1)
+    one, other = prompts + torch.randn(2, 96, 16, generator=draw)
+    found = solvers.kid(one, other)
+    assert found["interval"][0] < 0 < found["interval"][1]
+    assert mmd2(one, other) < found["interval"][0]
+    assert solvers.kid(one, other + 1)["interval"][0] > found["interval"][1]
 
 
 def test_a_model_with_words_of_its_own_needs_prompts(solvers: ModuleType, tmp_path: Path) -> None:

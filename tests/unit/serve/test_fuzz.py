@@ -41,9 +41,7 @@ def fuzz(running: Live, examples: int, folder: Path, seed: int = 0) -> int:
             sent += 1
             answer = case.call(timeout=60)
             assert answer.status_code < 500 or answer.status_code in (503, 507), answer.text
-            assert not re.search(
-                rf"Traceback|/\S+\.py\b|{re.escape(str(folder))}", answer.text
-            )  # not names of fields
+            assert not re.search(rf"Traceback|/\S+\.py\b|{re.escape(str(folder))}", answer.text)  # not names of fields
 
         ask()
     return sent
