@@ -75,7 +75,7 @@ QUICK_CLASSIFIER = {"classifier.train.steps": 2, "classifier.train.warmup": 0, "
 def trained(recipe: str, out: Path, args: argparse.Namespace, **changes: object) -> Pipeline:
     """The model of a recipe, trained now if it is not yet. changes: by dotted keys, over --set."""
     overrides: dict[str, object] = {"seed": args.seed} | (QUICK if args.quick else {})
-    if recipe.partition("-")[0] == "shapes":
+    if recipe.partition("-")[0] == "shapes" and read(recipe)["autoencoder"]["kind"] != "identity":
         overrides["autoencoder.from"] = str(FIRST_STAGE)
     if args.name == "bccd":
         overrides["data.size"] = list(SIZE)

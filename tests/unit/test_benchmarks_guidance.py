@@ -20,6 +20,7 @@ from torch.nn import functional
 
 from latentry.data.shapes import SHAPES, generate_scenes
 from latentry.errors import UsageError
+from latentry.pipeline import load
 from latentry.training.plan import recipes
 from tests.shared import SHARED, needs_shared
 
@@ -49,6 +50,7 @@ class Draws:
 
     def __init__(self, sample: Callable[..., Tensor], source: str = "") -> None:
         self.made, self.source, self.asked = sample, source, list[dict[str, Any]]()
+        self.config = SimpleNamespace(autoencoder=SimpleNamespace(kind="kl"), data=SimpleNamespace(size=(64, 64)))
 
     def sample(self, **asked: Any) -> SimpleNamespace:
         self.asked.append(asked)
@@ -269,17 +271,35 @@ def test_three_tasks_share_one_training(
     part: Part, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Of real networks: two steps of each stage, and the first of them for autoguidance."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    tasks: ModuleType = importlib.import_module("tasks")
     monkeypatch.setattr(part("autoguide"), "network", lambda: small_pixels)
     out, models = tmp_path / "runs" / "shapes-classifier-seed-0-quick", set[bytes]()
     for name in ("classifier", "guide", "autoguide"):
-        monkeypatch.setattr(sys, "argv", ["tasks.py", name, "--quick", "--out", str(tmp_path / "runs")])
-        assert tasks.main() == 0
-        assert json.loads((out / f"task-{name}.json").read_text())
-        assert (out / f"task-{name}.png").is_file()
+        quick(name, out, monkeypatch)
         models.add((out / "model" / "manifest.json").read_bytes())
     assert len(models) == 1
     assert (out / "model" / "classifier.safetensors").is_file()
     assert "led by 2 from step-1" in capsys.readouterr().out
     assert [path.name for path in (tmp_path / "runs").iterdir()] == [out.name]
+
+
+def test_autoguidance_of_pixels(
+    part: Part, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of images of its own size, and nothing is told of a first stage that there is not."""
+    monkeypatch.setattr(part("autoguide"), "network", lambda: small_pixels)
+    out = tmp_path / "runs" / "shapes-pixels-seed-0-quick"
+    quick("autoguide", out, monkeypatch, "--recipe", "shapes-pixels")
+    assert load(out).config.autoencoder.kind == "identity"
+    told = capsys.readouterr().out
+    assert "led by 2 from step-1" in told
+    assert "reconstructions" not in told
+
+
+def quick(name: str, out: Path, monkeypatch: pytest.MonkeyPatch, *more: str) -> None:
+    """A task in two steps of everything, into the run `out`."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(out.parents[1] / "cache"))
+    monkeypatch.setattr(sys, "argv", ["tasks.py", name, "--quick", "--out", str(out.parent), *more])
+    tasks: ModuleType = importlib.import_module("tasks")
+    assert tasks.main() == 0
+    assert json.loads((out / f"task-{name}.json").read_text())
+    assert (out / f"task-{name}.png").is_file()
