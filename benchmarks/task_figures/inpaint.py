@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -38,14 +39,21 @@ def inpaint(pipe: Pipeline, asked: Asked, _: Pipeline | None) -> Measured:
     right = [completed(*row) for row in zip(look(made), scenes, which, masks, strict=True)]
     film = torch.stack([membrane(image, mask) for image, mask in zip(real, masks, strict=True)])
     smooth = [completed(*row) for row in zip(look(film), scenes, which, masks, strict=True)]
-    seam = border_energy(made, masks).mean() / border_energy(real, masks).mean()
+    seam, error = ratio(border_energy(made, masks).numpy(), border_energy(real, masks).numpy())
     return [
         judge_itself(real, scenes),
         Figure("known pixels that changed (of 8 bits)", float(((made - real).abs() > 0.5 / 255)[known].sum()), 0, True),
         Figure("shape completed rightly", float(np.mean(right)), 0.8),
         Figure("the same of a smooth film over the hole", float(np.mean(smooth)), None),
-        Figure("energy at the holes' borders over the real images'", float(seam), 1.0, True),
+        Figure("energy at the holes' borders over the real images'", seam, 1.0, True),
+        Figure("standard error of it", error, None),
     ], rows(real, real * ~masks[:, None], made)
+
+
+def ratio(above: NDArray[np.float32], below: NDArray[np.float32]) -> tuple[float, float]:
+    """Of the means of pairs (N,), and its standard error by the jackknife (Efron and Tibshirani 1993, eq. 11.5)."""
+    rest = (above.sum() - above) / (below.sum() - below)  # without one pair after another
+    return float(above.sum() / below.sum()), float(np.std(rest) * np.sqrt(len(rest) - 1))
 
 
 def holes(scenes: Sequence[Scene], seed: int) -> tuple[Tensor, list[int]]:

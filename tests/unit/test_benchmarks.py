@@ -91,6 +91,15 @@ def test_a_hole_is_completed_by_the_truth_and_by_nothing_that_is_easy(figures: M
     assert spoilt["known pixels that changed (of 8 bits)"].value > 1000
 
 
+@pytest.mark.usefixtures("figures")
+def test_the_standard_error_of_a_seam_is_how_far_new_ones_vary() -> None:
+    chance, ratio = np.random.default_rng(0), part("inpaint").ratio
+    found = [ratio(*chance.exponential((1.2, 1.0), (100, 2)).T) for _ in range(400)]
+    values, errors = np.array(found).T
+    assert values.mean() == pytest.approx(1.2, abs=0.05)
+    assert errors.mean() == pytest.approx(values.std(), rel=0.15)
+
+
 def test_an_enlargement_is_held_against_truth_input_and_regression(figures: ModuleType) -> None:
     real = truth(figures)
     small = part("sr").shrunk(real)
