@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Window(NamedTuple):
@@ -23,6 +26,10 @@ class Window(NamedTuple):
     def width(self) -> int:
         """Columns."""
         return self.right - self.left
+
+    def of(self, map: Tensor) -> Tensor:
+        """This part of a map (..., H, W)."""
+        return map[..., self.top : self.bottom, self.left : self.right]
 
     def grown(self, margin: int) -> Window:
         """With `margin` pixels more on each side, which may lie outside the map."""

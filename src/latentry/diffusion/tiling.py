@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice, product
 
 import torch
 from torch import Tensor
@@ -11,16 +12,17 @@ from latentry.diffusion.contracts import Denoisers
 from latentry.diffusion.schedule import Level
 from latentry.windows import Window, starts
 
-At = Callable[[Window], Denoisers]
-"""A window of the latent -> the predictions there: what a condition says of places (concat) is cropped to it, context
-and vector are the whole image's."""
+At = Callable[[Sequence[Window]], Denoisers]
+"""Windows of the latent, of one size -> the predictions there, one after another: what a condition says of places
+(concat) is cropped to them, context and vector are the whole image's."""
 
 
-def tiled(at: At, side: int, overlap: int) -> Denoisers:
+def tiled(at: At, side: int, overlap: int, together: int = 1) -> Denoisers:
     """Predict x0 tile by tile; where tiles overlap, the mean, in which a tile counts less towards its border.
 
-    at: makes the predictions of a window. side: of a tile, in latent pixels. overlap: of neighbours, at least, below
-    `side`. A latent no larger than a tile is seen whole. The network's memory is that of one tile, whatever the size.
+    at: makes the predictions of windows. side: of a tile, in latent pixels. overlap: of neighbours, at least, below
+    `side`. together: so many tiles are predicted at once, so that the network's memory is that of so many, whatever the
+    size. A latent no larger than a tile is seen whole.
     Source: Bar-Tal et al. 2023, "MultiDiffusion", eq. 5: the mean of x0 is that of every solver's step, which is affine
     in it. Weights fall linearly over the overlap, so that predictions that differ pass into each other without a seam.
     """
@@ -28,18 +30,26 @@ def tiled(at: At, side: int, overlap: int) -> Denoisers:
     def denoisers(x: Tensor, level: Level) -> tuple[Tensor, ...]:
         height, width = x.shape[-2:]
         if max(height, width) <= side:
-            return at(Window(0, height, 0, width))(x, level)
-        rows, columns = (_shares(length, side, overlap, x) for length in (height, width))
+            return at([Window(0, height, 0, width)])(x, level)
         sums: list[Tensor] = []
-        for (top, bottom), down in rows:
-            for (left, right), across in columns:
-                parts = at(Window(top, bottom, left, right))(x[..., top:bottom, left:right], level)
-                sums = sums or [torch.zeros_like(x) for _ in parts]
-                for total, part in zip(sums, parts, strict=True):
-                    total[..., top:bottom, left:right] += part * down[:, None] * across
+        every = _tiles(height, width, side, overlap, x)
+        while tiles := [*islice(every, together)]:
+            windows = [window for window, _ in tiles]
+            parts = at(windows)(torch.cat([window.of(x) for window in windows]), level)
+            sums = sums or [torch.zeros_like(x) for _ in parts]
+            for total, part in zip(sums, parts, strict=True):
+                for (window, shares), tile in zip(tiles, part.chunk(len(tiles)), strict=True):
+                    window.of(total).add_(tile * shares)
         return tuple(sums)
 
     return denoisers
+
+
+def _tiles(height: int, width: int, side: int, overlap: int, like: Tensor) -> Iterator[tuple[Window, Tensor]]:
+    """The tiles of a map, row by row, each with the shares (h, w) of the mean that its pixels have."""
+    rows, columns = (_shares(length, side, overlap, like) for length in (height, width))
+    for ((top, bottom), down), ((left, right), across) in product(rows, columns):
+        yield Window(top, bottom, left, right), down[:, None] * across
 
 
 def _shares(length: int, side: int, overlap: int, like: Tensor) -> list[tuple[tuple[int, int], Tensor]]:

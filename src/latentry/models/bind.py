@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -40,20 +41,20 @@ def bind_at(
     bf16: bool = False,
     edits: EditsAt | None = None,
     reuse: int = 1,
-) -> Callable[[Window | None], Denoisers]:
-    """Predict x0 under each of `conds`, of a window of the latent, or of all of it (None).
+) -> Callable[[Sequence[Window] | None], Denoisers]:
+    """Predict x0 under each of `conds`, of windows of the latent, or of all of it (None).
 
-    What a condition says of places (concat) is that of the window. A latent whose sides the UNet cannot halve as often
-    as it does is mirrored at the right and bottom for it.
+    x: (B, C, h, w), or (windows B, C, h, w) of windows of one size, those of the first window first. What a condition
+    says of places (concat) is that of the window, all else of the whole image. A latent whose sides the UNet cannot
+    halve as often as it does is mirrored at the right and bottom for it.
 
     Cross-attention keys and values are computed once; the network may run in bf16, everything around it is fp32.
-    levels: those that are known before the solver runs. Their time embeddings are computed at once, those of other
-    levels (a solver may visit levels of its own) when they are first visited.
-    edits: what to do with attention at a level; its rows are the images under the first of `conds`, then the others.
+    levels: those known before the solver runs, whose time embeddings are computed at once; a solver's own when visited.
+    edits: what to do with attention at a level; its rows are the images (of one window) under the first of `conds`,
+    then the others.
     reuse: so many evaluations share the features below the first resolution, those of the first of them.
     """
-    unet, device = model.unet, model.device()
-    joined = batch(conds)
+    unet, device, factor, joined = model.unet, model.device(), model.options.unet.factor, batch(conds)
     embeddings: dict[float, Tensor] = {}
 
     precision = partial(autocast, device, "bf16") if bf16 else nullcontext
@@ -66,32 +67,32 @@ def bind_at(
         embed(sorted({level.t for level in levels if level != CLEAN}))
         context_kv = None if joined.context is None else unet.project_context(joined.context)
 
-    def predict(x: Tensor, level: Level, concat: Tensor | None, shared: Shared) -> tuple[Tensor, ...]:
-        n = len(conds)
+    def predict(x: Tensor, level: Level, windows: Sequence[Window] | None, shared: Shared) -> tuple[Tensor, ...]:
+        told, places = _at(joined, windows), 1 if windows is None else len(windows)
         if model.prediction.regresses:
             x, level = torch.zeros_like(x), model.schedule.level(model.schedule.steps - 1)
-        repeated = mirrored(torch.cat([x] * n) if n > 1 else x, model.options.unet.factor)  # (n B, c, h, w)
+        repeated = torch.cat([part for part in x.chunk(places) for _ in conds])  # (places n B, c, h, w)
         if level.t not in embeddings:
             with torch.no_grad(), precision():
                 embed([level.t])
         with precision():
             out = unet(
-                repeated.float(),
+                mirrored(repeated, factor).float(),
                 torch.full((repeated.shape[0],), level.t, device=device),
-                context=joined.context,
-                context_mask=joined.context_mask,
-                concat=None if concat is None else mirrored(concat, model.options.unet.factor),
-                vector=joined.vector,
+                context=told.context,
+                context_mask=told.context_mask,
+                concat=None if told.concat is None else mirrored(told.concat, factor),
+                vector=told.vector,
                 time_embedding=embeddings[level.t].expand(repeated.shape[0], -1),
-                context_kv=context_kv,
+                context_kv=context_kv and [(_again(key, places), _again(value, places)) for key, value in context_kv],
                 edits=edits(level) if edits else None,
                 deep=shared.next(),
             )
-        outputs = out[..., : x.shape[-2], : x.shape[-1]].to(x.dtype).chunk(n)
-        return tuple(model.prediction.x0(x, o, level.alpha, level.sigma) for o in outputs)
+        outputs = out[..., : x.shape[-2], : x.shape[-1]].to(x.dtype).unflatten(0, (places, len(conds), -1)).unbind(1)
+        return tuple(model.prediction.x0(x, o.flatten(0, 1), level.alpha, level.sigma) for o in outputs)
 
-    kept: dict[Window | None, Shared] = {}
-    return lambda at: partial(predict, concat=_part(joined.concat, at), shared=kept.setdefault(at, Shared(reuse)))
+    kept: dict[tuple[Window, ...], Shared] = {}
+    return lambda at: partial(predict, windows=at, shared=kept.setdefault(tuple(at or ()), Shared(reuse)))
 
 
 class Shared:
@@ -108,10 +109,17 @@ class Shared:
         return None if self.reuse == 1 else self.deep
 
 
-def _part(concat: Tensor | None, window: Window | None) -> Tensor | None:
-    if concat is None or window is None:
-        return concat
-    return concat[..., window.top : window.bottom, window.left : window.right]
+def _at(told: Cond, windows: Sequence[Window] | None) -> Cond:
+    """What is told of each of the windows, one after another."""
+    if windows is None:
+        return told
+    there = replace(told, concat=None).map(partial(_again, times=len(windows)))
+    return there if told.concat is None else replace(there, concat=torch.cat([at.of(told.concat) for at in windows]))
+
+
+def _again(part: Tensor, times: int) -> Tensor:
+    """(B, ...) -> (times B, ...)"""
+    return part if times == 1 else part.repeat(times, *[1] * (part.ndim - 1))
 
 
 def mirrored(x: Tensor, multiple: int) -> Tensor:

@@ -28,6 +28,9 @@ from latentry.models.latent_diffusion import LatentDiffusion
 from latentry.models.model import Model
 from latentry.tasks import Request
 
+AT_ONCE = 2**18
+"""Of small tiles so many are drawn at once that the UNet's first features of them are this many numbers."""
+
 
 def levels_of(model: Model, request: Request, chosen: SampleOptions) -> list[Level]:
     """The levels from noise to clean; of a request that has a start, its level and those below it."""
@@ -114,7 +117,11 @@ def guided(
 
     def bound(model: LatentDiffusion, *conds: Cond) -> Denoisers:
         at = bind_at(model, conds, levels, bf16=bf16, edits=edits if model is denoiser else None, reuse=chosen.reuse)
-        return at(None) if request.tile is None else tiled(at, *request.tile)
+        if request.tile is None:
+            return at(None)
+        side, overlap = request.tile
+        numbers = count * side**2 * model.options.unet.channels
+        return tiled(at, side, overlap, together=1 if edits else max(1, AT_ONCE // numbers))
 
     told = denoiser.condition(values, count, size)
     if chosen.guidance == 1 or (worse is None and not values):  # without a condition both predictions are one

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import pytest
@@ -46,8 +47,8 @@ def test_squares_that_meet_cover_every_pixel_once() -> None:
 def local(concat: Tensor) -> object:
     """Each pixel for itself: x0 from the same pixel of x and of a condition; a second prediction without condition."""
 
-    def at(window: Window) -> Denoisers:
-        here = concat[..., window.top : window.bottom, window.left : window.right]
+    def at(windows: Sequence[Window]) -> Denoisers:
+        here = torch.cat([window.of(concat) for window in windows])
         return lambda x, level: (torch.tanh(x) + here * level.sigma, torch.tanh(x) * level.alpha)
 
     return at
@@ -62,11 +63,12 @@ def test_what_looks_at_single_pixels_gives_the_same_in_tiles(solver: str) -> Non
     whole_window = Window(0, 21, 0, 34)
     levels = LEVELS["uniform"](build(SCHEDULES, ScaledLinear()), 8)
     ends = []
-    for denoisers in (at(whole_window), tiled(at, 8, 3)):  # type: ignore[operator, arg-type]
+    for denoisers in (at([whole_window]), tiled(at, 8, 3), tiled(at, 8, 3, together=4)):  # type: ignore[operator, arg-type]
         denoise = classifier_free(denoisers, 3.0)
         steps = build(SOLVERS, SOLVERS[solver].options(kind=solver))(denoise, x, levels, noise=lambda _: at_noise)
         ends.append([*steps][-1].x)
     assert (ends[0] - ends[1]).abs().max() < 1e-4 * ends[0].abs().max()
+    assert torch.equal(ends[1], ends[2])
 
 
 def test_a_prediction_by_neighbours_is_whole_where_the_overlap_reaches() -> None:
@@ -77,7 +79,7 @@ def test_a_prediction_by_neighbours_is_whole_where_the_overlap_reaches() -> None
         (1 + 2 * torch.cos(torch.tensor(2 * torch.pi / 8))) * (1 + 2 * torch.cos(torch.tensor(2 * torch.pi / 16))) / 9
     )
 
-    def at(window: Window) -> Denoisers:
+    def at(windows: Sequence[Window]) -> Denoisers:
         return lambda x, level: (torch.nn.functional.avg_pool2d(x, 3, 1, 1, count_include_pad=False),)
 
     (result,) = tiled(at, 16, 6)(wave, LEVEL)
@@ -90,8 +92,8 @@ def test_a_prediction_by_neighbours_is_whole_where_the_overlap_reaches() -> None
 def test_predictions_that_differ_from_tile_to_tile_pass_into_each_other() -> None:
     """Each tile predicts its own constant: along a row no step is larger than one weight's share of the difference."""
 
-    def at(window: Window) -> Denoisers:
-        return lambda x, level: (torch.full_like(x, float(window.left)),)
+    def at(windows: Sequence[Window]) -> Denoisers:
+        return lambda x, level: (torch.full_like(x, float(windows[0].left)),)
 
     (result,) = tiled(at, 16, 7)(torch.zeros(1, 1, 16, 34), LEVEL)
     steps = result[0, 0, 0].diff()
@@ -104,12 +106,24 @@ def test_predictions_that_differ_from_tile_to_tile_pass_into_each_other() -> Non
 def test_a_latent_no_larger_than_a_tile_is_seen_whole() -> None:
     seen = []
 
-    def at(window: Window) -> Denoisers:
-        seen.append(window)
+    def at(windows: Sequence[Window]) -> Denoisers:
+        seen.extend(windows)
         return lambda x, level: (x,)
 
     tiled(at, 16, 4)(torch.zeros(1, 1, 16, 9), LEVEL)
     assert seen == [Window(0, 16, 0, 9)]
+
+
+def test_no_more_tiles_are_seen_at_once_than_were_asked_for() -> None:
+    """15 tiles by 4 at most: the last come by three."""
+    seen = []
+
+    def at(windows: Sequence[Window]) -> Denoisers:
+        seen.append(len(windows))
+        return lambda x, level: (x,)
+
+    tiled(at, 8, 0, together=4)(torch.zeros(2, 1, 24, 40), LEVEL)
+    assert seen == [4, 4, 4, 3]
 
 
 def test_tiles_of_a_network_leave_no_seam() -> None:

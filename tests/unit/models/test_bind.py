@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -183,8 +184,27 @@ def test_a_window_sees_its_part_of_what_is_said_of_places() -> None:
     concat, x = torch.randn(1, 3, 12, 16), torch.randn(1, 4, 8, 8)
     at = bind_at(model, [Cond(concat=concat)], [LEVEL])
     with torch.no_grad():
-        (ours,) = at(Window(4, 12, 0, 8))(x, LEVEL)
+        (ours,) = at([Window(4, 12, 0, 8)])(x, LEVEL)
         (cut,) = bind(model, [Cond(concat=concat[..., 4:12, 0:8])], [LEVEL])(x, LEVEL)
-        (other,) = at(Window(0, 8, 0, 8))(x, LEVEL)
+        (other,) = at([Window(0, 8, 0, 8)])(x, LEVEL)
     assert torch.equal(ours, cut)
     assert not torch.equal(ours, other)
+
+
+@each
+def test_windows_at_once_are_those_one_by_one(conditions: str) -> None:
+    """Of two images under two conditions, whatever the conditions are made of. If not, tiles come in wrong places."""
+    model = denoiser(conditions)
+    conds = [model.condition(values_for(conditions), 2), model.nothing(values_for(conditions), 2)]
+    conds = [
+        replace(cond, concat=None if cond.concat is None else torch.randn(2, cond.concat.shape[1], 16, 12))
+        for cond in conds
+    ]
+    at, places = bind_at(model, conds, [LEVEL]), [Window(0, 8, 0, 8), Window(8, 16, 0, 8), Window(3, 11, 4, 12)]
+    x = torch.randn(6, 4, 8, 8)
+    with torch.no_grad():
+        together = at(places)(x, LEVEL)
+        alone = [at([place])(part, LEVEL) for place, part in zip(places, x.chunk(3), strict=True)]
+    for ours, parts in zip(together, zip(*alone, strict=True), strict=True):
+        assert ours.shape == x.shape
+        assert (ours - torch.cat(parts)).abs().max() < 1e-5
