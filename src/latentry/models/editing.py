@@ -25,9 +25,7 @@ class PromptEdit:
 
     condition: the name of the prompts. weights: by word of `edited`, what the attention to it is multiplied by.
     cross_share, self_share: for the first such share of the steps the edits take over where their originals look, by
-    cross-attention (which pixels a word is about) and by self-attention (which pixels belong together). With guidance
-    the second holds for the unconditional prediction too, which would otherwise lead away from the original's shapes;
-    the published code leaves it alone.
+    cross-attention (which pixels a word is about) and by self-attention (which pixels belong together).
     """
 
     condition: str
@@ -49,7 +47,7 @@ class PromptEdit:
         shares, weights = (part.to(model.device()) for part in self._tokens(model, values))
         cross = dict.fromkeys(crosses, of_pairs(pairs, lambda source, own: mixed(source, own, shares) * weights))
         own_paths = [path for path in model.unet.attention_paths if path not in crosses]
-        within = dict.fromkeys(own_paths, originals)
+        within = dict.fromkeys(own_paths, of_pairs(pairs, lambda source, own: source))
         end_cross, end_self = (level_after(levels, share).t for share in (self.cross_share, self.self_share))
 
         def at(level: Level) -> Mapping[str, Edit]:
@@ -83,11 +81,6 @@ def of_pairs(pairs: int, change: Callable[[Tensor, Tensor], Tensor]) -> Edit:
         return torch.cat([torch.stack([originals, change(originals, edits)], 1).flatten(0, 1), untold])
 
     return edit
-
-
-def originals(probabilities: Tensor) -> Tensor:
-    """Every edit's are its original's. Rows: originals, each before its edit, under each condition."""
-    return probabilities[::2].repeat_interleave(2, 0)
 
 
 def level_after(levels: Sequence[Level], share: float) -> Level:
