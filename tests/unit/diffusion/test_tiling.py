@@ -104,7 +104,7 @@ def test_predictions_that_differ_from_tile_to_tile_pass_into_each_other() -> Non
 
 
 def test_a_latent_no_larger_than_a_tile_is_seen_whole() -> None:
-    seen = []
+    seen = list[Window]()
 
     def at(windows: Sequence[Window]) -> Denoisers:
         seen.extend(windows)
