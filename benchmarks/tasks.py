@@ -43,7 +43,8 @@ RECIPES = {
     "distill": "shapes-text",
     "conv": "shapes-semantic",
     "bccd": "small-layout",
-    **dict.fromkeys(("classifier", "guide", "autoguide"), "shapes-classifier"),
+    **dict.fromkeys(("classifier", "guide"), "shapes-classifier"),
+    "autoguide": "shapes-autoguide",
     "sr-emoji": "small-sr",
     "sr-photos": "small-sr",
     "sr-blind": "shapes-sr",
@@ -75,7 +76,7 @@ QUICK_CLASSIFIER = {"classifier.train.steps": 2, "classifier.train.warmup": 0, "
 def trained(recipe: str, out: Path, args: argparse.Namespace, **changes: object) -> Pipeline:
     """The model of a recipe, trained now if it is not yet. changes: by dotted keys, over --set."""
     overrides: dict[str, object] = {"seed": args.seed} | (QUICK if args.quick else {})
-    if recipe.partition("-")[0] == "shapes" and read(recipe)["autoencoder"]["kind"] != "identity":
+    if read(recipe)["autoencoder"] == read("shapes")["autoencoder"]:
         overrides["autoencoder.from"] = str(FIRST_STAGE)
     if args.name == "bccd":
         overrides["data.size"] = list(SIZE)

@@ -6,7 +6,8 @@ times as far from real images as other real images are, and repeated to a hundre
 were no farther than real ones (0.99), in pixels at 16x16 half as far again: scenes are far from normal there, and have
 much the same moments whatever their shapes. Distances of fewer images are larger: all sets have one number.
 A part of the distance is the first stage's, which no guidance of the second moves: that of reconstructions, of 8x8
-latents of scenes 7 to 20 times that of real images. A model of pixels (`--recipe shapes-pixels`) has no such part.
+latents of scenes at 64x64 7 to 20 times that of real images, at 32x32 9 times. A model of pixels
+(`--recipe shapes-pixels`) has no such part.
 """
 
 from __future__ import annotations

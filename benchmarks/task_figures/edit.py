@@ -131,10 +131,12 @@ def judged(name: str, chosen: list[Original], before: Tensor, after: Tensor, wan
     """Is the new colour on the shape, does its silhouette stay, and does the rest?"""
     found = [outcome(*row) for row in zip(chosen, look(before), look(after), strict=True)]
     colour, silhouette, rest, maps = np.mean(found, axis=0)
+    median = np.median([same for _, same, *_ in found])
     both = np.mean([new and same >= 0.8 for new, same, *_ in found])
     return [
         Figure(f"{name}: the shape has the new colour", float(colour), 0.8 if wanted else None),
         Figure(f"{name}: IoU of its silhouettes", float(silhouette), 0.8 if wanted else None),
+        Figure(f"{name}: their median, for a few shapes vanish", float(median), None),
         Figure(f"{name}: both of the same edit", float(both), None),
         Figure(f"{name}: mean IoU of maps", float(maps), None),
         Figure(f"{name}: the other shapes stay as they were", float(rest), None),

@@ -16,7 +16,7 @@ from latentry.training.plan.recipes import dump, load, names, plain, zoo
 
 
 def test_the_promised_recipes_are_there():
-    tasks = ("all", "classifier", "inpaint", "layout", "pixels", "semantic", "sr", "text")
+    tasks = ("all", "autoguide", "classifier", "inpaint", "layout", "pixels", "semantic", "sr", "text")
     shapes = ["shapes", *(f"shapes-{task}" for task in tasks)]
     small = [f"small-{name}" for name in ("64", "128", "256", "layout", "sr")]
     assert plain() == ["emoji", *shapes, *small, "tiny-shapes"]
