@@ -78,6 +78,22 @@ def test_an_edit_sees_probabilities_and_decides_the_result() -> None:
     torch.testing.assert_close(attend(q, k, v, edit=only_the_third), v[:, :, 2:3].expand(2, 2, 3, 4))
 
 
+@pytest.mark.parametrize("tokens", [1, 3])
+def test_of_a_context_of_one_token_the_query_does_not_matter(tokens: int) -> None:
+    """The short way gives what probabilities of 1 give, and the same gradients; those of query and key are zero."""
+    attention = filled(Attention(8, heads=2, head_width=4, context_width=6))
+    x, context = normal(2, tokens, 8).requires_grad_(), normal(2, 1, 6, seed=2).requires_grad_()
+    towards = normal(2, tokens, 8, seed=3)
+    found = []
+    for edit in (None, lambda p: p):
+        out = (x + attention(x, attention.project(context), edit=edit)) * towards
+        leaves = [x, context, *attention.parameters()]
+        found.append([out, *torch.autograd.grad(out.sum(), leaves, allow_unused=True, materialize_grads=True)])
+    assert attention(x, attention.project(context)).shape == (2, 1, 8)
+    for short, long in zip(*found, strict=True):
+        torch.testing.assert_close(short, long, atol=1e-6, rtol=1e-5)
+
+
 def test_heads_do_not_mix() -> None:
     attention = filled(Attention(8, heads=2, head_width=4, context_width=6))
     x, context = normal(1, 3, 8), normal(1, 5, 6, seed=2)
