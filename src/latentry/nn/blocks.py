@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from latentry.errors import UsageError
-from latentry.nn.forms.cpu import Pixelwise, doubled
+from latentry.nn.forms.cpu import doubled
 
 Module = TypeVar("Module", bound=nn.Module)
 Direction = Literal["down", "up"]
@@ -105,7 +105,7 @@ class ResidualBlock(nn.Module):
         self.norm_out = norm(out_channels, norm_groups, norm_epsilon)
         self.dropout = nn.Dropout(dropout)
         self.conv_out = zero_module(nn.Conv2d(out_channels, out_channels, 3, padding=1))
-        self.skip = Pixelwise(in_channels, out_channels) if in_channels != out_channels else nn.Identity()
+        self.skip = nn.Conv2d(in_channels, out_channels, 1) if in_channels != out_channels else nn.Identity()
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
         """x (B, C, H, W) and time (B or 1, E) -> (B, C', H', W')."""

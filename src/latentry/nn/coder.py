@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from latentry.nn.blocks import norm
-from latentry.nn.forms.cpu import Pixelwise, doubled
+from latentry.nn.forms.cpu import doubled
 
 EPS = 1e-6
 
@@ -26,7 +26,7 @@ class CoderBlock(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
         same = in_channels == out_channels
-        self.shortcut: nn.Module = nn.Identity() if same else Pixelwise(in_channels, out_channels)
+        self.shortcut: nn.Module = nn.Identity() if same else nn.Conv2d(in_channels, out_channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.conv1(F.silu(self.norm1(x)))  # (B, out, H, W)
@@ -40,10 +40,10 @@ class PixelAttention(nn.Module):
     def __init__(self, channels: int, groups: int) -> None:
         super().__init__()
         self.norm = norm(channels, groups, EPS)
-        self.query = Pixelwise(channels, channels)
-        self.key = Pixelwise(channels, channels)
-        self.value = Pixelwise(channels, channels)
-        self.out = Pixelwise(channels, channels)
+        self.query = nn.Conv2d(channels, channels, 1)
+        self.key = nn.Conv2d(channels, channels, 1)
+        self.value = nn.Conv2d(channels, channels, 1)
+        self.out = nn.Conv2d(channels, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.norm(x)  # (B, C, H, W)

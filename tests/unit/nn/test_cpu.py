@@ -94,42 +94,15 @@ def test_a_convolution_of_doubled_pixels(
     assert seen, "it was not the short form"
 
 
-@pytest.mark.parametrize("turned", [True, False], ids=["channels last", "contiguous"])
-def test_a_convolution_of_single_pixels(monkeypatch: pytest.MonkeyPatch, turned: bool) -> None:
-    """Value and gradients against the convolution in float64; maps whose memory is turned are convolved as ever."""
-    seen: list[int] = []
-    product = torch.baddbmm
-
-    def counted(*of: Any) -> Tensor:
-        seen.append(1)
-        return product(*of)
-
-    monkeypatch.setattr(torch, "baddbmm", counted)
-    layer = cpu.Pixelwise(5, 7)
-    of = [normal(2, 5, 4, 3), normal(7, 5, 1, 1, seed=1), normal(7, seed=2)]
-
-    def ours(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        layer.__dict__.update(weight=weight, bias=bias)
-        out: Tensor = layer(x.contiguous(memory_format=torch.channels_last) if turned else x)
-        return out
-
-    del layer.weight, layer.bias
-    assert_near(both(ours, *of), both(F.conv2d, *(t.double() for t in of)))
-    assert bool(seen) != turned
-
-
 def test_what_is_drawn_is_computed_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without gradients, and in bf16, nothing changes: else pictures of a seed would, from one processor to another."""
     monkeypatch.setattr(cpu, "mkl_is_slow", lambda: True)
     monkeypatch.setattr(cpu, "PIXELS", 1)
     up, layer, x, tokens = Upsample(4), cpu.Linear(5, 7), normal(2, 4, 8, 8), normal(2, 64, 5)
-    pixelwise = cpu.Pixelwise(4, 3)
-    monkeypatch.setattr(torch, "baddbmm", None)
     monkeypatch.setattr(F, "conv_transpose2d", None)
     monkeypatch.setattr(cpu, "product", None)
     with torch.no_grad():
         assert torch.equal(up(x), up.conv(F.interpolate(x, scale_factor=2.0, mode="nearest")))
         assert torch.equal(layer(tokens), F.linear(tokens, layer.weight, layer.bias))
-        assert torch.equal(pixelwise(x), F.conv2d(x, pixelwise.weight, pixelwise.bias))
     with torch.autocast("cpu", torch.bfloat16):
-        assert up(x).dtype == layer(tokens).dtype == pixelwise(x).dtype == torch.bfloat16
+        assert up(x).dtype == layer(tokens).dtype == torch.bfloat16

@@ -25,19 +25,6 @@ class Linear(nn.Linear):
         return linear(x, self.weight, self.bias)
 
 
-class Pixelwise(nn.Conv2d):
-    """A 1x1 convolution, (B, C, H, W) -> (B, C', H, W); as one product of matrices an image."""
-
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__(in_channels, out_channels, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.bias is None or not x.is_contiguous() or not _trains(x, self.weight):
-            return super().forward(x)
-        weight = self.weight.flatten(1).expand(len(x), -1, -1)  # (B, C', C)
-        return torch.baddbmm(self.bias[None, :, None], weight, x.flatten(2)).unflatten(2, x.shape[2:])
-
-
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """x (..., in), weight (out, in), bias (out,) -> (..., out); by oneDNN where MKL is slow."""
     if _trains(x, weight) and x.numel() >= ROWS * x.shape[-1] and mkl_is_slow():
