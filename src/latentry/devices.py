@@ -6,6 +6,7 @@ in fp32 beside bf16.
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
 import re
@@ -26,8 +27,12 @@ KINDS = ("cuda", "mps", "cpu")
 """In the order in which `auto` looks for them."""
 VARIABLE = "LATENTRY_DEVICE"
 """Of the environment: the device that `auto` means."""
-GIB = 2**30
+GIB, MIB = 2**30, 2**20
 ONEDNN = bool(torch.backends.mkldnn.is_available())
+MMAP_THRESHOLD, TOP_PAD, TRIM_THRESHOLD = -3, -2, -1
+"""Of glibc's mallopt(3)."""
+CHOSEN = ("MALLOC_", "GLIBC_TUNABLES")
+"""Variables of the environment by which a user chooses how glibc keeps memory; nothing is changed then."""
 
 
 def choose(name: str | torch.device = AUTO) -> torch.device:
@@ -142,6 +147,31 @@ def sent(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
     """A tensor of the CPU on a device; what is in page-locked memory travels while the device works on."""
     pinned = waits(device) and tensor.device.type == "cpu"
     return (tensor.pin_memory() if pinned else tensor).to(device, non_blocking=pinned)
+
+
+@contextmanager
+def keeping_freed(device: torch.device) -> Iterator[None]:
+    """Within, memory that is freed is kept for the next step; glibc by itself would fetch it anew, cleared.
+
+    At the end it is given back. For a CPU under glibc (Linux); elsewhere without effect.
+    """
+    libc = ctypes.CDLL(None)
+    if (
+        device.type != "cpu"
+        or not hasattr(libc, "gnu_get_libc_version")
+        or any(v.startswith(CHOSEN) for v in os.environ)
+    ):
+        yield
+        return
+    libc.mallopt(MMAP_THRESHOLD, 32 * MIB)  # the most that glibc takes, and where its own threshold would rise to
+    libc.mallopt(TOP_PAD, 256 * MIB)
+    libc.mallopt(TRIM_THRESHOLD, -1)
+    try:
+        yield
+    finally:
+        libc.mallopt(TRIM_THRESHOLD, 64 * MIB)  # twice the threshold above, as glibc would have it
+        libc.mallopt(TOP_PAD, MIB // 8)
+        libc.malloc_trim(0)
 
 
 def forget_peak(device: torch.device) -> None:

@@ -15,7 +15,7 @@ import torch
 from latentry.checkpoints.best import KEY as BEST
 from latentry.checkpoints.best import Best, beaten
 from latentry.checkpoints.store import Store
-from latentry.devices import forget_peak
+from latentry.devices import forget_peak, keeping_freed
 from latentry.errors import LatentryError, is_out_of_memory
 from latentry.training.loop.log import Log, Window
 from latentry.training.loop.memory import explained
@@ -129,7 +129,8 @@ class Loop:
         """Train to the last step. Raises Stopped after a requested stop, when everything is saved."""
         training, world = self.stage.training, self.stage.world
         forget_peak(world.device)
-        with self.request.deferred(), explained(training, self.stage.name, world, self.where):
+        told = explained(training, self.stage.name, world, self.where)
+        with self.request.deferred(), told, keeping_freed(world.device):
             step = self.resume()
             self._look(step)
             if self._is_better():
