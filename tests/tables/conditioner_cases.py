@@ -41,11 +41,14 @@ CASES: list[tuple[str, dict[str, Any], list[Any], Any]] = [
         [[1, 2, 3], [{"label": "circle", "bbox": [0, 0, 0.5, 1]}], torch.tensor([7])],
         [20],
     ),
-    (
-        "layout",
-        {"width": 8, "layers": 1, "heads": 2, "head_channels": 4, "objects": 2, "vocabulary": 20, "pooled": "each"},
-        [[1, 2, 3], [{"label": "circle", "bbox": [0, 0, 0.5, 1]}], torch.tensor([7])],
-        [20],
+    *(
+        (
+            "layout",
+            {"width": 8, "layers": 1, "heads": 2, "head_channels": 4, "objects": 2, "vocabulary": 20, "pooled": pooled},
+            [[1, 2, 3], [{"label": "circle", "bbox": [0, 0, 0.5, 1]}], torch.tensor([7])],
+            [20],
+        )
+        for pooled in ("each", "sum")
     ),
     (
         "semantic",

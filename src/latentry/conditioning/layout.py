@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from annotated_types import MaxLen
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
@@ -36,9 +37,10 @@ class LayoutOptions(KindOptions):
     as `length` holds, 30 of 92. length: tokens of a layout, three a box and two for the crop; default: by `objects`.
     vocabulary: how many tokens there are, classes and places alike; the last means "no object". A place is one of
     n x n, n the root of the vocabulary: 90 x 90 of 8192. crop: whether two tokens say which part of the image is seen
-    (the whole), as published. names: of the classes by number; default: those of the data, sorted. pooled: `each` box
-    is also a vector, embedded by itself and their mean added to the time embedding, from which small models learn what
-    is asked for far sooner than by cross-attention alone; null as published.
+    (the whole), as published. names: of the classes by number; default: those of the data, sorted. pooled: boxes are
+    also embedded by themselves for the time embedding, from which small models learn what is asked for far sooner than
+    by cross-attention alone: the `sum` of those there are, or the mean of `each` there is room for, in which one of
+    thirty counts little; null as published.
     """
 
     kind: Literal["layout"] = "layout"
@@ -51,7 +53,7 @@ class LayoutOptions(KindOptions):
     vocabulary: Rows = Field(default=8192, ge=2)
     crop: bool = True
     names: Annotated[list[Name], MaxLen(1 << 22)] | None = None
-    pooled: Literal["each"] | None = None
+    pooled: Literal["each", "sum"] | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -77,7 +79,7 @@ class LayoutOptions(KindOptions):
 class Layout(Conditioner):
     """Boxes, or their token numbers, to a context (B, length, width); fewer are filled up with "no object".
 
-    With `pooled` also to a vector of each box (B, objects, width).
+    With `pooled` also to a vector of each box (B, objects, width), or to their sum (B, width).
     The null is "no object" everywhere, the crop's tokens too; a layout without boxes still has those.
     Source: Rombach et al. 2022, section 4.3.1 and appendix D.3.
     names: of the classes, by number; none for a published model, whose classes are asked for by number.
@@ -103,6 +105,7 @@ class Layout(Conditioner):
         boxes.begin(tokens, positions, options.vocabulary, len(self.names))
         self.vector_width = options.width if options.pooled else None
         self.pool = nn.Linear(3 * options.width, options.width) if options.pooled else None
+        self.box = nn.Linear(options.width, options.width) if options.pooled == "sum" else None
 
     def encode(self, values: Sequence[Any] | Tensor) -> Cond:
         o = self.options
@@ -115,8 +118,11 @@ class Layout(Conditioner):
         if self.pool is None:
             return None
         tokens: Tensor = self.transformer.token(ids[:, : 3 * self.options.room])
-        vectors: Tensor = self.pool(tokens.unflatten(1, (-1, 3)).flatten(2))
-        return vectors
+        vectors: Tensor = self.pool(tokens.unflatten(1, (-1, 3)).flatten(2))  # (B, N, D)
+        if self.box is None:
+            return vectors
+        there = ids[:, : 3 * self.options.room : 3] != self.options.vocabulary - 1  # (B, N)
+        return (self.box(F.silu(vectors)) * there[..., None]).sum(1)
 
     def value(self, sample: Sample, rng: Callable[[], np.random.Generator]) -> NDArray[np.int64] | None:
         """The tokens of a sample's boxes in drawn order, as published; of too many boxes the largest."""

@@ -181,6 +181,25 @@ def test_nothing_said_is_no_object_in_every_pooled_vector() -> None:
     assert layout(["star"]).encode([None]).vector is None
 
 
+def test_the_sum_of_boxes_counts_those_alone_that_are_there() -> None:
+    """A box weighs the same in room for three as for thirty: in the mean of `each` place it is lost among empties."""
+    made, roomy = layout(["ring", "star"], pooled="sum"), layout(["ring", "star"], pooled="sum", objects=30, length=92)
+    for name in ("pool", "box", "transformer.token"):
+        roomy.get_submodule(name).load_state_dict(made.get_submodule(name).state_dict())
+    one, two = {"label": "star", "bbox": [0, 0, 0.5, 1]}, {"label": "ring", "bbox": [0.5, 0.5, 0.5, 0.5]}
+    asked = ([one], [two], [one, two], [two, one], [])
+    first, second, both, turned, none = vectors(made, *asked)
+    torch.testing.assert_close(both, first + second)
+    torch.testing.assert_close(both, turned)
+    assert not torch.allclose(first, second)
+    assert not none.any()
+    torch.testing.assert_close(vectors(roomy, *asked), vectors(made, *asked))
+    assert made.pool is not None
+    assert made.box is not None
+    tokens = torch.cat([made.transformer.token.weight[token] for token in made.asked([one])[:3]])
+    torch.testing.assert_close(first, made.box(torch.nn.functional.silu(made.pool(tokens))))
+
+
 def test_weights_that_are_loaded_are_taken_as_they_are() -> None:
     """Published ones have no places that begin alike."""
     options = LayoutOptions(width=8, layers=1, heads=2, head_channels=4)
