@@ -3,7 +3,7 @@
     python benchmarks/tasks.py layout                   # minutes on two cores; semantic, sr, inpaint, text, edit, conv
     python benchmarks/tasks.py layout --seed 1 --steps 5000
     python benchmarks/tasks.py semantic --model models/shapes
-    python benchmarks/tasks.py bccd --data bccd           # real images with boxes, half an hour; only told
+    python benchmarks/tasks.py bccd --data bccd           # real images with boxes, an hour; only told
     python benchmarks/tasks.py classifier                  # also guide, autoguide: one model, trained once
     python benchmarks/tasks.py distill --model runs/a      # a run of captions; without --model one is trained
     python benchmarks/tasks.py sr-photos --data photos    # a folder of one's own; also sr-emoji, sr-blind (of scenes)

@@ -187,7 +187,7 @@ def test_the_sum_of_boxes_counts_those_alone_that_are_there() -> None:
     for name in ("pool", "box", "transformer.token"):
         roomy.get_submodule(name).load_state_dict(made.get_submodule(name).state_dict())
     one, two = {"label": "star", "bbox": [0, 0, 0.5, 1]}, {"label": "ring", "bbox": [0.5, 0.5, 0.5, 0.5]}
-    asked = ([one], [two], [one, two], [two, one], [])
+    asked: list[list[Any]] = [[one], [two], [one, two], [two, one], []]
     first, second, both, turned, none = vectors(made, *asked)
     torch.testing.assert_close(both, first + second)
     torch.testing.assert_close(both, turned)
