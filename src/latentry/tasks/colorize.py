@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from latentry.bounds import MOST_IMAGES
-from latentry.tasks.inputs.images import file_units, read_image
+from latentry.tasks.inputs.images import read_image
 from latentry.tasks.inputs.window import Window, check_least, multiple_of, whole
 from latentry.tasks.options import Between, OnCommandLine
 from latentry.tasks.sampling import Sampling, no_denoiser, values_and_seeds
@@ -59,13 +59,13 @@ def request(options: Colorize, model: Model) -> Request:
 
     from latentry.conditioning.grey import luma
 
-    name, data = grey_condition(model), model.config.data
+    name = grey_condition(model)
     assert name is not None  # or `why_not` has refused
     assert model.denoiser is not None
-    image, units = read_image(options.file, data)
-    check_least(options.file, (image.shape[1], image.shape[2]))
-    place = whole((image.shape[1], image.shape[2]), multiple_of(model))
-    grey = torch.from_numpy(luma(image.numpy()))  # (1, H, W)
+    picture = read_image(options.file, model.config.data)
+    check_least(options.file, picture.size)
+    place = whole(picture.size, multiple_of(model))
+    grey = torch.from_numpy(luma(picture.image.numpy()))  # (1, H, W)
     values, seeds = values_and_seeds(options, model)
     asked = {**model.denoiser.guessed(values), name: [place.cut(grey)] * len(seeds)}
     return Request(
@@ -74,7 +74,8 @@ def request(options: Colorize, model: Model) -> Request:
         place.size,
         back=partial(_back, place, grey if options.keep_grey else None),
         facts=[{"name": options.file.stem}] * len(seeds),
-        units=[units or file_units(options.file, data)] * len(seeds),
+        units=[picture.own] * len(seeds),
+        notes=picture.notes,
     )
 
 

@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from latentry.bounds import LONGEST_PROMPT, MOST_IMAGES
 from latentry.errors import UsageError, did_you_mean, shown
 from latentry.kinds import KindOptions
-from latentry.tasks.inputs.images import file_units, read_image
+from latentry.tasks.inputs.images import read_image
 from latentry.tasks.inputs.window import check_least, multiple_of
 from latentry.tasks.inputs.window import whole as all_of
 from latentry.tasks.options import Between, OnCommandLine
@@ -165,9 +165,8 @@ def _of_image(options: EditOptions, path: Path, model: Model, request: Request) 
             "image: this model was trained with `prediction: regression`: it has no noise to take an image back to; "
             "accepted: a model that samples. Name such a one."
         )
-    data = model.config.data
-    image, units = read_image(path, data)
-    size = (image.shape[1], image.shape[2])
+    picture = read_image(path, model.config.data)
+    size = picture.size
     check_least(path, size)
     place = all_of(size, multiple_of(model))
     if options.size is not None and fitting_size(options.size, model) != place.size:
@@ -176,12 +175,13 @@ def _of_image(options: EditOptions, path: Path, model: Model, request: Request) 
     return replace(
         request,
         size=place.size,
-        begin=(lambda: model.encode(place.cut(image)[None]).expand(2, -1, -1, -1), None),
+        begin=(lambda: model.encode(place.cut(picture.image)[None]).expand(2, -1, -1, -1), None),
         walk=partial(_inverting, model, {name: each[:1] for name, each in request.values.items()}),
         passes=2,  # up, and down again
         back=partial(_uncut, place),
         facts=[{**told, "name": one["name"]} for one in request.facts],
-        units=[units or file_units(path, data)] * 2,
+        units=[picture.own] * 2,
+        notes=picture.notes,
     )
 
 

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from latentry.errors import UsageError
 from latentry.tasks.inputs.filling import Filling, fill
-from latentry.tasks.inputs.images import file_units, read_image
+from latentry.tasks.inputs.images import read_image
 from latentry.tasks.inputs.masks import BoxTexts, boxes_hole, checked, read_mask, transparent
 from latentry.tasks.options import OnCommandLine
 from latentry.tasks.sampling import no_denoiser
@@ -36,31 +36,36 @@ def request(options: Inpaint, model: Model) -> Request:
     import torch
 
     facts = model.config.data
-    if options.mask is None and not options.box:  # what is behind transparency is to be filled anyway
+    marked = options.mask is not None or bool(options.box)
+    if not marked:  # what is behind transparency is to be filled anyway
         facts = facts.model_copy(update={"background": facts.background or "white"})
-    image, units = read_image(options.file, facts)
-    hole, notes = _hole(options, (image.shape[1], image.shape[2]), facts)
-    kept = units or file_units(options.file, facts)
-    name = [{"name": options.file.stem}] * options.count
-    return fill(options, model, image, torch.from_numpy(hole), kept, facts=name, notes=notes)
+    picture = read_image(options.file, facts)
+    hole, notes = _marked(options, picture.size, facts) if marked else _transparent(options.file, facts)
+    notes += picture.notes if marked else ()
+    gap, name = torch.from_numpy(hole), [{"name": options.file.stem}] * options.count
+    return fill(options, model, picture.image, gap, picture.own, facts=name, notes=notes)
 
 
-def _hole(options: Inpaint, size: tuple[int, int], facts: DataFacts) -> tuple[Hole, tuple[str, ...]]:
-    """What is to be filled of an image of `size` (H, W), and notes on it."""
-    limits = facts.options().limits
-    if options.mask is None and not options.box:
-        hole = None if facts.alpha else transparent(options.file, limits)
-        if hole is None:
-            own = "the model's images have transparency themselves" if facts.alpha else "and the image is opaque"
-            raise UsageError(
-                f"{options.file}: no hole was given, {own}; accepted: --mask FILE with white where to fill, "
-                "--box X,Y,W,H, or transparent pixels"
-            )
-        return hole, checked(hole, f"{options.file}: its transparency")
+def _marked(options: Inpaint, size: tuple[int, int], facts: DataFacts) -> tuple[Hole, tuple[str, ...]]:
+    """What mask and boxes mark of an image of `size` (H, W), and notes on it."""
     hole = boxes_hole(options.box, size)
-    if options.mask is not None:
-        hole |= read_mask(options.mask, size, limits)
-    return hole, checked(hole, str(options.mask or "--box"))
+    if options.mask is None:
+        return hole, checked(hole, "--box")
+    drawn, notes = read_mask(options.mask, size, facts.options().limits)
+    hole |= drawn
+    return hole, notes + checked(hole, str(options.mask))
+
+
+def _transparent(path: Path, facts: DataFacts) -> tuple[Hole, tuple[str, ...]]:
+    """What is not opaque of the image, and notes on it."""
+    hole = None if facts.alpha else transparent(path, facts.options().limits)
+    if hole is None:
+        own = "the model's images have transparency themselves" if facts.alpha else "and the image is opaque"
+        raise UsageError(
+            f"{path}: no hole was given, {own}; accepted: --mask FILE with white where to fill, --box X,Y,W,H, or "
+            "transparent pixels"
+        )
+    return hole, checked(hole, f"{path}: its transparency")
 
 
 TASK = Task(Inpaint, request, why_not=no_denoiser, gives="masked")

@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from latentry.bounds import LARGEST_SEED, MOST_IMAGES
 from latentry.errors import UsageError, shown
-from latentry.tasks.inputs.images import file_units, read_image
+from latentry.tasks.inputs.images import read_image
 from latentry.tasks.inputs.window import Window, multiple_of, whole
 from latentry.tasks.options import Between, OnCommandLine
 from latentry.tasks.sampling import Sampling, no_denoiser, values_and_seeds
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from latentry.models.model import Model
+    from latentry.tasks.inputs.images import Picture
 
 
 def _seeds(value: Any) -> Any:
@@ -87,16 +88,29 @@ def request(options: Interpolate, model: Model) -> Request:
     seeds = [options.seed] * options.frames
     names = [{"name": f"frame-{i:04d}", "share": f"{share:.6g}"} for i, share in enumerate(shares)]
     if options.files:
-        (first, last), place, units = _ends(options, model)
-        begin = noised(model, lambda: slerp(model.encode(first), model.encode(last), shares), seeds, options.strength)
-        back, own = partial(_uncut, place), [units] * options.frames
-        return Request(values, seeds, place.size, begin=begin, back=back, facts=names, units=own)
+        first, last = _ends(options, model)
+        place = whole(first.size, multiple_of(model))
+
+        def between() -> Tensor:
+            start, end = (model.encode(place.cut(picture.image)[None]) for picture in (first, last))
+            return slerp(start, end, shares)
+
+        return Request(
+            values,
+            seeds,
+            place.size,
+            begin=noised(model, between, seeds, options.strength),
+            back=partial(_uncut, place),
+            facts=names,
+            units=[first.own] * options.frames,
+            notes=first.notes + last.notes,
+        )
     size = fitting_size(options.size, model)
     if not options.seeds:
         return Request(values, seeds, size, facts=names)
-    first, last = (_noise(model, int(seed), size) for seed in options.seeds)
+    start, end = (_noise(model, int(seed), size) for seed in options.seeds)
     seeds = [int(options.seeds[0])] * options.frames
-    return Request(values, seeds, size, (slerp(first, last, shares), None), facts=names)
+    return Request(values, seeds, size, (slerp(start, end, shares), None), facts=names)
 
 
 def slerp(first: Tensor, last: Tensor, shares: list[float]) -> Tensor:
@@ -140,15 +154,13 @@ def _noise(model: Model, seed: int, size: tuple[int, int]) -> Tensor:
     return rng.normal(seed, "sampling start", [0], 0, shape).to(model.device)
 
 
-def _ends(options: Interpolate, model: Model) -> tuple[tuple[Tensor, Tensor], Window, Any]:
-    """Both files (1, C, H, W) as the first stage takes them, the window they are seen through, the first's units."""
-    data = model.config.data
-    (first, units), (last, _) = (read_image(path, data) for path in options.files)
-    if first.shape != last.shape:
-        sizes = " and ".join(f"{image.shape[1]}x{image.shape[2]}" for image in (first, last))
+def _ends(options: Interpolate, model: Model) -> tuple[Picture, Picture]:
+    """Both files. Raises UsageError where they are of different sizes."""
+    first, last = (read_image(path, model.config.data) for path in options.files)
+    if first.size != last.size:
+        sizes = " and ".join(f"{end.size[0]}x{end.size[1]}" for end in (first, last))
         raise UsageError(f"--images: {sizes} pixels; accepted: two images of one size. Crop or resize one.")
-    place = whole((first.shape[1], first.shape[2]), multiple_of(model))
-    return (place.cut(first)[None], place.cut(last)[None]), place, units or file_units(options.files[0], data)
+    return first, last
 
 
 def _uncut(place: Window, images: Tensor) -> Tensor:

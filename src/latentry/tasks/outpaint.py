@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from latentry.bounds import LARGEST_SIDE
 from latentry.errors import UsageError
 from latentry.tasks.inputs.filling import Filling, fill
-from latentry.tasks.inputs.images import file_units, read_image
+from latentry.tasks.inputs.images import read_image
 from latentry.tasks.options import OnCommandLine
 from latentry.tasks.sampling import no_denoiser
 from latentry.tasks.task import Request, Task
@@ -40,18 +40,17 @@ def request(options: Outpaint, model: Model) -> Request:
     import torch
     import torch.nn.functional as F
 
-    image, units = read_image(options.file, model.config.data)
+    picture = read_image(options.file, model.config.data)
     sides = (options.left, options.right, options.top, options.bottom)
-    height = image.shape[1] + options.top + options.bottom
-    width = image.shape[2] + options.left + options.right
+    height = picture.size[0] + options.top + options.bottom
+    width = picture.size[1] + options.left + options.right
     if max(height, width) > LARGEST_SIDE:
         raise UsageError(
             f"{options.file}: would become {height}x{width}; sides are at most {LARGEST_SIDE} pixels. Add fewer."
         )
-    hole = F.pad(torch.zeros(image.shape[1:]), sides, value=1.0) > 0
-    kept = units or file_units(options.file, model.config.data)
+    hole = F.pad(torch.zeros(picture.size), sides, value=1.0) > 0
     name = [{"name": options.file.stem}] * options.count
-    return fill(options, model, F.pad(image, sides), hole, kept, facts=name)
+    return fill(options, model, F.pad(picture.image, sides), hole, picture.own, facts=name, notes=picture.notes)
 
 
 TASK = Task(Outpaint, request, why_not=no_denoiser, gives="masked")

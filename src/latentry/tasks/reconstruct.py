@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from latentry.errors import UsageError
-from latentry.tasks.inputs.images import crop_to_multiple, named_by_hand, read_image, refuse_folder
+from latentry.tasks.inputs.images import crop_to_multiple, named_by_hand, read_image, refuse_folder, remarks
 from latentry.tasks.options import OnCommandLine, TaskOptions
 from latentry.tasks.task import Request, Task
 
@@ -41,29 +41,30 @@ def request(options: Reconstruct, model: Model) -> Request:
     from latentry.diffusion.schedule import CLEAN
 
     factor, latents, units = model.autoencoder.factor, [], []
+    notes: tuple[str, ...] = ()
     for path in options.images:
-        latent, own = _encoded(path, model)
+        latent, own, said = _encoded(path, model)
         latents.append(latent)
         units += [own] if own else []
+        notes += said
     if len({latent.shape for latent in latents}) > 1:
         raise UsageError(f"{len(latents)} images of different sizes into one output; reconstruct them one by one")
     size = (latents[0].shape[-2] * factor, latents[0].shape[-1] * factor)
     names = [{"name": path.stem} for path in options.images]
-    return Request({}, (), size, start=(torch.cat(latents), CLEAN), facts=names, units=units)
+    return Request({}, (), size, start=(torch.cat(latents), CLEAN), facts=names, units=units, notes=notes)
 
 
-def _encoded(path: Path, model: Model) -> tuple[Tensor, Units | None]:
-    """The latents of one file, of a large one without ever holding it whole; and the units it goes back to."""
+def _encoded(path: Path, model: Model) -> tuple[Tensor, Units | None, tuple[str, ...]]:
+    """The latents of one file, of a large one without ever holding it whole; the units it goes back to, and notes."""
     from latentry.tasks.inputs.large import opened
 
     factor = model.autoencoder.factor
     with opened(path, model.config.data, factor) as large:
         if large is not None:
-            return model.encode_source(large), large.units
-    whole, own = read_image(path, model.config.data)
-    image = crop_to_multiple(whole, factor)
-    _check_least(path, (whole.shape[1], whole.shape[2]), factor)
-    return model.encode(image[None]), own
+            return model.encode_source(large), large.units, remarks(path, large.header, large.facts)
+    whole = read_image(path, model.config.data)
+    _check_least(path, whole.size, factor)
+    return model.encode(crop_to_multiple(whole.image, factor)[None]), whole.units, whole.notes
 
 
 def check(options: Reconstruct, model: Model) -> None:

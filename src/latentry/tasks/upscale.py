@@ -11,7 +11,7 @@ from pydantic import Field
 
 from latentry.bounds import LARGEST_SIDE, MOST_IMAGES
 from latentry.errors import UsageError
-from latentry.tasks.inputs.images import file_units, read_image
+from latentry.tasks.inputs.images import read_image
 from latentry.tasks.options import Between, OnCommandLine
 from latentry.tasks.sampling import Sampling, no_denoiser, values_and_seeds
 from latentry.tasks.size import Size, fitting_size
@@ -67,19 +67,20 @@ def request(options: Upscale, model: Model) -> Request:
         raise UsageError(f"{name}: is the image of the file here; leave it out")
     facts = model.config.data
     read = [read_image(path, facts) for path in options.images]
-    sizes = {tuple(image.shape[1:]) for image, _ in read}
+    sizes = {picture.size for picture in read}
     if len(sizes) > 1:
         raise UsageError(f"{len(read)} images of different sizes into one output; upscale them one by one")
     ((height, width),) = sizes
-    padded = [mirrored(image[None], folded)[0] for image, _ in read]
+    padded = [mirrored(picture.image[None], folded)[0] for picture in read]
     drawn = fitting_size((padded[0].shape[1] * factor, padded[0].shape[2] * factor), model)
     whole = (height * factor, width * factor)
     size = _fitting(options.size, (height, width), factor, options.images[0])
     grey = all(_is_grey(path, facts) for path in options.images)
-    units = [own or file_units(path, facts) for path, (_, own) in zip(options.images, read, strict=True)]
     match = fixed if options.match_input is None else options.match_input
     same = drawn == whole == (size or whole) and not grey
-    back = Back(whole, size or whole, grey, factor, _spread([image for image, _ in read], options) if match else [])
+    back = Back(
+        whole, size or whole, grey, factor, _spread([picture.image for picture in read], options) if match else []
+    )
     assert model.denoiser is not None  # or `why_not` has refused
     return Request(
         {**model.denoiser.guessed(values), name: _spread(padded, options)},
@@ -88,7 +89,8 @@ def request(options: Upscale, model: Model) -> Request:
         facts=[
             _facts(path, seed, options.n) for path, seed in zip(_spread(options.images, options), seeds, strict=True)
         ],
-        units=_spread(units, options),
+        units=_spread([picture.own for picture in read], options),
+        notes=tuple(note for picture in read for note in picture.notes),
         tile=_tile(drawn, model),
         back=back if match or not same else None,
         by_windows=back.by_windows if match and same else None,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from latentry.tasks.inputs.images import file_units, read_image
+from latentry.tasks.inputs.images import read_image
 from latentry.tasks.inputs.window import check_least, multiple_of, whole
 from latentry.tasks.options import OnCommandLine
 from latentry.tasks.sampling import Sampling, no_denoiser, values_and_seeds
@@ -64,19 +64,19 @@ def noised(
 def request(options: Vary, model: Model) -> Request:
     """Variations of the image at its own size."""
     assert model.denoiser is not None
-    data = model.config.data
-    image, units = read_image(options.file, data)
-    check_least(options.file, (image.shape[1], image.shape[2]))
+    picture = read_image(options.file, model.config.data)
+    check_least(options.file, picture.size)
     values, seeds = values_and_seeds(options, model)
-    place = whole((image.shape[1], image.shape[2]), multiple_of(model))
+    place = whole(picture.size, multiple_of(model))
     return Request(
         model.denoiser.guessed(values),
         seeds,
         place.size,
-        begin=noised(model, lambda: model.encode(place.cut(image)[None]), seeds, options.strength),
+        begin=noised(model, lambda: model.encode(place.cut(picture.image)[None]), seeds, options.strength),
         back=partial(_uncut, place),
         facts=[{"name": options.file.stem, "strength": f"{options.strength:g}"}] * len(seeds),
-        units=[units or file_units(options.file, data)] * len(seeds),
+        units=[picture.own] * len(seeds),
+        notes=picture.notes,
     )
 
 

@@ -18,11 +18,17 @@ SHAPE = {"channels": 8, "multipliers": [1, 2], "blocks": 1, "norm_groups": 4}
 
 
 def pipeline(
-    kind: str = "kl", conditions: str = "both", depth: int = 8, classifier: bool = False, **diffusion: Any
+    kind: str = "kl",
+    conditions: str = "both",
+    depth: int = 8,
+    classifier: bool = False,
+    background: str | None = None,
+    **diffusion: Any,
 ) -> Pipeline:
     """Images of 16x16 in colour; sides are multiples of 4. conditions: of `small_models`, or none: a first stage.
 
-    classifier: with one, of the same classes. diffusion: further options of the second stage.
+    classifier: with one, of the same classes. background: what transparency is laid over. diffusion: further
+    options of the second stage.
     """
     torch.manual_seed(0)
     autoencoder = Autoencoder(
@@ -35,7 +41,7 @@ def pipeline(
         {
             "name": "small",
             "version": __version__,
-            "data": DataFacts(size=(16, 16), channels=3, depth=depth, labels=LABELS),
+            "data": DataFacts(size=(16, 16), channels=3, depth=depth, background=background, labels=LABELS),
             "autoencoder": autoencoder.options,
             "diffusion": model.options if model else None,
             "sample": {"steps": 4, "guidance": 2.0},

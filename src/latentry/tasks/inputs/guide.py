@@ -47,7 +47,7 @@ def guided_by(
 
 def _image(path: Path, model: Model) -> Tensor:
     try:
-        return read_image(path, model.config.data)[0]
+        return read_image(path, model.config.data).image
     except UsageError as error:
         raise UsageError(f"guide: {error}") from None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +19,28 @@ if TYPE_CHECKING:
     from latentry.models.config import DataFacts
 
 
-def read_image(path: Path, facts: DataFacts) -> tuple[Tensor, Units | None]:
-    """A file as (C, H, W) fp32 in [-1, 1], with the model's channels, at its own size; and the units it goes back to.
+@dataclass(frozen=True)
+class Picture:
+    """An image file as a model takes it.
+
+    image: (C, H, W) fp32 in [-1, 1], with the model's channels, at its own size. units: what it goes back to; None: as
+    the model says. own: what the file's numbers mean by their type otherwise, so that a result is saved with the bits
+    its input has. notes: what of the file the image does not have, and how it was read.
+    """
+
+    image: Tensor
+    units: Units | None
+    own: Units
+    notes: tuple[str, ...]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W)."""
+        return self.image.shape[1], self.image.shape[2]
+
+
+def read_image(path: Path, facts: DataFacts) -> Picture:
+    """A file for a model of these facts.
 
     Raises UsageError for what is no image, for channels that cannot become the model's, and for values that it knows
     no range of.
@@ -27,12 +48,23 @@ def read_image(path: Path, facts: DataFacts) -> tuple[Tensor, Units | None]:
     import torch
 
     from latentry.data.files import images
+    from latentry.data.ranges.meaning import OWN, Units
 
     refuse_folder(path)
     with named_by_hand():
         header, array = images.decode(path, facts.options().limits)
     fitted, units = for_model(path, header, array, facts)
-    return torch.from_numpy(fitted.transpose(2, 0, 1).copy()), units
+    image = torch.from_numpy(fitted.transpose(2, 0, 1).copy())
+    own = units or Units(*OWN[header.dtype], header.dtype)
+    return Picture(image, units, own, remarks(path, header, facts))
+
+
+def remarks(path: Path, header: Header, facts: DataFacts) -> tuple[str, ...]:
+    """What is said of a file that is read for a model: frames and transparency that are not used, colours converted."""
+    said = replace(header, palette=False).notes
+    if header.alpha and header.channels != facts.channels:
+        said += (f"transparency: laid over {facts.background}, as in training",)
+    return tuple(f"{path}: {note}" for note in said)
 
 
 def refuse_folder(path: Path) -> None:
@@ -79,12 +111,3 @@ def crop_to_multiple(image: Tensor, multiple: int) -> Tensor:
     height, width = (side // multiple * multiple for side in image.shape[-2:])
     top, left = (image.shape[-2] - height) // 2, (image.shape[-1] - width) // 2
     return image[..., top : top + height, left : left + width]
-
-
-def file_units(path: Path, facts: DataFacts) -> Units:
-    """What the file's own numbers mean by their type, so that a result is saved with the bits its input has."""
-    from latentry.data.files import images
-    from latentry.data.ranges.meaning import OWN, Units
-
-    header = images.header(path, facts.options().limits)
-    return Units(*OWN[header.dtype], header.dtype)

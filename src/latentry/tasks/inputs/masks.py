@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     """(H, W), True where the image is to be filled."""
 
 MOST_BOXES = 1000
+WHITE = 0.5
 NEARLY_ALL = 0.9
 """Share of the image from which a mask is taken for one that is white where it should be black."""
 
@@ -67,8 +68,11 @@ def boxes_hole(boxes: Sequence[str], size: tuple[int, int]) -> Hole:
     return hole
 
 
-def read_mask(path: Path, size: tuple[int, int], limits: Limits) -> Hole:
-    """A mask file, white (above half) where to fill. Raises UsageError for one of another size than `size` (H, W)."""
+def read_mask(path: Path, size: tuple[int, int], limits: Limits) -> tuple[Hole, tuple[str, ...]]:
+    """A mask file, white (above half) and opaque where to fill, and notes on it.
+
+    Raises UsageError for one of another size than `size` (H, W), and for one that is dark, but not black.
+    """
     import numpy as np
 
     from latentry.data.files import images
@@ -84,8 +88,18 @@ def read_mask(path: Path, size: tuple[int, int], limits: Limits) -> Hole:
             f"{path}: a mask of {array.shape[0]}x{array.shape[1]} pixels (height x width) for an image of "
             f"{size[0]}x{size[1]}; accepted: one as large as the image. Draw it on the image, or resize it."
         )
-    colours = array[..., : header.channels - header.alpha] if header.alpha else array
-    return np.asarray(to_float(colours).mean(-1) > 0)
+    values = (to_float(array) + 1) / 2  # in [0, 1]
+    notes: tuple[str, ...] = ()
+    if header.alpha:
+        values, opaque = values[..., :-1] * values[..., -1:], values[..., -1]
+        notes = (f"{path}: has transparency: what is white and opaque is filled",) if opaque.min() < 1 else ()
+    grey = values.mean(-1)
+    if 0 < grey.max() <= WHITE:
+        raise UsageError(
+            f"{path}: nothing to fill: no pixel is white, the lightest is {grey.max():.1%} of white; accepted: white "
+            "where to fill. Multiply a mask of 0 and 1 by 255."
+        )
+    return np.asarray(grey > WHITE), notes
 
 
 def transparent(path: Path, limits: Limits) -> Hole | None:
