@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from latentry.models.model import Model
-    from latentry.tasks.inputs.images import Picture
+    from latentry.tasks.inputs.images import GivenImage
 
 
 def _seeds(value: Any) -> Any:
@@ -154,7 +154,7 @@ def _noise(model: Model, seed: int, size: tuple[int, int]) -> Tensor:
     return rng.normal(seed, "sampling start", [0], 0, shape).to(model.device)
 
 
-def _ends(options: Interpolate, model: Model) -> tuple[Picture, Picture]:
+def _ends(options: Interpolate, model: Model) -> tuple[GivenImage, GivenImage]:
     """Both files. Raises UsageError where they are of different sizes."""
     first, last = (read_image(path, model.config.data) for path in options.files)
     if first.size != last.size:

@@ -156,3 +156,13 @@ def test_the_command_tells_people_and_not_programs(
     assert capsys.readouterr().err == ""
     assert run([*line, str(tmp_path / "c.png")]) == 0
     assert "layer 1 of 8" in capsys.readouterr().err
+
+
+def test_what_a_large_file_has_besides_its_first_page_is_told(pipe: Pipeline, tmp_path: Path) -> None:
+    path = tmp_path / "moments.tif"
+    tifffile.imwrite(path, np.zeros((2, 48, 48, 3), np.uint8), tile=(32, 32), metadata={"axes": "TYXS"})
+    out = pipe.reconstruct([path])
+    assert isinstance(out, LargeOutput)
+    (note,) = out.notes
+    assert str(path) in note
+    assert "only the first is used" in note

@@ -32,8 +32,8 @@ def whole(drawing: Drawing, decoded: Tensor, model: Model, said: Said) -> Output
 def by_windows(drawing: Drawing, latents: Sequence[Tensor], model: Model, said: Said) -> LargeOutput:
     """The images of the last latents of each part, decoded as they are written."""
     request, data, (facts, made) = drawing.request, model.config.data, said
-    pictures = pictures_of(model.autoencoder, latents, request)
-    return LargeOutput(pictures, request.size, data.depth, facts, _units(drawing, data.units), data.alpha, made)
+    pictures, units = pictures_of(model.autoencoder, latents, request), _units(drawing, data.units)
+    return LargeOutput(pictures, request.size, data.depth, facts, units, data.alpha, made, request.notes)
 
 
 def _units(drawing: Drawing, own: Units | None) -> Sequence[Units]:

@@ -69,6 +69,7 @@ class LargeOutput(Output):
         units: Sequence[Units],
         alpha: bool,
         made: Made | None,
+        notes: Sequence[str] = (),
     ) -> None:
         for name, value in list(locals().items()):
             if name not in ("self", "__class__"):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Picture:
+class GivenImage:
     """An image file as a model takes it.
 
     image: (C, H, W) fp32 in [-1, 1], with the model's channels, at its own size. units: what it goes back to; None: as
@@ -39,7 +39,7 @@ class Picture:
         return self.image.shape[1], self.image.shape[2]
 
 
-def read_image(path: Path, facts: DataFacts) -> Picture:
+def read_image(path: Path, facts: DataFacts) -> GivenImage:
     """A file for a model of these facts.
 
     Raises UsageError for what is no image, for channels that cannot become the model's, and for values that it knows
@@ -56,7 +56,7 @@ def read_image(path: Path, facts: DataFacts) -> Picture:
     fitted, units = for_model(path, header, array, facts)
     image = torch.from_numpy(fitted.transpose(2, 0, 1).copy())
     own = units or Units(*OWN[header.dtype], header.dtype)
-    return Picture(image, units, own, remarks(path, header, facts))
+    return GivenImage(image, units, own, remarks(path, header, facts))
 
 
 def remarks(path: Path, header: Header, facts: DataFacts) -> tuple[str, ...]:
