@@ -55,8 +55,8 @@ def request(options: Generate, model: Model) -> Request:
     from latentry.tasks.inputs.guide import guided_by
 
     guides = options.guide if isinstance(options.guide, tuple) else (options.guide,)
-    wrap, facts = guided_by(guides, options.guide_scale, options.guide_loss, model, size, len(seeds))
-    return Request(complete, seeds, size, wrap=(wrap,), facts=facts)
+    wrap, facts, notes = guided_by(guides, options.guide_scale, options.guide_loss, model, size, len(seeds))
+    return Request(complete, seeds, size, wrap=(wrap,), facts=facts, notes=notes)
 
 
 TASK = Task(Generate, request, why_not=no_denoiser)

@@ -17,6 +17,7 @@ from tests.unit.pipeline.small_pipelines import pipeline
 
 BOX = {"box": ["4,4,5,6"]}
 TAKING: dict[str, tuple[str, dict[str, Any], str]] = {
+    "generate": ("guide", {}, "both"),
     "vary": ("file", {}, "both"),
     "inpaint": ("file", BOX, "both"),
     "outpaint": ("file", {"left": 4}, "both"),
@@ -39,7 +40,7 @@ def model(conditions: str) -> Pipeline:
 def said(task: str, path: Path) -> tuple[str, ...]:
     """The notes of a request for a file."""
     field, more, conditions = TAKING[task]
-    given: Any = path if field in ("file", "image") else (path, path) if task == "interpolate" else (path,)
+    given: Any = path if field in ("file", "image", "guide") else (path, path) if task == "interpolate" else (path,)
     entry = TASKS[task].task
     request = entry.request(config.validate(entry.options, {field: given, **more}, task), model(conditions).model)
     return tuple(dict.fromkeys(request.notes))

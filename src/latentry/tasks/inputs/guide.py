@@ -15,7 +15,7 @@ from latentry.diffusion.guidance.image import image
 from latentry.errors import LatentryError, UsageError
 from latentry.models.model import Model
 from latentry.nn import lpips
-from latentry.tasks.inputs.images import read_image
+from latentry.tasks.inputs.images import GivenImage, read_image
 from latentry.tasks.task import PerImage
 
 NET: Literal["squeezenet"] = "squeezenet"
@@ -25,15 +25,16 @@ Likelihood = Callable[[Tensor, Tensor], Tensor]
 
 def guided_by(
     paths: Sequence[Path], scale: float, loss: str, model: Model, size: tuple[int, int], count: int
-) -> tuple[PerImage, list[dict[str, str]]]:
-    """The wrap for `count` images of `size` (H, W), and what their files say of it.
+) -> tuple[PerImage, list[dict[str, str]], tuple[str, ...]]:
+    """The wrap for `count` images of `size` (H, W), what their files say of it, and notes on the guides.
 
     paths: one image for all, or one for each, none larger than the samples and all of one size. loss: of `LIKELIHOODS`.
     Raises UsageError for other images, and for a model that the loss cannot compare.
     """
     if len(paths) not in (1, count):
         raise UsageError(f"guide: {len(paths)} images for {count} samples; give one, or as many")
-    given = [_image(path, model) for path in paths]
+    read = [_read(path, model) for path in paths]
+    given = [one.image for one in read]
     for path, one in zip(paths, given, strict=True):
         _check(path, one, given[0], size)
     targets, likelihood = LIKELIHOODS[loss](model, torch.stack(given), size)
@@ -42,12 +43,13 @@ def guided_by(
         return lambda denoise: image(denoise, lambda x0: likelihood(x0, held.to(x0)), scale)
 
     facts = [{"guide": str(path), "guide scale": f"{scale:g}", "guide loss": loss} for path in paths]
-    return PerImage(make, targets.expand(count, -1, -1, -1)), facts * (count // len(paths))
+    notes = tuple(note for one in read for note in one.notes)
+    return PerImage(make, targets.expand(count, -1, -1, -1)), facts * (count // len(paths)), notes
 
 
-def _image(path: Path, model: Model) -> Tensor:
+def _read(path: Path, model: Model) -> GivenImage:
     try:
-        return read_image(path, model.config.data).image
+        return read_image(path, model.config.data)
     except UsageError as error:
         raise UsageError(f"guide: {error}") from None
 
