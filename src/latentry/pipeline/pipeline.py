@@ -35,7 +35,7 @@ from latentry.pipeline.pictures.drawing import Drawing
 from latentry.pipeline.pictures.finishing import Said, by_windows, whole
 from latentry.pipeline.pictures.large import refuse_many, refuse_whole
 from latentry.pipeline.record import MOST_AT_ONCE, DrawnBy
-from latentry.pipeline.sampling import evaluations, levels_of, solve
+from latentry.pipeline.sampling import evaluations, levels_of, solver_notes, solve
 from latentry.pipeline.speed.modes import enter, settled
 from latentry.tasks import TASKS, Entry, Request
 from latentry.tasks.inputs.labels import towards_labels
@@ -275,7 +275,8 @@ class Pipeline(Methods):
         if isinstance(checked, Sampling):
             check_given(self.model, request.values)
             request = towards_labels(request, checked, chosen.classifier_scale, model)
-        return checked, replace(request, tile=tile or request.tile), chosen, classified
+        notes = request.notes + solver_notes(self.config.distilled is not None, chosen)
+        return checked, replace(request, tile=tile or request.tile, notes=notes), chosen, classified
 
     def _classified(self, options: TaskOptions) -> tuple[Model, DrawnBy | None]:
         """The model, with the classifier of another where the options name one, and which that is."""

@@ -53,6 +53,16 @@ def chosen_levels(schedule: Schedule, chosen: SampleOptions) -> list[Level]:
     return visited
 
 
+def solver_notes(distilled: bool, chosen: SampleOptions) -> tuple[str, ...]:
+    """What is said of a solver that draws worse than another one for this sort of model."""
+    name, follows = chosen.solver.kind, SOLVERS[chosen.solver.kind].order > 0
+    if distilled and follows:
+        return (f"solver: {name} follows a path step by step; this model is distilled: consistency draws it better",)
+    if not distilled and not follows:
+        return (f"solver: {name} is for distilled models; this one is none: another solver draws it better",)
+    return ()
+
+
 def evaluations(request: Request, levels: Sequence[Level], chosen: SampleOptions) -> list[int]:
     """How often each step down the levels calls the network, or the two of a guided prediction."""
     calls = SOLVERS[chosen.solver.kind].calls

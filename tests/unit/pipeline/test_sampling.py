@@ -13,7 +13,7 @@ from torch import Tensor
 from latentry import __version__, rng
 from latentry.diffusion.schedule import CLEAN
 from latentry.errors import UsageError
-from latentry.models.config import SampleOptions
+from latentry.models.config import Distilled, SampleOptions
 from latentry.pipeline import Pipeline
 from tests.unit.pipeline.small_pipelines import pipeline
 
@@ -31,6 +31,17 @@ PROMPTS = ["a red circle", "a blue square"]
 @pytest.fixture(scope="module")
 def pipe() -> Pipeline:
     return pipeline()
+
+
+@pytest.mark.parametrize(("solver", "said"), [("ddim", False), ("consistency", True)])
+@pytest.mark.parametrize("distilled", [False, True])
+def test_a_solver_for_another_sort_of_model_is_told(pipe: Pipeline, solver: str, said: bool, distilled: bool) -> None:
+    if distilled:
+        made = Distilled(name="teacher")
+        config = pipe.config.model_copy(update={"distilled": made})
+        pipe = Pipeline(config, pipe.autoencoder, pipe.denoiser, model_hash="c", source="small")
+    notes = pipe.sample(PROMPTS[0], steps=1, guidance=1, solver=solver).notes
+    assert [note.split()[1] for note in notes] == [solver] * (said != distilled)
 
 
 def assert_same_image(found: Tensor, expected: Tensor) -> None:
