@@ -35,7 +35,7 @@ from latentry.pipeline.pictures.drawing import Drawing
 from latentry.pipeline.pictures.finishing import Said, by_windows, whole
 from latentry.pipeline.pictures.large import refuse_many, refuse_whole
 from latentry.pipeline.record import MOST_AT_ONCE, DrawnBy
-from latentry.pipeline.sampling import evaluations, levels_of, solver_notes, solve
+from latentry.pipeline.sampling import evaluations, levels_of, solve, solver_notes
 from latentry.pipeline.speed.modes import enter, settled
 from latentry.tasks import TASKS, Entry, Request
 from latentry.tasks.inputs.labels import towards_labels
