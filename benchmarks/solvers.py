@@ -43,6 +43,8 @@ from latentry.tasks.sampling import solver_of
 EVALUATIONS = (4, 5, 6, 8, 10, 15, 20, 30, 50)
 STEPS = 200
 FIGURE = (11.0, 4.5)
+MOST_ERROR = 2.0
+"""That is shown: two latents that have nothing in common are the root of 2 apart."""
 PROMPTS = {
     "emoji": (
         "grinning face", "red heart", "dog face", "pizza", "house", "rocket", "woman firefighter", "clown face",
@@ -154,13 +156,16 @@ def plot(found: list[dict[str, Any]], title: str, path: Path) -> None:
     both = len({levels for _, levels in names}) > 1
     for axes, key in zip(figure.subplots(1, 2), ("kid", "error"), strict=True):
         for number, name in enumerate(names):
+            if key == "error" and adds_noise(name[0]):
+                continue
             points = sorted((r["evaluations"], r[key]) for r in found if (r["solver"], r["levels"]) == name)
             label = f"{name[0]}, {name[1]}" if both else name[0]
             axes.plot(
                 *zip(*points, strict=True), marker="osv^D"[number // 10 % 5], ms=4, color=f"C{number % 10}", label=label
             )
         axes.set(xscale="log", xlabel="network evaluations")
-        ticks = sorted({r["evaluations"] for r in found if r is not reference})
+        measured = [r["evaluations"] for r in found if r is not reference]
+        ticks = [tick for tick in EVALUATIONS if min(measured) <= tick <= max(measured)]
         axes.set_xticks(ticks, [str(tick) for tick in ticks], fontsize=7)
         axes.minorticks_off()
     left, right = figure.axes
@@ -169,8 +174,16 @@ def plot(found: list[dict[str, Any]], title: str, path: Path) -> None:
     left.set(ylabel="KID in features of SqueezeNet")
     left.set_yscale("symlog", linthresh=max(high, 1e-6))
     right.set(ylabel="error of the latents", yscale="log", title=title)
+    right.set_ylim(top=min(right.get_ylim()[1], MOST_ERROR))
     left.legend(fontsize=7)
     figure.savefig(path)
+
+
+def adds_noise(solver: str) -> bool:
+    """Whether latents of a solver, as it is named on the command line, do not follow from their start alone."""
+    named = solver_of(solver)
+    options = {"kind": named} if isinstance(named, str) else named
+    return SOLVERS[options["kind"]].ancestral or bool(options.get("eta") or options.get("churn"))
 
 
 def parsed() -> argparse.Namespace:

@@ -84,3 +84,8 @@ def test_a_model_with_words_of_its_own_needs_prompts(solvers: ModuleType, tmp_pa
     (tmp_path / "words.txt").write_text("a red circle\na star\n")
     given = SimpleNamespace(prompts=tmp_path / "words.txt", count=3)
     assert solvers.prompts_of(given, pipe) == ["a red circle", "a star", "a red circle"]
+
+
+def test_of_solvers_that_add_noise_no_error_is_drawn(solvers: ModuleType) -> None:
+    assert not any(map(solvers.adds_noise, ["ddim", "heun", "ddim:eta=0", "{kind: dpmpp_2m, eta: 0}"]))
+    assert all(map(solvers.adds_noise, ["ddpm", "ddim:eta=0.5", "{kind: heun, churn: 4}"]))
