@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 
 from latentry.checkpoints.lock import refuse_if_held
-from latentry.cli.output import JSON, emit_json, figures, first_process, say
+from latentry.cli.output import DEVICE, JSON, emit_json, figures, first_process, say
 from latentry.cli.progress import Watch
-from latentry.cli.train import rehearsal
+from latentry.cli.train import ACCEPT_DATA_CHANGE, DRY_RUN, rehearsal
 
 
 def distill(
@@ -30,13 +30,9 @@ def distill(
     recipe: Annotated[
         str | None, typer.Option(help="A recipe by whose `data:` the folder is read; default: the run's.")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")] = "auto",
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="A few real steps, a sample and a save: size, speed, memory, disk.")
-    ] = False,
-    accept_data_change: Annotated[
-        bool, typer.Option("--accept-data-change", help="Go on although the images have changed since the start.")
-    ] = False,
+    device: Annotated[str, DEVICE] = "auto",
+    dry_run: Annotated[bool, DRY_RUN] = False,
+    accept_data_change: Annotated[bool, ACCEPT_DATA_CHANGE] = False,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Distill a model into one that samples in one or a few steps, with its guidance folded in."""

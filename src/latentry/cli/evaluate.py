@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from latentry.cli.output import JSON, bar, checkpoint, emit_json, first_process, one_of, say, table, warn
+from latentry.cli.output import DEVICE, JSON, bar, checkpoint, emit_json, first_process, one_of, say, table, warn
 
 if TYPE_CHECKING:
     from latentry.evaluation.result import Evaluation
@@ -49,7 +49,7 @@ def evaluate(
         str | None, typer.Option(help="A recipe by whose `data:` the folder is read; default: the run's.")
     ] = None,
     card: Annotated[bool, typer.Option("--card", help="Put the figures on the model's card.")] = False,
-    device: Annotated[str, typer.Option(help="auto, cuda, cuda:1, mps or cpu.")] = "auto",
+    device: Annotated[str, DEVICE] = "auto",
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Measure a model's samples and reconstructions, or any pictures, beside real images, as the papers do."""

@@ -18,6 +18,7 @@ from latentry.errors import UsageError, did_you_mean, shown
 from latentry.text import number
 
 JSON = typer.Option("--json", help="Print JSON, for programs.")
+DEVICE = typer.Option(help="auto, cuda, cuda:1, mps or cpu.")
 
 
 def first_process() -> bool:

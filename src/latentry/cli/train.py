@@ -10,8 +10,13 @@ from typing import Annotated, Any
 import typer
 
 from latentry.checkpoints.lock import refuse_if_held
-from latentry.cli.output import JSON, emit_json, figures, first_process, say, table
+from latentry.cli.output import DEVICE, JSON, emit_json, figures, first_process, say, table
 from latentry.cli.progress import Watch, duration
+
+DRY_RUN = typer.Option("--dry-run", help="A few real steps, a sample and a save: size, speed, memory, disk.")
+ACCEPT_DATA_CHANGE = typer.Option(
+    "--accept-data-change", help="Go on although the images have changed since the start."
+)
 
 
 def train(
@@ -24,13 +29,9 @@ def train(
     out: Annotated[Path, typer.Option(help="The run's folder; the same command resumes it.")],
     data: Annotated[Path | None, typer.Option(help="Folder of images; without it those that the recipe draws.")] = None,
     stage: Annotated[str | None, typer.Option(help="autoencoder, diffusion, classifier or distill alone.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")] = "auto",
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="A few real steps, a sample and a save: size, speed, memory, disk.")
-    ] = False,
-    accept_data_change: Annotated[
-        bool, typer.Option("--accept-data-change", help="Go on although the images have changed since the start.")
-    ] = False,
+    device: Annotated[str, DEVICE] = "auto",
+    dry_run: Annotated[bool, DRY_RUN] = False,
+    accept_data_change: Annotated[bool, ACCEPT_DATA_CHANGE] = False,
     plugin: Annotated[list[Path] | None, typer.Option(help="Python file with kinds of your own.")] = None,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from latentry.cli.output import JSON, checkpoint, emit_json, say, table, warn
+from latentry.cli.output import DEVICE, JSON, checkpoint, emit_json, say, table, warn
 from latentry.cli.progress import Watch
 from latentry.errors import UsageError, shown
 
@@ -31,7 +31,7 @@ def bench(
     step: Annotated[
         str | None, typer.Option(metavar="N", help="A checkpoint of a run: a step, or best; default: the newest.")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cuda, cuda:1, mps or cpu.")] = "auto",
+    device: Annotated[str, DEVICE] = "auto",
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Time a model's steps, samples and training, with memory and share of what the hardware can do."""

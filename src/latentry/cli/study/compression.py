@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from latentry.cli.output import JSON, emit_json, say, table
+from latentry.cli.output import DEVICE, JSON, emit_json, say, table
 from latentry.cli.progress import Watch
 from latentry.errors import UsageError, shown
 
@@ -30,7 +30,7 @@ def compression(
     steps: Annotated[str, typer.Option(help="Sampling steps (DDIM) to measure at the end.")] = "5,10,20",
     samples: Annotated[int, typer.Option(help="Samples of each measurement.")] = 256,
     seed: Annotated[int | None, typer.Option(help="Of training and samples; default: the recipe's.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")] = "auto",
+    device: Annotated[str, DEVICE] = "auto",
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Train and measure diffusion models on first stages of several factors, at equal compute and size."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import nullcontext
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -21,16 +20,13 @@ from latentry.diffusion.schedule import Schedule
 from latentry.evaluation.noisy import BANDS, band_of, judged
 from latentry.models.autoencoder import Autoencoder
 from latentry.models.classifier import LatentClassifier
-from latentry.training.loop.ema import EMA
-from latentry.training.loop.optimiser import Updater
 from latentry.training.loop.signals import check_stop
-from latentry.training.loop.stage import Stage, State, StepResult, Unread, result_of, weights_of
+from latentry.training.loop.stage import State, StepResult, Unread
 from latentry.training.loop.world import World
 from latentry.training.recipe.classifier import ClassifierTraining
 from latentry.training.stages.classifier.classes import NAME, numbers_of
-from latentry.training.stages.examples import LatentExamples
 from latentry.training.stages.latents import LatentCache
-from latentry.training.stages.named import damaged_paths, paths_of
+from latentry.training.stages.on_latents import LatentStage
 
 CLASS = "class"
 NOTHING: frozenset[str] = frozenset()
@@ -51,8 +47,8 @@ def _value(numbers: list[int], sample: Sample) -> dict[str, int]:
     return {CLASS: numbers[sample.index]}
 
 
-class ClassifierStage(Stage):
-    """Trains `model` on noisy latents of `autoencoder`, at times drawn evenly from the schedule."""
+class ClassifierStage(LatentStage):
+    """Trains the classifier on noisy latents, at times drawn evenly from the schedule."""
 
     name = NAME
     headline = ("accuracy", "held_out_accuracy")
@@ -72,13 +68,9 @@ class ClassifierStage(Stage):
         seed: int,
         world: World,
     ) -> None:
-        self.model, self.autoencoder, self.training, self.schedule = model, autoencoder, training, schedule
-        self.data, self.held_out, self.seed, self.world = data, held_out, seed, world
-        self.latents = LatentExamples(autoencoder, training, world, caches)
+        super().__init__(model, autoencoder, training, data, caches, seed=seed, world=world)
+        self.schedule, self.held_out = schedule, held_out
         self.values = {d.split: partial(_value, numbers_of(model.options, d)) for d in (data, held_out) if d}
-        weights = dict(model.named_parameters())
-        self.updater = Updater(weights, training, training.rate(), world)
-        self.ema = EMA(weights, training.ema) if training.ema else None
         self.best = math.inf
 
     def batches(self, start: int) -> Iterator[list[Example]]:
@@ -122,12 +114,7 @@ class ClassifierStage(Stage):
             logged[0] += loss.detach()
             logged[1 : 1 + BANDS].index_add_(0, band, losses.right.float())
             logged[1 + BANDS :].index_add_(0, band, torch.ones_like(losses.loss))
-        total, norm = self.world.sum_(logged), self.updater.reduce()
-        finite = norm.isfinite() & total[0].isfinite()
-        self.updater.step(step, norm, finite)
-        if self.ema:
-            self.ema.update(finite)
-        return result_of(torch.cat([norm[None], total]), partial(self._result, self.updater.bad_gradients()))
+        return self.update(step, logged, self._result)
 
     @staticmethod
     def _result(bad: Callable[[], list[str]], numbers: list[float]) -> StepResult:
@@ -143,7 +130,7 @@ class ClassifierStage(Stage):
         """Loss and accuracy, over all times and by fifths of them, at fixed samples, t and noise; averaged weights."""
         self.model.eval()
         result: dict[str, float] = {}
-        with self.ema.applied() if self.ema else nullcontext():
+        with self.averaged():
             for split, data in (("held_out", self.held_out), ("train", self.data)):
                 if data is None or not len(data):
                     continue
@@ -177,29 +164,13 @@ class ClassifierStage(Stage):
             ]
         return []
 
-    def updaters(self) -> dict[str, Updater]:
-        """Its one optimiser."""
-        return {"": self.updater}
-
-    def files(self, step: int) -> list[str]:
-        """Paths of the batch."""
-        return paths_of(self.data, step, self.training.batch)
-
-    def damaged(self, parts: list[Example]) -> list[str]:
-        """Paths of images whose latents are not finite."""
-        return damaged_paths(self.data, parts)
-
     def state(self) -> State:
-        """Weights, averages, optimiser."""
-        tensors = {"model": weights_of(self.model), "optimiser": self.updater.state()}
-        if self.ema:
-            tensors["ema"] = self.ema.state()
-        return State(tensors, {"best": self.best if math.isfinite(self.best) else None})
+        """Also the least held-out loss so far."""
+        saved = super().state()
+        saved.values["best"] = self.best if math.isfinite(self.best) else None
+        return saved
 
     def load(self, state: Mapping[str, Mapping[str, Tensor]], values: Mapping[str, Any]) -> None:
         """Take back what `state` gave."""
-        self.model.load_state_dict(state["model"])
-        self.updater.load(state["optimiser"])
-        if self.ema:
-            self.ema.load(state["ema"])
+        super().load(state, values)
         self.best = math.inf if values["best"] is None else values["best"]

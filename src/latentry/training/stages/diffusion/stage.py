@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,17 +21,14 @@ from latentry.diffusion.objective import Objective
 from latentry.diffusion.process import q_sample
 from latentry.models.autoencoder import Autoencoder
 from latentry.models.latent_diffusion import LatentDiffusion
-from latentry.training.loop.ema import EMA
-from latentry.training.loop.optimiser import Updater
 from latentry.training.loop.signals import check_stop
-from latentry.training.loop.stage import Stage, State, StepResult, Unread, result_of, weights_of
+from latentry.training.loop.stage import State, StepResult, Unread
 from latentry.training.loop.world import World
 from latentry.training.recipe.diffusion import DiffusionSection, DiffusionTraining
 from latentry.training.stages.ahead import Ahead
 from latentry.training.stages.diffusion.draws import Draws, draw
-from latentry.training.stages.examples import LatentExamples
 from latentry.training.stages.latents import LatentCache
-from latentry.training.stages.named import damaged_paths, paths_of
+from latentry.training.stages.on_latents import LatentStage
 
 NAME = "diffusion"
 QUARTERS = 4
@@ -40,8 +36,8 @@ TRAIN = "train"
 """The stream of what is drawn in training steps."""
 
 
-class DiffusionStage(Stage):
-    """Trains `model` on the latents of `autoencoder`, which stays as it is."""
+class DiffusionStage(LatentStage):
+    """Trains the denoiser and its conditioners."""
 
     name = NAME
     headline = ("error", "held_out_error")
@@ -62,17 +58,12 @@ class DiffusionStage(Stage):
         previewer: Callable[[Path], None] | None = None,
         evaluator: Callable[[], dict[str, float]] | None = None,
     ) -> None:
-        self.model, self.autoencoder, self.section, self.training = model, autoencoder, section, section.train
-        self.data, self.held_out = data, held_out
-        self.latents = LatentExamples(autoencoder, self.training, world, caches)
-        self.seed, self.world, self.previewer, self.evaluator = seed, world, previewer, evaluator
+        self.section, self.held_out, self.previewer, self.evaluator = section, held_out, previewer, evaluator
         self.objective = Objective(section.objective, model.schedule, section.prediction).to(world.device)
         learned = section.objective.learn_log_variance
         self.log_variance = nn.Parameter(self.objective.initial_log_variance().to(world.device), requires_grad=learned)
-        weights = {n: p for n, p in model.named_parameters() if p.requires_grad}
         extra = {"log_variance": self.log_variance} if learned else {}
-        self.updater = Updater({**weights, **extra}, self.training, self.training.rate(), world)
-        self.ema = EMA(weights, self.training.ema) if self.training.ema else None
+        super().__init__(model, autoencoder, section.train, data, caches, seed=seed, world=world, extra=extra)
         conditioners = model.named_conditioners()
         self.values = partial(values_of, conditioners, seed)
         self.reads = reads_of(conditioners)
@@ -165,12 +156,7 @@ class DiffusionStage(Stage):
             logged[1] += errors.detach().mean() * share
             logged[2 : 2 + QUARTERS].index_add_(0, quarter, errors.detach())
             logged[2 + QUARTERS :].index_add_(0, quarter, torch.ones_like(errors))
-        total, norm = self.world.sum_(logged), self.updater.reduce()
-        finite = norm.isfinite() & total[0].isfinite()
-        self.updater.step(step, norm, finite)
-        if self.ema:
-            self.ema.update(finite)
-        return result_of(torch.cat([norm[None], total]), partial(self._result, self.updater.bad_gradients()))
+        return self.update(step, logged, self._result)
 
     @staticmethod
     def _result(bad: Callable[[], list[str]], numbers: list[float]) -> StepResult:
@@ -186,7 +172,7 @@ class DiffusionStage(Stage):
         """Held-out and training loss at fixed samples, t and noise, with the averaged weights."""
         self.model.eval()
         result = {}
-        with self.ema.applied() if self.ema else nullcontext():
+        with self.averaged():
             for split, data in (("held_out", self.held_out), ("train", self.data)):
                 if data is None or not len(data):
                     continue
@@ -218,7 +204,7 @@ class DiffusionStage(Stage):
     def preview(self, path: Path) -> None:
         """A fixed-seed grid of samples with the averaged weights."""
         if self.previewer is not None:
-            with self.ema.applied() if self.ema else nullcontext():
+            with self.averaged():
                 self.previewer(path)
 
     @property
@@ -229,7 +215,7 @@ class DiffusionStage(Stage):
         """Distances of samples with the averaged weights."""
         if self.evaluator is None:
             return {}
-        with self.ema.applied() if self.ema else nullcontext():
+        with self.averaged():
             return self.evaluator()
 
     @property
@@ -237,37 +223,21 @@ class DiffusionStage(Stage):
         """Of the last evaluation."""
         return getattr(self.evaluator, "score", None)
 
-    def updaters(self) -> dict[str, Updater]:
-        """Its one optimiser."""
-        return {"": self.updater}
-
-    def files(self, step: int) -> list[str]:
-        """Paths of the batch."""
-        return paths_of(self.data, step, self.training.batch)
-
-    def damaged(self, parts: list[Example]) -> list[str]:
-        """Paths of images whose latents are not finite."""
-        return damaged_paths(self.data, parts)
-
     def modules(self) -> dict[str, nn.Module]:
         """The networks that it trains, by name."""
         return {"unet": self.model.unet, "conditioning": self.model.conditioners}
 
     def state(self) -> State:
-        """Weights, averages, optimiser."""
-        tensors = {"model": weights_of(self.model), "optimiser": self.updater.state()}
-        if self.ema:
-            tensors["ema"] = self.ema.state()
+        """Also the uncertainties, where they are learned, and the least errors so far."""
+        saved = super().state()
         if self.log_variance.requires_grad:
-            tensors["objective"] = {"log_variance": self.log_variance.detach()}
-        return State(tensors, {"best": self.best})
+            saved.tensors["objective"] = {"log_variance": self.log_variance.detach()}
+        saved.values["best"] = self.best
+        return saved
 
     def load(self, state: Mapping[str, Mapping[str, Tensor]], values: Mapping[str, Any]) -> None:
         """Take back what `state` gave."""
-        self.model.load_state_dict(state["model"])
+        super().load(state, values)
         if self.log_variance.requires_grad:
             self.log_variance.data.copy_(state["objective"]["log_variance"])
-        self.updater.load(state["optimiser"])
-        if self.ema:
-            self.ema.load(state["ema"])
         self.best = dict(values["best"])

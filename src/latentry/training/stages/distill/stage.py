@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,15 +21,12 @@ from latentry.diffusion.consistency import CLEAN, angles, consistency_loss, gap,
 from latentry.diffusion.process import q_sample, spread
 from latentry.models.autoencoder import Autoencoder
 from latentry.models.latent_diffusion import LatentDiffusion
-from latentry.training.loop.ema import EMA
-from latentry.training.loop.optimiser import Updater
-from latentry.training.loop.stage import Stage, State, StepResult, Unread, result_of, weights_of
+from latentry.training.loop.stage import StepResult, Unread
 from latentry.training.loop.world import World
 from latentry.training.recipe.distill import DistillSection, DistillTraining
 from latentry.training.stages.distill.teacher import Teacher
-from latentry.training.stages.examples import LatentExamples
 from latentry.training.stages.latents import LatentCache
-from latentry.training.stages.named import damaged_paths, paths_of
+from latentry.training.stages.on_latents import LatentStage
 
 NAME = "distill"
 Distance = Callable[[], float]
@@ -46,8 +42,8 @@ class Draws(NamedTuple):
     keep: dict[str, Tensor]
 
 
-class DistillStage(Stage):
-    """Trains `model`, which begins with the weights of `teacher`, on latents of `autoencoder`.
+class DistillStage(LatentStage):
+    """Trains a denoiser that begins with the weights of `teacher`.
 
     distances: by split, how far one step falls from the ends of the teacher's paths.
     """
@@ -71,14 +67,9 @@ class DistillStage(Stage):
         distances: Mapping[str, Distance] | None = None,
         previewer: Callable[[Path], None] | None = None,
     ) -> None:
-        self.model, self.teacher, self.autoencoder = model, teacher, autoencoder
-        self.section, self.training, self.data = section, section.train, data
-        self.seed, self.world, self.distances, self.previewer = seed, world, distances or {}, previewer
-        self.latents = LatentExamples(autoencoder, self.training, world, caches)
+        super().__init__(model, autoencoder, section.train, data, caches, seed=seed, world=world)
+        self.teacher, self.section, self.distances, self.previewer = teacher, section, distances or {}, previewer
         self.angles, self.log_ratios = angles(model.schedule).to(world.device), log_ratios(model.schedule)
-        weights = {n: p for n, p in model.named_parameters() if p.requires_grad}
-        self.updater = Updater(weights, self.training, self.training.rate(), world)
-        self.ema = EMA(weights, self.training.ema) if self.training.ema else None
         conditioners = model.named_conditioners()
         self.values, self.reads = partial(values_of, conditioners, seed), reads_of(conditioners)
 
@@ -148,16 +139,10 @@ class DistillStage(Stage):
             loss = losses.sum() / self.training.batch
             loss.backward()
             logged += torch.stack([loss.detach(), squared.sum() / self.training.batch])
-        total, norm = self.world.sum_(logged), self.updater.reduce()
-        finite = norm.isfinite() & total[0].isfinite()
-        self.updater.step(step, norm, finite)
-        if self.ema:
-            self.ema.update(finite)
-        result = partial(self._result, self.updater.bad_gradients(), self.gap(step))
-        return result_of(torch.cat([norm[None], total]), result)
+        return self.update(step, logged, partial(self._result, self.gap(step)))
 
     @staticmethod
-    def _result(bad: Callable[[], list[str]], apart: float, numbers: list[float]) -> StepResult:
+    def _result(apart: float, bad: Callable[[], list[str]], numbers: list[float]) -> StepResult:
         norm, loss, error = numbers
         finite = math.isfinite(norm) and math.isfinite(loss)
         metrics = {"loss": loss, "error": error, "gap": apart, "gradient_norm": norm}
@@ -167,42 +152,15 @@ class DistillStage(Stage):
     def validate(self, step: int) -> dict[str, float]:
         """How far one step of the averaged weights falls from the ends of the teacher's paths, squared, a number."""
         self.model.eval()
-        with self._averaged():
+        with self.averaged():
             return {f"{split}_error": distance() for split, distance in self.distances.items()}
-
-    def _averaged(self) -> AbstractContextManager[Any]:
-        return self.ema.applied() if self.ema else nullcontext()
 
     def preview(self, path: Path) -> None:
         """A fixed-seed grid of samples with the averaged weights, drawn as the distilled model will."""
         if self.previewer is not None:
-            with self._averaged():
+            with self.averaged():
                 self.previewer(path)
-
-    def updaters(self) -> dict[str, Updater]:
-        """Its one optimiser."""
-        return {"": self.updater}
-
-    def files(self, step: int) -> list[str]:
-        """Paths of the batch."""
-        return paths_of(self.data, step, self.training.batch)
-
-    def damaged(self, parts: list[Example]) -> list[str]:
-        """Paths of images whose latents are not finite."""
-        return damaged_paths(self.data, parts)
 
     def modules(self) -> dict[str, nn.Module]:
         """The networks that it trains, by name."""
         return {"unet": self.model.unet, "conditioning": self.model.conditioners}
-
-    def state(self) -> State:
-        """Weights, averages, optimiser."""
-        tensors = {"model": weights_of(self.model), "optimiser": self.updater.state()}
-        return State({**tensors, "ema": self.ema.state()} if self.ema else tensors)
-
-    def load(self, state: Mapping[str, Mapping[str, Tensor]], values: Mapping[str, Any]) -> None:
-        """Take back what `state` gave."""
-        self.model.load_state_dict(state["model"])
-        self.updater.load(state["optimiser"])
-        if self.ema:
-            self.ema.load(state["ema"])
