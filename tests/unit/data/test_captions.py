@@ -80,7 +80,7 @@ def test_text_files_of_boxes_and_of_no_image_are_no_captions(tmp_path: Path) -> 
     folder = read(tmp_path, text="auto")
     assert captions(folder) == ["", "", ""]
     assert folder.remarks.left == [
-        "3 NAME.txt files of numbers alone (boxes?), which are no captions",
+        "3 files (first: 0000.txt), which may hold boxes (YOLO): data.boxes=objects reads them",
         "1 text file beside no image (first: README.txt)",
     ]
 

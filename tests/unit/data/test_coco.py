@@ -77,7 +77,7 @@ def test_a_field_of_the_metadata_goes_before_and_what_is_not_read_is_told(tmp_pa
     annotate(tmp_path / "annotations.json", a=[([0, 0, 2, 2], 7)])
     assert found(tmp_path, None) == (
         {"a.png": None},
-        ["not read: annotations.json, which may hold boxes: data.boxes=objects reads them"],
+        ["not read: annotations.json, which may hold boxes (COCO): data.boxes=objects reads them"],
     )
     own = {"file_name": "a.png", "objects": {"bbox": [[1, 1, 1, 1]], "category": ["own"]}}
     (tmp_path / "metadata.jsonl").write_text(json.dumps(own))

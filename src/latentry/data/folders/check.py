@@ -15,7 +15,7 @@ from latentry.data.files.header import BadImage, Header
 from latentry.data.folders import pixel_fields, select
 from latentry.data.folders.foreign import sorted_out
 from latentry.data.folders.framing import boxes_astray, cut_away
-from latentry.data.folders.metadata.coco import FIELD
+from latentry.data.folders.metadata.fields import OBJECTS
 from latentry.data.folders.record import Record
 from latentry.data.folders.records import known_fields, read_folder
 from latentry.data.folders.scan import Scan, real_root, scan, where_to
@@ -97,7 +97,7 @@ def check(
     headers = _decode_all(report, records, options or DataOptions(), options is not None, progress)
     _mixtures(report, headers, options)
     if report.boxed and not report.problems:
-        report.warnings += boxes_astray(headers, records, options or DataOptions(boxes=FIELD))
+        report.warnings += boxes_astray(headers, records, options or DataOptions(boxes=OBJECTS))
     pointers = [path for path, reason in report.bad if reason == POINTER]
     if pointers:
         report.bad = [(path, reason) for path, reason in report.bad if reason != POINTER]
@@ -133,8 +133,8 @@ def _count_usual(report: Report, records: list[Record]) -> None:
         report.labels = Counter(select.name_of(select.value_of(record, label)) for record in records)
     if any(select.value_of(record, "text") is not None for record in records):
         _count_captions(report, records, "text")
-    if any(isinstance(record.fields.get(FIELD), Mapping) for record in records):
-        _count_boxes(report, records, FIELD)
+    if any(isinstance(record.fields.get(OBJECTS), Mapping) for record in records):
+        _count_boxes(report, records, OBJECTS)
     report.split = Counter(record.split for record in records if record.split)
 
 

@@ -11,9 +11,10 @@ from latentry.data.files.images import EXTENSIONS
 from latentry.data.folders import splits
 from latentry.data.folders.companions import attached, companions
 from latentry.data.folders.foreign import Foreign, sorted_out
-from latentry.data.folders.metadata import coco
+from latentry.data.folders.metadata.annotations import add_annotations
+from latentry.data.folders.metadata.annotations.images import Images
 from latentry.data.folders.metadata.captions import add_text_files, left_over, text_files
-from latentry.data.folders.metadata.fields import LABEL, TEXT, add_usual
+from latentry.data.folders.metadata.fields import LABEL, OBJECTS, TEXT, add_usual
 from latentry.data.folders.metadata.listed import listed, metadata_like, named_by
 from latentry.data.folders.record import Record, Remarks, below
 from latentry.data.folders.scan import Scan, inside, real_root, scan
@@ -68,6 +69,9 @@ def read_folder(root: Path, options: DataOptions | None = None, content: Scan | 
         raise UsageError(f"data folder {shown(str(root))}: {_why_empty(content, sorted_out(root, content.others))}")
     wanted = _wanted(options)
     records, named = add_usual(records, wanted, remarks), named_by(records)
+    images = Images(root, records, (options or DataOptions()).limits)
+    records, annotated = add_annotations(images, content, wanted, remarks)
+    named |= annotated
     texts = [path for path in content.texts if path not in named]
     beside = text_files(records, texts)
     if "text" in wanted:
@@ -76,8 +80,6 @@ def read_folder(root: Path, options: DataOptions | None = None, content: Scan | 
         said = options.text or "null" if options else ""
         remarks.left.append(f"{len(beside)} text files, as the recipe's data.text is {said}")
     remarks.left += left_over(root, records, [path for path in texts if path not in set(beside.values())])
-    records, annotated = coco.add_coco(root, records, content.others, _wants_boxes(options), remarks)
-    named |= annotated
     if not content.metadata:
         for field in filter(None, (options.semantic, options.mask) if options else ()):
             records = attached(records, field, remarks)
@@ -98,16 +100,13 @@ def read_folder(root: Path, options: DataOptions | None = None, content: Scan | 
 
 
 def _wanted(options: DataOptions | None) -> list[str]:
-    """Which of `text` and `label` are to be looked for under other names, and in text files."""
+    """Which of `text`, `label` and `objects` are to be looked for under other names, and in files of annotations."""
     if options is None:
-        return [TEXT[0], LABEL[0]]
+        return [TEXT[0], LABEL[0], OBJECTS]
     named = {options.text, options.label, options.balance, options.split_by, *options.where}
-    auto = {TEXT[0]: options.text == "auto", LABEL[0]: options.label == "auto"}
+    named.add(options.boxes)
+    auto = {TEXT[0]: options.text == "auto", LABEL[0]: options.label == "auto", OBJECTS: options.boxes == "auto"}
     return [usual for usual, left_open in auto.items() if left_open or usual in named]
-
-
-def _wants_boxes(options: DataOptions | None) -> bool:
-    return options is None or options.boxes in (coco.FIELD, "auto")
 
 
 def _why_empty(content: Scan, foreign: Foreign) -> str:

@@ -10,7 +10,7 @@ from latentry import config
 from latentry.checkpoints.run_folder import is_run, read_recipe
 from latentry.conditioning import reads_of
 from latentry.data.dataset import ImageData
-from latentry.data.folders.metadata.coco import FIELD as BOXES
+from latentry.data.folders.metadata.fields import OBJECTS as BOXES
 from latentry.data.folders.records import known_fields, read_folder, real_root
 from latentry.data.folders.select import FOLDER, are_classes
 from latentry.data.options import DataOptions

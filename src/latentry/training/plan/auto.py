@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from latentry.data.folders.channels import channels_of
-from latentry.data.folders.metadata.coco import FIELD as BOXES
+from latentry.data.folders.metadata.fields import OBJECTS as BOXES
 from latentry.data.folders.record import Record
 from latentry.data.folders.records import read_folder, real_root
 from latentry.data.folders.select import FOLDER, are_classes, selected, value_of

@@ -18,22 +18,17 @@ _BYTES = 4 * LONGEST + 4
 _LOOKED_AT = 200
 """Text files beside no image that are opened."""
 _BETWEEN = re.compile(r"[,;|#\s\"']+")
-_NUMBERS = re.compile(r"\d+( -?[\d.eE+-]+){4,}")
 
 
 def add_text_files(root: Path, records: Sequence[Record], beside: dict[str, str], remarks: Remarks) -> list[Record]:
     """The records with `text` from the text file beside each image, where the metadata has none for it.
 
-    beside: of `text_files`. Files of boxes (YOLO: numbers alone) are no captions. Raises `UsageError` for a text that
-    cannot be decoded.
+    beside: of `text_files`. Raises `UsageError` for a text that cannot be decoded.
     """
     if not beside:
         return list(records)
     missing = [record for record in records if record.path in beside and record.fields.get("text") is None]
     captions, long = _read(root, {record.path: beside[record.path] for record in missing})
-    if any(captions.values()) and all(_NUMBERS.fullmatch(caption) for caption in captions.values() if caption):
-        remarks.left.append(f"{_count(captions, 'NAME.txt file')} of numbers alone (boxes?), which are no captions")
-        return list(records)
     _tell(records, beside, captions, long, remarks)
     return [
         record._replace(fields={**record.fields, "text": captions[record.path]})

@@ -10,6 +10,8 @@ TEXT = ("text", "caption", "captions", "prompt", "prompts", "description", "sent
 """Fields that hold captions, the usual one first."""
 LABEL = ("label", "class", "category", "class_name", "label_name")
 """Fields that hold classes, the usual one first."""
+OBJECTS = "objects"
+"""The field of boxes, as in imagefolders."""
 
 
 def add_usual(records: list[Record], wanted: Sequence[str], remarks: Remarks) -> list[Record]:
