@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from latentry.data.folders import select
 from latentry.data.folders.check import check
@@ -158,3 +159,30 @@ def test_file_names_under_other_names_are_read_and_told(name: str, tmp_path: Pat
     folder = read(tmp_path, text="text")
     assert captions(folder) == ["0", "1"]
     assert folder.remarks.read == [f"metadata: `{name}` is read as file_name (2 of 2 rows)"]
+
+
+def test_captions_in_a_folder_of_their_own_belong_to_the_images_beside_it(tmp_path: Path) -> None:
+    """As annotators hand them over: images/ and captions/, in each split; the caption beside an image goes before."""
+    for split in ("train", "val"):
+        for name in ("a", "b"):
+            path = tmp_path / split / "images" / f"{name}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (8, 8)).save(path)
+            (tmp_path / split / "captions").mkdir(exist_ok=True)
+            (tmp_path / split / "captions" / f"{name}.txt").write_text(f"{name} of {split}")
+    (tmp_path / "val" / "images" / "b.txt").write_text("its own")
+    folder = read(tmp_path, text="auto")
+    assert captions(folder) == ["a of train", "b of train", "a of val", "its own"]
+    assert folder.remarks.read[0] == "captions are read from NAME.txt of 4 of 4 images"
+    assert folder.remarks.left == ["1 text file beside no image (first: val/captions/b.txt)"]
+
+
+def test_captions_of_two_images_of_one_name_are_nobodys(tmp_path: Path) -> None:
+    for folder in ("cats", "dogs"):
+        (tmp_path / folder).mkdir()
+        Image.new("RGB", (8, 8)).save(tmp_path / folder / "a.png")
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.txt").write_text("which?")
+    folder = read(tmp_path, text="auto")
+    assert [record.fields.get("text") for record in folder.records] == [None, None]
+    assert folder.remarks.left == ["1 text file beside no image (first: texts/a.txt)"]

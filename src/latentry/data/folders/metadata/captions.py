@@ -1,4 +1,4 @@
-"""Captions in text files: NAME.txt beside NAME.png, as tools for fine-tuning write them."""
+"""Captions in text files: NAME.txt of NAME.png, as tools for fine-tuning write them."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ LONGEST = 10_000
 _BYTES = 4 * LONGEST + 4
 _LOOKED_AT = 200
 """Text files beside no image that are opened."""
+_FOLDER = re.compile(r"(.*/)?(captions?|texts?|txts?|prompts?|tags)", re.IGNORECASE)
+"""Folders of captions beside those of images."""
 _BETWEEN = re.compile(r"[,;|#\s\"']+")
 
 
@@ -67,7 +69,8 @@ def _names_images(path: Path, names: set[str]) -> bool:
 
 
 def text_files(records: Sequence[Record], texts: Sequence[str]) -> dict[str, str]:
-    """The text file of each image that has one: a/b.txt, or a/b.png.txt, of a/b.png."""
+    """The text file of each image that has one: a/b.txt, or a/b.png.txt, of a/b.png; else captions/b.txt beside
+    the folder a."""
     stems: dict[str, str] = {}
     for path in texts:
         stems.setdefault(parts_of(path).stem, path)
@@ -76,6 +79,26 @@ def text_files(records: Sequence[Record], texts: Sequence[str]) -> dict[str, str
         name = stems.get(parts_of(record.path).stem) or stems.get(record.path)
         if name is not None:
             found[record.path] = name
+    apart = {stem: path for stem, path in stems.items() if _FOLDER.fullmatch(stem.rpartition("/")[0])}
+    return _named_after(records, apart) | found if apart else found
+
+
+def _named_after(records: Sequence[Record], apart: dict[str, str]) -> dict[str, str]:
+    """The text file of each image that alone has its name below the folder in which that of the texts lies.
+
+    apart: text files in folders of captions, by their path without the suffix.
+    """
+    images: dict[str, list[str]] = {stem.rpartition("/")[2]: [] for stem in apart}
+    for record in records:
+        for name in {parts_of(record.path).name, parts_of(record.path).stem.rpartition("/")[2]} & images.keys():
+            images[name].append(record.path)
+    found = {}
+    for stem, path in apart.items():
+        folder, _, name = stem.rpartition("/")
+        above = folder.rpartition("/")[0]
+        near = [image for image in images[name] if image.startswith(f"{above}/" if above else "")]
+        if len(near) == 1:
+            found[near[0]] = path
     return found
 
 
@@ -113,7 +136,9 @@ def _tell(
     captioned = {record.path for record in records if record.fields.get("text") is not None}
     if captions:
         empty, without = sum(not caption for caption in captions.values()), len(paths - captioned - captions.keys())
-        parts = [f"captions are read from NAME.txt beside {len(captions)} of {len(paths)} images"]
+        apart = any(parts_of(image).folder != parts_of(beside[image]).folder for image in captions)
+        of = "of" if apart else "beside"
+        parts = [f"captions are read from NAME.txt {of} {len(captions)} of {len(paths)} images"]
         parts += [f"{without} images have none"] if without else []
         parts += [f"{empty} of the files are empty"] if empty else []
         remarks.read.append("; ".join(parts))
