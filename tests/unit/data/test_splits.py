@@ -149,3 +149,22 @@ def test_nothing_left_in_train_is_said(tmp_path: Path) -> None:
     metadata(tmp_path, [{"file_name": f"{part}/000{n}.png", "k": part} for part in ("train", "test") for n in range(2)])
     with pytest.raises(UsageError, match="no image is left in the split train"):
         ImageData(options(size=8, where={"k": "test"}), tmp_path)
+
+
+def test_splits_may_lie_in_the_one_folder_that_holds_all_images(tmp_path: Path) -> None:
+    """As detectors have it, images/train and images/val; or a folder around a download."""
+    images(tmp_path, "images/train", "images/val")
+    assert sides(tmp_path) == {"train": ["images/train"], "held_out": ["images/val"]}
+    (line,) = read(tmp_path).remarks.read
+    assert line.startswith("the folders in images/ are splits: train (3) trained on; val (3) kept from training")
+
+
+def test_classes_are_below_splits_that_lie_deeper(tmp_path: Path) -> None:
+    images(tmp_path, "set/all/train/cat", "set/all/train/dog", "set/all/test/cat")
+    assert select.label_names(read(tmp_path, label="folder").records, "folder") == ["cat", "dog"]
+    assert sides(tmp_path)["held_out"] == ["set/all/test/cat"]
+
+
+def test_splits_beside_another_folder_of_images_are_looked_for_at_the_top_alone(tmp_path: Path) -> None:
+    images(tmp_path, "images/train", "images/val", "more")
+    assert read(tmp_path).remarks.read == []

@@ -35,8 +35,9 @@ def _named(name: str, words: Iterable[str]) -> bool:
 def mark(records: Sequence[Record], options: DataOptions | None, remarks: Remarks) -> list[Record]:
     """The records with the split that the folder gives them, and with where their class folders begin.
 
-    Folders at the top are splits if one is called train and another test, val, validation, ...; a field `split` is one
-    if it has such values. A recipe that itself chooses by that folder or field (where, split_by, label) is heeded.
+    Folders at the top, or in the one folder that holds all images, are splits if one is called train and another test,
+    val, validation, ...; a field `split` is one if it has such values. A recipe that itself chooses by that folder or
+    field (where, split_by, label) is heeded.
     """
     if options is not None and options.splits == "off":
         return list(records)
@@ -54,23 +55,39 @@ def _chosen_by(field: str, options: DataOptions | None) -> bool:
 
 
 def _by_folder(records: Sequence[Record], remarks: Remarks) -> list[Record]:
-    tops = {record.path.split("/", 1)[0] for record in records if "/" in record.path}
+    outer = _around_all(records)
+    below = [record.path[len(outer) :] for record in records]
+    tops = {path.split("/", 1)[0] for path in below if "/" in path}
     found = {top for top in tops if _is_split(top)}
     real = any(map(is_train, found)) and not all(map(is_train, found))
-    loose = len(found) < len(tops) or any("/" not in record.path for record in records)
+    loose = len(found) < len(tops) or any("/" not in path for path in below)
     if not found or (loose and not real):
         return list(records)
     marked = []
-    for record in records:
-        top = record.path.split("/", 1)[0]
-        inner = "/" in record.path and top in found
-        marked.append(record._replace(split=top if real else "", above=f"{top}/") if inner else record)
+    for record, path in zip(records, below, strict=True):
+        top = path.split("/", 1)[0]
+        inner = "/" in path and top in found
+        marked.append(record._replace(split=top if real else "", above=f"{outer}{top}/") if inner else record)
+    where = f"in {one_line(outer)}" if outer else "at the top"
     if real:
-        remarks.read.append(f"the folders at the top are splits: {_shares(marked)}; {_OFF}")
+        remarks.read.append(f"the folders {where} are splits: {_shares(marked)}; {_OFF}")
     else:
         names = ", ".join(sorted(found))
-        remarks.read.append(f"the folder {names} at the top is no class: classes are the folders in it; {_OFF}")
+        remarks.read.append(f"the folder {names} {where} is no class: classes are the folders in it; {_OFF}")
     return marked
+
+
+def _around_all(records: Sequence[Record]) -> str:
+    """The folders that all images lie in, none of them a split, with their last `/`: images/ of images/train/."""
+    outer = records[0].path.split("/")[:-1] if records else []
+    for record in records:
+        folders = record.path.split("/")[:-1]
+        same = (a == b for a, b in zip(outer, folders, strict=False))
+        outer = outer[: next((place for place, equal in enumerate(same) if not equal), min(len(outer), len(folders)))]
+        if not outer:
+            return ""
+    outer = outer[: next((place for place, name in enumerate(outer) if _is_split(name)), len(outer))]
+    return "/".join([*outer, ""]) if outer else ""
 
 
 def _by_field(records: Sequence[Record], remarks: Remarks) -> list[Record]:
