@@ -32,7 +32,7 @@ gallery: .venv/core.stamp
 
 test: .venv/dev.stamp
 	$(BIN)/python -m pytest -n $(JOBS) -m "not soak and not alone"
-	$(BIN)/python -m pytest -m "alone and not soak"
+	$(BIN)/python -m pytest -m "alone and not soak" $(shell grep -rl "mark.alone" tests)
 
 lint: .venv/dev.stamp
 	$(BIN)/ruff check .

@@ -47,12 +47,12 @@ def stopping(real: Callable[..., Any], call: int = 0) -> Callable[..., Any]:
 
 
 def test_killed_at_random_moments_and_inside_saves() -> None:
-    """Three seeded trials for each stage, of those that `make soak` does twenty of."""
-    command = [sys.executable, str(ROOT / "scripts" / "soak.py"), "--trials", "3"]
+    """A seeded trial for each stage, of those that `make soak` does twenty of."""
+    command = [sys.executable, str(ROOT / "scripts" / "soak.py"), "--trials", "1"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     for stage in STAGES:
-        assert f"{stage}: 3 of 3 equal" in done.stdout
+        assert f"{stage}: 1 of 1 equal" in done.stdout
 
 
 @pytest.mark.parametrize("stage", STAGES)

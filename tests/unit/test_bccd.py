@@ -145,6 +145,7 @@ def test_the_command_names_what_is_missing(part: Any, tmp_path: Path) -> None:
         part("bccd").unpacked(tmp_path, tmp_path / "none.tar")
 
 
+@pytest.mark.soak
 def test_the_command_trains_on_an_archive_and_keeps_what_it_found(
     part: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -292,6 +292,7 @@ def test_autoguidance_has_a_first_stage_of_its_own(
     assert "distance of their reconstructions" in told
 
 
+@pytest.mark.soak
 def test_autoguidance_of_pixels(
     part: Part, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

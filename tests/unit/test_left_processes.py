@@ -55,6 +55,7 @@ def alive(number: int) -> bool:
         return False
 
 
+@pytest.mark.soak
 def test_tests_that_are_run_with_sigint_ignored_interrupt_their_children_all_the_same() -> None:
     """As in a background job of a shell's script, under nohup, or on a build machine."""
     done = run("tests/unit/data/test_loader.py", "-k", "outlives and interrupt", before="trap '' INT;")

@@ -183,6 +183,6 @@ def test_captions_of_two_images_of_one_name_are_nobodys(tmp_path: Path) -> None:
         Image.new("RGB", (8, 8)).save(tmp_path / folder / "a.png")
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "a.txt").write_text("which?")
-    folder = read(tmp_path, text="auto")
-    assert [record.fields.get("text") for record in folder.records] == [None, None]
-    assert folder.remarks.left == ["1 text file beside no image (first: texts/a.txt)"]
+    found = read(tmp_path, text="auto")
+    assert [record.fields.get("text") for record in found.records] == [None, None]
+    assert found.remarks.left == ["1 text file beside no image (first: texts/a.txt)"]

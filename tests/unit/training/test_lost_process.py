@@ -73,8 +73,15 @@ def pair(tmp_path: Path) -> Iterator[Pair]:
         process.wait()
 
 
-@pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGKILL])
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize(
+    ("rank", "number"),
+    [
+        (0, signal.SIGSTOP),
+        (1, signal.SIGKILL),
+        pytest.param(1, signal.SIGSTOP, marks=pytest.mark.soak),
+        pytest.param(0, signal.SIGKILL, marks=pytest.mark.soak),
+    ],
+)
 def test_the_other_process_ends_in_time_and_says_why(pair: Pair, rank: int, number: int) -> None:
     """Rank 0 keeps what the two tell each other: it must not be needed for that."""
     pair.start(100_000)

@@ -41,7 +41,11 @@ def moved(root: Path, stage: str, chosen: str) -> tuple[Tensor, Any]:
     return torch.cat([(after[n] - w).flatten().double() for n, w in before.items() if not n.endswith(NO_EFFECT)]), made
 
 
-@pytest.mark.parametrize("stage", STAGES)
+IN_SOAK = ("kl", "vq")
+"""Stages of which another one has all that is rounded; each takes a quarter of a minute."""
+
+
+@pytest.mark.parametrize("stage", [pytest.param(s, marks=pytest.mark.soak if s in IN_SOAK else ()) for s in STAGES])
 def test_bf16_moves_the_weights_as_fp32_does(root: Path, stage: str) -> None:
     (exact, _), (rounded, made) = moved(root, stage, "fp32"), moved(root, stage, "bf16")
     cosine = torch.dot(exact, rounded) / exact.norm() / rounded.norm()
