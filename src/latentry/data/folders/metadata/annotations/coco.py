@@ -10,6 +10,7 @@ from typing import Any
 from latentry import text
 from latentry.data.files.header import shown
 from latentry.data.folders.metadata.annotations.images import Given, Images
+from latentry.data.folders.metadata.fields import OBJECTS, TEXT
 from latentry.data.folders.record import Remarks, parts_of
 from latentry.data.folders.scan import Scan
 
@@ -43,16 +44,19 @@ def read_boxes(images: Images, files: Sequence[str], remarks: Remarks) -> Given:
                 remarks.left.append(f"{shown(path)}, which has no `images` with `annotations` of a `bbox`{captions}")
             continue
         names = {str(one.get("id")): str(one.get("name", one.get("id"))) for one in _rows(tree, "categories")}
-        boxes: dict[str, tuple[list[Any], list[str]]] = {str(one.get("id")): ([], []) for one in rows}
+        boxes: dict[str, dict[str, list[Any]]] = {str(one.get("id")): {"bbox": [], "categories": []} for one in rows}
         for one in annotations:
             of = boxes.get(str(one.get("image_id")))
             if of is not None and "bbox" in one:
                 number = str(one.get("category_id"))
-                of[0].append(one["bbox"])
-                of[1].append(names.get(number, number))
-        count = sum(len(of[0]) for of in boxes.values())
-        by_id = {key: {"bbox": of[0], "categories": of[1]} for key, of in boxes.items()}
-        _give(images, path, rows, by_id, f"{count} boxes (COCO)", "objects", given, remarks)
+                of["bbox"].append(one["bbox"])
+                of["categories"].append(names.get(number, number))
+        found, lost = _of_images(images, path, rows, boxes)
+        count = sum(len(of["bbox"]) for of in boxes.values())
+        remarks.read.append(
+            f"{shown(path)}: {count} boxes (COCO) of {len(found)} images, as the field `{OBJECTS}`{lost}"
+        )
+        given |= found
     return given
 
 
@@ -68,8 +72,12 @@ def read_captions(images: Images, files: Sequence[str], remarks: Remarks) -> Giv
                 captions.setdefault(str(one.get("image_id")), []).append(" ".join(one["caption"].split()))
         named = [one for one in rows if str(one.get("id")) in captions]
         if named:
-            what = f"{sum(map(len, captions.values()))} captions (COCO)"
-            _give(images, path, named, captions, what, "text", given, remarks)
+            found, lost = _of_images(images, path, named, captions)
+            count = sum(map(len, captions.values()))
+            remarks.read.append(
+                f"{shown(path)}: {count} captions (COCO) of {len(found)} images, as the field `{TEXT[0]}`{lost}"
+            )
+            given |= found
         elif tree is not None:
             remarks.left.append(f"{shown(path)}, which has no `images` with `annotations` of a `caption`")
     return given
@@ -89,20 +97,16 @@ def _rows(tree: Any, key: str) -> list[Row]:
     return [row for row in rows if isinstance(row, Mapping)] if isinstance(rows, list) else []
 
 
-def _give(
-    images: Images, path: str, rows: Sequence[Row], by_id: Mapping[str, Any], what: str, field: str, given: Given,
-    remarks: Remarks,
-) -> None:  # fmt: skip
-    """Put what a file has, by the id of its images, beside the paths of the images that it names."""
-    lost, count = [], 0
+def _of_images(images: Images, path: str, rows: Sequence[Row], by_id: Mapping[str, Any]) -> tuple[Given, str]:
+    """What a file has, by the id of its images, beside the paths of the images that it names; and a word on others."""
+    given: Given = {}
+    lost = []
     for row in rows:
         name = str(row.get("file_name", ""))
         image = images.meant(name, path)
         if image is None:
             lost.append(name)
         else:
-            given[image], count = by_id[str(row.get("id"))], count + 1
-    line = f"{shown(path)}: {what} of {count} images, as the field `{field}`"
-    if lost:
-        line += f"; {len(lost)} images that it names are not here (first: {shown(lost[0])})"
-    remarks.read.append(line)
+            given[image] = by_id[str(row.get("id"))]
+    gone = f"; {len(lost)} images that it names are not here (first: {shown(lost[0])})" if lost else ""
+    return given, gone

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from latentry.data.files.header import shown
 from latentry.data.files.limits import Limits
+from latentry.data.folders.metadata.fields import OBJECTS
 from latentry.data.folders.record import Record, Remarks, parts_of
 from latentry.data.folders.scan import Scan
 
@@ -104,7 +105,7 @@ def tell(files: Sequence[str], given: Given, name: str, astray: Mapping[str, str
     of_some = f"; {len(astray)} of the files are not read whole" if given else f", of which none is read as {name}"
     first = "".join(f"{of_some} (first: {shown(path)}: {why})" for path, why in list(astray.items())[:1])
     if given:
-        line = f"{counted(files)}: {boxes} boxes ({name}) of {len(given)} images, as the field `objects`{more}"
+        line = f"{counted(files)}: {boxes} boxes ({name}) of {len(given)} images, as the field `{OBJECTS}`{more}"
         remarks.read.append(line + first)
     else:
         remarks.left.append(counted(files) + first)
