@@ -168,6 +168,16 @@ def test_numbers_in_captions_do_not_make_them_labels(tmp_path: Path) -> None:
     assert [record.fields["text"] for record in folder.records] == ["0 0.5 0.5 0.2 0.2", "5 6 7 8 9 little ducks"]
 
 
+def test_of_images_of_one_name_that_of_the_files_split_is_meant(tmp_path: Path) -> None:
+    for number, split in enumerate(("train", "val"), 1):
+        draw(tmp_path, f"{split}/JPEGImages/a.png")
+        box = f"<xmin>1</xmin><ymin>1</ymin><xmax>{number}</xmax><ymax>{number}</ymax>"
+        thing = f"<object><name>cat</name><bndbox>{box}</bndbox></object>"
+        write(tmp_path / split / "Annotations/a.xml", f"<annotation>{thing}</annotation>")
+    boxes = {record.path: record.fields["objects"]["bbox"] for record in read(tmp_path).records}
+    assert boxes == {"train/JPEGImages/a.png": [[0, 0, 1, 1]], "val/JPEGImages/a.png": [[0, 0, 2, 2]]}
+
+
 def test_points_behind_a_box_are_no_polygon_where_the_classes_say_so(tmp_path: Path) -> None:
     draw(tmp_path, "a.png")
     write(tmp_path / "a.txt", "0 0.5 0.5 0.25 0.5 0.1 0.1 0.9 0.9")

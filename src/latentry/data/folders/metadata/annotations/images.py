@@ -54,18 +54,22 @@ class Images:
     def meant(self, name: str, file: str) -> str | None:
         """The image that a file means by a name: from the file's folder, from the root, or the only one of that name.
 
-        Of several that below the file's folder, or in the folder that the file is named by (instances_val.json: val/).
+        Of several that below the file's folder, or below the one around it (val/Annotations/: val/), or in the folder
+        that the file is named by (instances_val.json: val/).
         """
         name, folder = name.replace("\\", "/"), parts_of(file).folder
         exact = [path for path in (folder + name, name) if path in self.paths]
         if exact:
             return exact[0]
         near, words = self.by_name.get(name.rpartition("/")[2], []), re.split(r"[._]", parts_of(file).name)
-        for keep in (lambda p: True, lambda p: p.startswith(folder), lambda p: p.split("/")[0] in words):
-            kept = [path for path in near if keep(path)]
-            if len(kept) == 1:
-                return kept[0]
-        return None
+        around = folder[:-1].rpartition("/")[0] + "/"
+        groups = (
+            near,
+            [path for path in near if path.startswith(folder)],
+            [path for path in near if path.startswith(around)],
+            [path for path in near if path.split("/")[0] in words],
+        )
+        return next((group[0] for group in groups if len(group) == 1), None)
 
 
 class Format(NamedTuple):
