@@ -160,6 +160,27 @@ def test_labels_leave_captions_beside_the_images_alone(tmp_path: Path) -> None:
     assert [len(record.fields["objects"]["bbox"]) for record in folder.records] == [2, 1, 0]
 
 
+def test_files_of_other_things_name_no_classes(tmp_path: Path) -> None:
+    as_yolo(tmp_path)
+    (tmp_path / "a.yaml").write_bytes(b"name: caf\xe9")
+    write(tmp_path / "b.yaml", "lr: [1")
+    write(tmp_path / "c.yaml", "names: {}")
+    (line,) = read(tmp_path).remarks.lines()
+    assert line.startswith("3 files (first: train/labels/a.txt): 3 boxes (YOLO) of 3 images")
+    assert line.endswith("classes are named by data.yaml")
+
+
+def test_a_polygon_of_thousands_of_points_is_one_line_of_a_label_file(tmp_path: Path) -> None:
+    draw(tmp_path, "a.png")
+    points = np.random.default_rng(0).uniform(0.25, 0.75, (5000, 2))
+    points[0], points[1] = (0.25, 0.5), (0.75, 0.75)
+    write(tmp_path / "a.txt", "0 0.5 0.5 1 1\n1 " + " ".join(f"{share:.6f}" for share in points.ravel()))
+    (record,) = read(tmp_path).records
+    whole, around = record.fields["objects"]["bbox"]
+    assert whole == [0, 0, WIDTH, HEIGHT]
+    np.testing.assert_allclose(around, [20, 16, 40, 32], atol=0.1)
+
+
 def test_numbers_in_captions_do_not_make_them_labels(tmp_path: Path) -> None:
     draw(tmp_path, "a.png", "b.png")
     write(tmp_path / "a.txt", "0 0.5 0.5 0.2 0.2")

@@ -18,7 +18,7 @@ from latentry.errors import UsageError
 
 _LOOKED_AT = 50
 """Text files that are opened to tell labels from captions."""
-_START = 4096
+_START = 2**16
 _LINE = re.compile(r"\d+(\s+-?[\d.]+(e[+-]?\d+)?){4,}", re.IGNORECASE)
 _NAMES = re.compile(r"(classes|obj|_darknet|.*[._-]classes)\.(txt|names|labels)", re.IGNORECASE)
 _FAR = 1.5
@@ -40,11 +40,10 @@ def read(images: Images, files: Sequence[str], remarks: Remarks) -> Given:
     """The boxes of each image, around the polygons of segmentation too; an empty file is an image without any."""
     given: Given = {}
     astray: dict[str, str] = {}
-    naming = [path for path in files if _owner(images, path) is None]
-    names, pose = _classes(images, naming)
-    labels = [path for path in files if path not in naming]
-    for path in labels:
-        image = str(_owner(images, path))
+    owners = {path: _owner(images, path) for path in files}
+    by, names, pose = _classes(images, [path for path, image in owners.items() if image is None])
+    labels = {path: image for path, image in owners.items() if image is not None}
+    for path, image in labels.items():
         try:
             size = header(images.root / image, images.limits)
         except BadImage:
@@ -55,8 +54,8 @@ def read(images: Images, files: Sequence[str], remarks: Remarks) -> Given:
         if len(kept) < len(boxes):
             astray[path] = "lines that are no class and shares of the image"
         given[image] = boxed([box for _, box in kept], [names.get(number, number) for number, _ in kept])
-    classes = f"; classes are named by {shown(naming[0])}" if names else "; classes are numbers"
-    tell(labels, given, "YOLO", astray, classes, remarks)
+    classes = f"; classes are named by {shown(by)}" if names else "; classes are numbers"
+    tell(list(labels), given, "YOLO", astray, classes, remarks)
     return given
 
 
@@ -68,8 +67,11 @@ def _owner(images: Images, path: str) -> str | None:
 
 def _are_labels(images: Images, paths: Sequence[str]) -> bool:
     """Whether the first of these files have lines of numbers, five or more, and nothing else."""
-    starts = (text.start_of(images.root / path, _START, shown(path)) for path in paths[:_LOOKED_AT])
-    lines = [line.strip() for start in starts for line in start.decode("ascii", "replace").splitlines()[:20]]
+    lines = []
+    for path in paths[:_LOOKED_AT]:
+        start = text.start_of(images.root / path, _START, shown(path))
+        whole = len(start) < _START  # else the last line is a part of one
+        lines += [line.strip() for line in start.decode("ascii", "replace").splitlines()[: 20 if whole else -1]]
     return any(lines) and all(_LINE.fullmatch(line) for line in lines if line)
 
 
@@ -80,26 +82,23 @@ def _naming(content: Scan) -> list[str]:
     return sorted([*tables, *lists], key=lambda path: path.count("/"))[:_LOOKED_AT]
 
 
-def _classes(images: Images, naming: list[str]) -> tuple[dict[str, str], bool]:
-    """The names of the classes by their numbers, and whether a line has a box and then points (`kpt_shape`).
-
-    naming: files that may have them; left in it is that which has.
-    """
-    for path in list(naming):
+def _classes(images: Images, naming: Sequence[str]) -> tuple[str, dict[str, str], bool]:
+    """The first of the files that names classes, their names by their numbers, and whether a line has a box and then
+    points (`kpt_shape`)."""
+    for path in naming:
         where = shown(path)
-        written = text.read(images.root / path, text.LIMIT, where)
-        tree: Mapping[str, Any] = {"names": written.splitlines()}
-        if path.lower().endswith((".yaml", ".yml")):
-            try:
-                tree = parse_yaml(written, where)
-            except UsageError:
-                tree = {}
+        try:
+            written = text.read(images.root / path, text.LIMIT, where)
+            is_tree = path.lower().endswith((".yaml", ".yml"))
+            tree: Mapping[str, Any] = parse_yaml(written, where) if is_tree else {"names": written.splitlines()}
+        except UsageError:
+            continue  # a YAML file of something else
         names = tree.get("names")
         if isinstance(names, list | dict) and names:
-            naming[:] = [path]
             pairs = names.items() if isinstance(names, dict) else enumerate(names)
-            return {str(number): str(name).strip() for number, name in pairs if str(name).strip()}, "kpt_shape" in tree
-    return {}, False
+            named = {str(number): str(name).strip() for number, name in pairs if str(name).strip()}
+            return path, named, "kpt_shape" in tree
+    return "", {}, False
 
 
 def _box(words: Sequence[str], size: Header, pose: bool) -> list[float] | None:
