@@ -26,8 +26,8 @@ def read(images: Images, files: Sequence[str], remarks: Remarks) -> Given:
         where = shown(str(images.root / path))
         image = images.beside(path) or images.meant(parts_of(path).stem.rpartition("/")[2], path)
         try:
-            tree = ElementTree.fromstring(text.read(images.root / path, text.LIMIT, where))
-        except ElementTree.ParseError as error:
+            tree = ElementTree.fromstring(text.read_bytes(images.root / path, text.LIMIT, where))
+        except (ElementTree.ParseError, ValueError, LookupError) as error:  # encodings that there are not, too
             astray[path] = f"no XML ({error})"
             continue
         if tree.tag != "annotation" or image is None:
