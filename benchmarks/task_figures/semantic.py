@@ -17,8 +17,7 @@ def semantic(pipe: Pipeline, asked: Asked, _: Pipeline | None) -> Measured:
     """Maps of shapes: the judge's map of the sample, at the training size, twice as large, and 3:1."""
     figures, sheet = list[Figure](), torch.empty(0)
     for name, size in (("64x64", (64, 64)), ("128x128", (128, 128)), ("64x192", (64, 192))):
-        count = asked.count if size == (64, 64) else max(2, asked.count // 4)
-        scenes, made, mean = overlap(pipe, asked, size, count)
+        scenes, made, mean = overlap(pipe, asked, size, asked.count)
         if size == (64, 64):
             figures.append(judge_itself(pictures(scenes), scenes))
             sheet = rows(pictures(scenes), made)
