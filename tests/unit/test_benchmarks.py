@@ -62,7 +62,7 @@ def truth(figures: ModuleType, count: int = 30, size: tuple[int, int] = (64, 64)
 
 
 def test_real_images_reach_all_that_is_wanted_and_shuffled_ones_do_not(figures: ModuleType) -> None:
-    real, others = truth(figures), [truth(figures, 7, size) for size in ((128, 128), (64, 192))]
+    real, others = truth(figures), [truth(figures, size=size) for size in ((128, 128), (64, 192))]
     for name in ("layout", "semantic", "text"):
         assert all(figure.ok for figure in measured(figures, name, Draws(real, *others)).values()), name
         wrong = measured(figures, name, Draws(*(images.roll(1, 0) for images in (real, *others))))
