@@ -58,4 +58,4 @@ def shown(value: object, most: int = 80) -> str:
     if len(text) > most:
         half = (most - 5) // 2
         text = f"{text[: most - 5 - half]} ... {text[-half:]}"
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
+    return text if text.isprintable() else "".join(letter if letter.isprintable() else "?" for letter in text)

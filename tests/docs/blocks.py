@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import re
 import shlex
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import typer
-
-from latentry.cli import app
+from latentry import cli
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -37,15 +34,9 @@ def commands(page: Path) -> list[list[str]]:
     return found
 
 
-@cache
-def command_line() -> Any:
-    """`latentry`, built once: every option of every command, which takes longer than to read a line with it."""
-    return typer.main.get_command(app)
-
-
 def parse(arguments: list[str]) -> dict[str, Any]:
     """The values that a command would be called with. Raises what the command line would refuse it with."""
-    command = command_line()
+    command = cli.commands()
     context = command.make_context("latentry", list(arguments), resilient_parsing=False)
     rest = [*getattr(context, "_protected_args", []), *context.args]
     while hasattr(command, "resolve_command") and rest:

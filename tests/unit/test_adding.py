@@ -158,7 +158,7 @@ def test_a_task_as_a_command(
     run = run_tiny(tmp_path, data, {"diffusion.conditioning": {}}).path
     app = typer.Typer(cls=Commands)  # the commands are listed when latentry.cli is imported
     list_tasks(app)
-    monkeypatch.setattr("latentry.cli.app", app)
+    monkeypatch.setattr("latentry.cli.commands", lambda: app)
     assert command(["--help"]) == 0
     assert "Sample mirror images." in capsys.readouterr().out
     assert command(["toy", str(run), "-n", "2", "--seed", "4", "--out", str(tmp_path / "drawn")]) == 0

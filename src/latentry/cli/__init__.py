@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import functools
 import io
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import typer
 
@@ -76,10 +78,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.exit(run(arguments))
 
 
+@functools.cache
+def commands() -> Any:
+    """All commands with their options, put together once in a process."""
+    return typer.main.get_command(app)
+
+
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run a command; its exit code. A mistake of the user is one text on stderr, never a traceback."""
     try:
-        result = app(args=arguments, prog_name="latentry", standalone_mode=False)
+        result = commands()(args=arguments, prog_name="latentry", standalone_mode=False)
     except LatentryError as error:
         if first_process() or not isinstance(error, UsageError):  # wrong usage is the same in every process
             complain(str(error))

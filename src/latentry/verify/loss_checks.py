@@ -98,12 +98,16 @@ def logits(s: Subject, mode: str) -> Tensor:
     return result
 
 
-def statistics_after(s: Subject, name: str) -> Tensor:
-    """A running statistic after one training pass of the images."""
+def training_pass(s: Subject) -> dict[str, Tensor]:
+    """All running statistics after one training pass of the images."""
     _, objective, _ = parts(s, "train")
     assert objective.discriminator is not None
     objective.discriminator(s["in.image"])
-    return dict(objective.named_buffers())[to_ours(name)]
+    return dict(objective.named_buffers())
+
+
+def statistics_after(s: Subject, name: str) -> Tensor:
+    return s.once(training_pass)[to_ours(name)]
 
 
 CHECKS: dict[str, Check] = {

@@ -126,7 +126,7 @@ def test_a_program_that_leaves_slowly_says_so_once(late: str) -> None:
         f"from latentry import cli\ninterrupts.GRACE = {grace}\n"
         f"def work(**_):\n  with interrupts.working(): {ME}; time.sleep(30)\n"
         f"def end():\n  {end}\n"
-        "import atexit; atexit.register(end); cli.app = work; cli.main([])"
+        "import atexit; atexit.register(end); cli.commands = lambda: work; cli.main([])"
     )
     done = delivered(code)
     assert (done.returncode, done.stderr) == (130, "error: interrupted\n")
