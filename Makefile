@@ -31,7 +31,7 @@ gallery: .venv/core.stamp
 	$(BIN)/python scripts/gallery.py
 
 test: .venv/dev.stamp
-	$(BIN)/python -m pytest -n $(JOBS) -m "not soak and not alone"
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not soak and not alone"
 	$(BIN)/python -m pytest -m "alone and not soak" $(shell grep -rl "mark.alone" tests)
 
 lint: .venv/dev.stamp

@@ -35,22 +35,26 @@ def below() -> dict[int, str]:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:  # none at all, and nothing is read
         return {}
-    parents: dict[int, int] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            state, its_parent = stat.read_text().rpartition(")")[2].split()[:2]
-            if state not in "ZX":
-                parents[int(stat.parent.name)] = int(its_parent)
-    found = {me := os.getpid()}
-    while new := {one for one, its_parent in parents.items() if its_parent in found} - found:
-        found |= new
     lines: dict[int, str] = {}
-    for one in found - {me}:
+    waiting = children(os.getpid())
+    while waiting:
+        one = waiting.pop()
         with suppress(OSError):
             line = Path(f"/proc/{one}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
-            if not any(helper in line for helper in KEPT):
+            ended = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+            if not ended and not any(helper in line for helper in KEPT):
                 lines[one] = line
+            waiting += children(one)
     return lines
+
+
+def children(process: int) -> list[int]:
+    """The processes that any of a process's threads has begun, or none where Linux does not tell."""
+    found: list[int] = []
+    for told in Path(f"/proc/{process}/task").glob("*/children"):
+        with suppress(OSError):
+            found += map(int, told.read_text().split())
+    return found
 
 
 def end(processes: dict[int, str]) -> None:

@@ -31,6 +31,7 @@ SMALL = {
     "diffusion.unet.norm_groups": 8,
     "diffusion.train.steps": 3,
     "diffusion.train.batch": 4,
+    "sample.steps": 2,
     "judge": None,
 }
 SAMPLING = {entry.command for entry in TASKS.values() if issubclass(entry.task.options, Sampling)}

@@ -30,6 +30,7 @@ FEW = {
     "diffusion.unet.norm_groups": 8,
     "diffusion.train.steps": 2,
     "diffusion.train.batch": 4,
+    "sample.steps": 2,
 }
 
 

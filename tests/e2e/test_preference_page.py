@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import re
 import subprocess
@@ -22,7 +21,7 @@ from tests.unit.study.studies import GREY, folders
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("dark", "light")
 WATCH = """
 window.seen = {};
 new MutationObserver(() => {
@@ -133,7 +132,7 @@ def test_the_page_fits_and_can_be_read_out(browser: Browser, tmp_path: Path):
     given = folders(tmp_path, "a", "b", "input", count=2)
     words = [word for role, path in given.items() for word in (f"--{role}", str(path))]
     with program(tmp_path / "study", *words, "--seconds", "1.5") as url:
-        for width, scheme in itertools.product((400, 1400), SCHEMES):
+        for width, scheme in zip((400, 1400), SCHEMES, strict=True):
             page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
             looked_at(page, url, f"{width}-{scheme}", Path(os.environ.get("LATENTRY_SCREENSHOTS", tmp_path)))
             assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -40,7 +40,14 @@ def test_every_tensor_is_the_published_one(folder: Path, tmp_path: Path) -> None
     assert {line.name for line in lines} == {name for name in told if name.startswith("out.")}
 
 
-@each
+REPEATS = ("uncond", "inpaint", "loss_vq")
+"""Of which the others have all parts; for `make soak`."""
+
+
+@pytest.mark.parametrize(
+    "folder",
+    [pytest.param(f, id=f.name, marks=pytest.mark.soak if f.name.startswith(REPEATS) else ()) for f in FOLDERS],
+)
 @pytest.mark.filterwarnings("ignore:.*copying from a non-meta parameter")
 def test_every_check_computes_where_the_model_is(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`meta` stands for a GPU: what needs numbers ends there, but nothing may meet a tensor of the CPU.

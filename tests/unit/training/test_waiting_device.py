@@ -72,9 +72,9 @@ def test_the_same_steps(kind: str, root: Path, monkeypatch: pytest.MonkeyPatch) 
     there = build(kind, root)
     for row, other in zip(results(there, 3), rows, strict=True):
         assert row == pytest.approx(other, rel=1e-4, abs=1e-7)
+    found = snapshot(there)
     for name, tensor in snapshot(near).items():
-        found = snapshot(there)[name]
-        assert torch.allclose(found.double(), tensor.double(), rtol=1e-4, atol=1e-6), name
+        assert torch.allclose(found[name].double(), tensor.double(), rtol=1e-4, atol=1e-6), name
 
 
 @pytest.mark.usefixtures("far")
