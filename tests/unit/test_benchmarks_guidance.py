@@ -25,7 +25,7 @@ from latentry.training.plan import recipes
 from tests.shared import SHARED, needs_shared
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-COUNT = 30
+COUNT = 20
 Part = Callable[[str], Any]
 
 

@@ -73,16 +73,18 @@ def _look(images: Tensor) -> list[Seen]:
 def components(mask: Tensor) -> Tensor:
     """Number the connected parts (over sides and corners) of maps (B, H, W) bool: int64, 0 outside, one number a part.
 
-    Each pixel takes the greatest number around it until none changes.
+    Each pixel takes the greatest number around it, and then that of the pixel of this number, until none changes.
     """
     places = torch.arange(1, mask[0].numel() + 1).view(1, *mask.shape[1:])
     exact = torch.float32 if mask[0].numel() < 2**24 else torch.float64
-    numbers = torch.where(mask, places, 0).to(exact)
+    numbers = torch.where(mask, places, 0)
     while True:
-        around = functional.max_pool2d(numbers[:, None], 3, stride=1, padding=1)[:, 0] * mask
-        if torch.equal(around, numbers):
-            return numbers.long()
-        numbers = around
+        around = functional.max_pool2d(numbers[:, None].to(exact), 3, stride=1, padding=1)[:, 0] * mask
+        flat = around.long().flatten(1)
+        further = (flat.gather(1, (flat - 1).clamp(min=0)) * mask.flatten(1)).view_as(numbers)
+        if torch.equal(further, numbers):
+            return numbers
+        numbers = further
 
 
 def _seen(image: Tensor, ground: Tensor, far: Tensor, numbers: Tensor) -> Seen:
