@@ -17,6 +17,7 @@ from typing import Any
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 PAUSE = 0.02  # seconds until it is tried again, where an exception would be lost
 GRACE = 10.0  # seconds in which a command may clean up
+AGAIN = 1.0  # seconds until the end of the grace comes again: an alarm just before a call that waits does not wake it
 _IMPORTS = "<frozen importlib"
 
 Error = Callable[[], BaseException | None]
@@ -90,7 +91,7 @@ class _Interrupting(Interrupted):
     def __init__(self, code: int) -> None:
         super().__init__(code)
         signal.signal(signal.SIGALRM, lambda *_: _leave(code))
-        signal.setitimer(signal.ITIMER_REAL, GRACE)
+        signal.setitimer(signal.ITIMER_REAL, GRACE, AGAIN)
 
 
 def _soon(seconds: float) -> None:

@@ -20,7 +20,7 @@ def override(tree: Mapping[str, Any], changes: Mapping[str, Any] | Iterable[str]
     result: dict[str, Any] = _own(tree)
     pairs = changes.items() if isinstance(changes, Mapping) else map(_split, changes)
     for path, value in pairs:
-        _set(result, path, copy.deepcopy(value))
+        _set(result, path, _own(value))
     return result
 
 
@@ -28,7 +28,9 @@ def _own(value: Any) -> Any:
     """A copy in which a mapping that occurs twice is two mappings: changing one does not change the other."""
     if isinstance(value, Mapping):
         return {key: _own(inner) for key, inner in value.items()}
-    return copy.deepcopy(value)
+    if isinstance(value, list):  # of thousands of names of classes
+        return [_own(inner) for inner in value]
+    return value if isinstance(value, str | int | float | None) else copy.deepcopy(value)
 
 
 def _split(change: str) -> tuple[str, Any]:

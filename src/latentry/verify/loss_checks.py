@@ -11,33 +11,31 @@ from torch import Tensor, nn
 from latentry.checkpoints import model_folder
 from latentry.checkpoints.compvis.first_stage_config import objective_arguments
 from latentry.checkpoints.compvis.first_stage_names import to_ours
-from latentry.models.autoencoder import Autoencoder
 from latentry.training.objectives import AdversarialObjective, ObjectiveOptions, build
 from latentry.verify.fixture import Check, NotThere, Subject
 
 AROUND = {"before": -1, "start": 0, "after": 1}
 
 
-def parts(s: Subject, mode: str) -> tuple[Autoencoder, AdversarialObjective, int]:
-    """Copies of the autoencoder and the objective with the checkpoint's discriminator, and its starting step."""
+def adversarial(s: Subject, mode: str) -> tuple[AdversarialObjective, int]:
+    """An objective of its own with the checkpoint's discriminator, and its starting step."""
     loss = s.params.get("lossconfig", {}).get("params")
     if not loss:
         raise NotThere("the config has no loss")
     options = ObjectiveOptions.model_validate(objective_arguments(loss))
-    model = copy.deepcopy(s.autoencoder)
-    objective = build(options, model.options.kind, model.image_channels)
+    objective = build(options, s.autoencoder.options.kind, s.autoencoder.image_channels)
     own = model_folder.read(s.model).tensors.get("objective", {})
     weights = {n: t for n, t in own.items() if not n.startswith("perceptual.")}
     objective.load_state_dict({**objective.state_dict(), **weights})
     objective.to(s.device)
     assert options.discriminator is not None
-    return model, objective.train(mode == "train"), options.discriminator.start
+    return objective.train(mode == "train"), options.discriminator.start
 
 
 @torch.enable_grad()
 def generator_pass(s: Subject, mode: str, time: str) -> dict[str, Tensor]:
     """Every figure of the autoencoder's pass, and the gradients of its loss by `grad.` and our name."""
-    model, objective, start = parts(s, mode)
+    model, (objective, start) = copy.deepcopy(s.autoencoder), adversarial(s, mode)
     objective.log_variance.requires_grad_(True)  # there it is a parameter, that no optimiser holds
     moments = model.moments(s["in.image"])
     code = model.quantise(moments) if model.quantiser is not None else model.posterior(moments)
@@ -65,7 +63,7 @@ def generator_pass(s: Subject, mode: str, time: str) -> dict[str, Tensor]:
 @torch.enable_grad()
 def discriminator_pass(s: Subject, mode: str, time: str) -> dict[str, Tensor]:
     """Every figure of the discriminator's pass, and the gradients of its loss by `grad.` and our name."""
-    _, objective, start = parts(s, mode)
+    objective, start = adversarial(s, mode)
     terms = objective.discriminator_loss(s["in.image"], s["out.reconstruction"], start + AROUND[time])
     terms.loss.backward()
     figures = {"loss": terms.loss, "disc_loss": terms.loss, "logits_real": terms.real, "logits_fake": terms.fake}
@@ -92,7 +90,7 @@ def discriminator(s: Subject, mode: str, time: str, name: str) -> Tensor:
 
 
 def logits(s: Subject, mode: str) -> Tensor:
-    _, objective, _ = parts(s, mode)
+    objective, _ = adversarial(s, mode)
     assert objective.discriminator is not None
     result: Tensor = objective.discriminator(s["in.image"])
     return result
@@ -100,7 +98,7 @@ def logits(s: Subject, mode: str) -> Tensor:
 
 def training_pass(s: Subject) -> dict[str, Tensor]:
     """All running statistics after one training pass of the images."""
-    _, objective, _ = parts(s, "train")
+    objective, _ = adversarial(s, "train")
     assert objective.discriminator is not None
     objective.discriminator(s["in.image"])
     return dict(objective.named_buffers())
