@@ -6,6 +6,7 @@ leaves count the calls of fsync themselves.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -19,3 +20,11 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else every process that a tes
 sys.dont_write_bytecode = False
 os.fsync = lambda fd: None
 processes.prepare()
+
+
+def pytest_collection_finish() -> None:
+    """The modules and tests that are there by now stay to the end: no search for garbage goes through them again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 10, 10)
+
