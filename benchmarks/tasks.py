@@ -8,7 +8,7 @@
     python benchmarks/tasks.py distill --model runs/a      # a run of captions; without --model one is trained
     python benchmarks/tasks.py sr-photos --data photos    # a folder of one's own; also sr-emoji, sr-blind (of scenes)
 
-Tasks on scenes train the second stage alone, on latents of the first stage of models/shapes; with
+text, edit and distill train the second stage alone, on latents of the first stage of models/shapes; with
 --set autoencoder.from=null they train both. The run is kept in --out by its recipe and seed: the same command goes on
 where it stopped, and tasks of one recipe train once. Ends with 1 where a figure misses what is wanted. In the run lie
 task-NAME.json and task-NAME.png (of some requests the truth, and below it what came).
@@ -50,7 +50,7 @@ RECIPES = {
     "sr-blind": "shapes-sr",
 }
 FIRST_STAGE = Path(__file__).resolve().parents[1] / "models" / "shapes"
-"""Of scenes: what compresses them is the same for every task, and is there already."""
+"""That of shapes-all, for the recipes that have the same."""
 OF_FOLDERS = {"sr-emoji": "emoji", "sr-photos": "photos"}
 """Tasks on folders of real images, unpacked where they are shared."""
 REGRESSION: tuple[str, dict[str, object]] = ("regression", {"diffusion.prediction": "regression"})
@@ -76,7 +76,7 @@ QUICK_CLASSIFIER = {"classifier.train.steps": 2, "classifier.train.warmup": 0, "
 def trained(recipe: str, out: Path, args: argparse.Namespace, **changes: object) -> Pipeline:
     """The model of a recipe, trained now if it is not yet. changes: by dotted keys, over --set."""
     overrides: dict[str, object] = {"seed": args.seed} | (QUICK if args.quick else {})
-    if read(recipe)["autoencoder"] == read("shapes")["autoencoder"]:
+    if read(recipe)["autoencoder"] == read("shapes-all")["autoencoder"]:
         overrides["autoencoder.from"] = str(FIRST_STAGE)
     if args.name == "bccd":
         overrides["data.size"] = list(SIZE)

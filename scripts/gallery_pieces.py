@@ -28,7 +28,7 @@ PIECES = (
     Piece(
         "text",
         "Text",
-        "A caption, by cross-attention and by the vector of its words.",
+        "A caption, whose words reach the image by cross-attention.",
         (f'sample {MODEL} "a blue triangle" -n 8 --seed 1 --out {DESK}/text',),
         (("a blue triangle", f"{DESK}/text/*.png"),),
     ),
@@ -66,9 +66,10 @@ PIECES = (
         "tiles that overlap, for pictures that do not fit in memory.",
         (
             f"data shapes --scenes --count 3 --size 64x256 --seed 4 --out {DESK}/wide-scenes",
-            f"sample {MODEL} --semantic {DESK}/wide-scenes/semantic/000000.png -n 1 --seed 1 --out {DESK}/wide.png",
+            f"sample {MODEL} --semantic {DESK}/wide-scenes/semantic/000002.png --guidance 2 -n 1 --seed 1 "
+            f"--out {DESK}/wide.png",
         ),
-        (("map", f"{DESK}/wide-scenes/semantic/000000.png"), ("sample", f"{DESK}/wide.png")),
+        (("map", f"{DESK}/wide-scenes/semantic/000002.png"), ("sample", f"{DESK}/wide.png")),
     ),
     Piece(
         "upscale",
@@ -127,9 +128,11 @@ PIECES = (
     Piece(
         "edit",
         "Editing by prompts",
-        "Prompt-to-prompt: one word of the caption is changed, and the attention of the words keeps the rest in place.",
-        (f'edit {MODEL} "a red star" --to "a green star" -n 4 --seed 1 --out {DESK}/edit',),
-        (("the red star made green, and beside it the original", f"{DESK}/edit/*.png"),),
+        "Prompt-to-prompt: one word of the caption is changed, and the attention of the words keeps the rest in place. "
+        "Of this small model, which was trained for all tasks, six in ten come in the new colour, seldom in the "
+        "opposite one; of `shapes-text`, which is trained for captions alone, nine.",
+        (f'edit {MODEL} "a red star" --to "a yellow star" -n 4 --seed 1 --out {DESK}/edit',),
+        (("the red star made yellow, and beside it the original", f"{DESK}/edit/*.png"),),
     ),
     Piece(
         "vary",
